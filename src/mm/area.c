@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* area.c - the steps that operations on areas share. See area.h. mmap_lock is held for writing throughout. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "area.h"
+#include "zap.h"
+
+/* Where the search begins when there is no room below mmap_base: a third of the space. */
+#define UNMAPPED_BASE(mm) page_align_down((mm)->task_size / 3)
+
+int spare_get(struct mm *mm, struct spare_areas *s, unsigned int nr)
+{
+	*s = (struct spare_areas){{NULL, NULL}};
+	for (unsigned int i = 0; i < nr; i++) {
+		s->vma[i] = kmem_cache_alloc(&mm->host->vma_cache);
+		if (!s->vma[i]) {
+			spare_put(mm, s);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void spare_put(struct mm *mm, struct spare_areas *s)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->vma); i++) {
+		if (s->vma[i])
+			kmem_cache_free(&mm->host->vma_cache, s->vma[i]);
+		s->vma[i] = NULL;
+	}
+}
+
+static struct vma *spare_take(struct spare_areas *s)
+{
+	unsigned int i = s->vma[0] ? 0 : 1;
+	struct vma *vma = s->vma[i];
+
+	s->vma[i] = NULL;
+	return vma;
+}
+
+static void hold_mapping(const struct vma *vma)
+{
+	if (vma->file)
+		backing_get(vma->file);
+	else if (vma->mapping)
+		shmem_get(vma->mapping);
+}
+
+struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s)
+{
+	struct vma *upper = spare_take(s);
+
+	*upper = *vma;
+	upper->start = address;
+	upper->pgoff += (address - vma->start) >> PAGE_SHIFT;
+	hold_mapping(upper);
+	vma_resize(&mm->vmas, vma, vma->start, address);
+	vma_link(&mm->vmas, upper);
+	return upper;
+}
+
+static bool can_merge(const struct vma *a, const struct vma *b)
+{
+	return a && b && a->end == b->start && a->flags == b->flags && a->file == b->file && a->mapping == b->mapping &&
+	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
+}
+
+/* Lets `lower` swallow `upper`, its neighbour. */
+static void merge_pair(struct mm *mm, struct vma *lower, struct vma *upper)
+{
+	gva_t end = upper->end;
+
+	vma_unlink(&mm->vmas, upper);
+	vma_free(mm, upper);
+	vma_resize(&mm->vmas, lower, lower->start, end);
+}
+
+struct vma *area_merge(struct mm *mm, struct vma *vma)
+{
+	if (can_merge(vma, vma->next))
+		merge_pair(mm, vma, vma->next);
+	if (can_merge(vma->prev, vma)) {
+		vma = vma->prev;
+		merge_pair(mm, vma, vma->next);
+	}
+	return vma;
+}
+
+unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end)
+{
+	struct vma *first = vma_find(&mm->vmas, start), *last = vma_find(&mm->vmas, end - 1);
+
+	return (first && first->start < start) + (last && last->start < end && last->end > end);
+}
+
+void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
+{
+	struct vma *vma = vma_find_intersection(&mm->vmas, start, end);
+	struct gather g;
+
+	if (!vma)
+		return;
+	if (vma->start < start)
+		vma = area_split(mm, vma, start, s);
+	struct vma *prev = vma->prev, *doomed = NULL;
+	while (vma && vma->start < end) {
+		if (vma->end > end)
+			area_split(mm, vma, end, s);
+		struct vma *next = vma->next;
+		vma_unlink(&mm->vmas, vma);
+		mm->total_vm_pages -= vma_pages(vma);
+		vma->next = doomed;
+		doomed = vma;
+		vma = next;
+	}
+	gather_begin(&g, mm);
+	for (struct vma *d = doomed; d; d = d->next)
+		zap_range(&g, d->start, d->end);
+	zap_tables(&g, start, end, prev, vma);
+	gather_end(&g);
+	while (doomed) {
+		struct vma *next = doomed->next;
+		vma_free(mm, doomed);
+		doomed = next;
+	}
+}
+
+static bool hint_is_free(const struct mm *mm, gva_t hint, uint64_t length)
+{
+	struct vma *next = vma_find(&mm->vmas, hint);
+
+	return hint >= mm->mmap_min_addr && length <= mm->task_size && hint <= mm->task_size - length &&
+	       (!next || hint + length <= vma_start_gap(next));
+}
+
+int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigned int flags)
+{
+	struct vma_gap gap = {length, max_u64(PAGE_SIZE, mm->mmap_min_addr), mm->mmap_base};
+
+	if (length > mm->task_size)
+		return -ENOMEM;
+	hint = page_align_down(hint);
+	if (hint && hint_is_free(mm, hint, length))
+		return (int64_t)hint;
+	if (flags & MAP_32BIT) {
+		gap.low_limit = 0x40000000;
+		gap.high_limit = 0x80000000;
+		return vma_gap_bottomup(&mm->vmas, &gap);
+	}
+	int64_t found = vma_gap_topdown(&mm->vmas, &gap);
+	if (found >= 0)
+		return found;
+	gap.low_limit = UNMAPPED_BASE(mm);
+	gap.high_limit = mm->task_size;
+	return vma_gap_bottomup(&mm->vmas, &gap);
+}
+
+bool may_expand_vm(const struct mm *mm, uint64_t nr_pages)
+{
+	return mm->total_vm_pages + nr_pages <= mm->as_limit_bytes >> PAGE_SHIFT;
+}
+
+int check_range(const struct mm *mm, gva_t start, uint64_t *length)
+{
+	if (start & ~PAGE_MASK || start > mm->task_size || *length > mm->task_size - start)
+		return -EINVAL;
+	*length = page_align_up(*length);
+	return *length ? 0 : -EINVAL;
+}

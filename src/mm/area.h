@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* area.h - splitting, merging and unmapping areas: the steps that mmap, munmap, mprotect, mremap and brk share. */
+#ifndef LODGE_MM_AREA_H
+#define LODGE_MM_AREA_H
+
+#include "mm.h"
+
+/*
+ * Spare areas, taken before anything changes so that splitting cannot fail half way. spare_get returns 0 or -ENOMEM;
+ * spare_put returns what was not used.
+ */
+struct spare_areas {
+	struct vma *vma[2];
+};
+
+int spare_get(struct mm *mm, struct spare_areas *s, unsigned int nr);
+void spare_put(struct mm *mm, struct spare_areas *s);
+
+/* Cuts `vma` at `address`, which lies inside it; the upper part becomes a new area, which is returned. */
+struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s);
+
+/* Joins `vma` with its neighbours where nothing tells them apart; returns the area that holds it now. */
+struct vma *area_merge(struct mm *mm, struct vma *vma);
+
+/* How many areas more there are when [start, end) becomes an area of its own: 0, 1 or 2. */
+unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end);
+
+/* Takes [start, end) out of the space; the spares cover area_cuts. */
+void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s);
+
+/* A place for `length` bytes as mmap chooses it: an address, or -errno. flags: MAP_. */
+int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigned int flags);
+
+/* False when nr_pages more would pass RLIMIT_AS. */
+bool may_expand_vm(const struct mm *mm, uint64_t nr_pages);
+
+/* Checks a guest's range as munmap and kin do and rounds its length: 0, or -EINVAL. */
+int check_range(const struct mm *mm, gva_t start, uint64_t *length);
+
+#endif

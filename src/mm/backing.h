@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backing.h - what the core asks of a file behind a mapping.
+ *
+ * The owner embeds struct backing in its own object. Mappings hold references; release is called once, by whoever drops
+ * the last one, possibly with a space's mmap lock held, so it must not call into the core.
+ */
+#ifndef LODGE_MM_BACKING_H
+#define LODGE_MM_BACKING_H
+
+#include <sys/types.h>
+
+#include "filemap.h"
+
+struct backing;
+
+struct backing_ops {
+	/* Reads up to `bytes` at `offset`, as pread: bytes read, 0 at the end of the file, or -errno. Any thread. */
+	ssize_t (*read)(struct backing *b, void *buffer, size_t bytes, uint64_t offset);
+	/* The file's size in bytes now, or -errno. */
+	int64_t (*size)(struct backing *b);
+	void (*release)(struct backing *b);
+};
+
+struct backing {
+	const struct backing_ops *ops;
+	_Atomic uint32_t refs; /* (A) */
+	uint64_t dev, ino;     /* (C) shown in maps */
+	const char *path;      /* (C) shown in maps; owned by the embedder */
+	struct address_space cache;
+};
+
+static inline struct backing *backing_get(struct backing *b)
+{
+	atomic_fetch_add(&b->refs, 1);
+	return b;
+}
+
+/* Drops a reference; the last one empties the cache and calls release. */
+void backing_put(struct backing *b);
+
+/* ops, numbers and path are the caller's; the caller holds the first reference. */
+void backing_init(struct backing *b, struct mm_host *h, const struct backing_ops *ops);
+
+#endif

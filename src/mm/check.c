@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check.c - mm_check: recounts a space and compares.
+ *
+ *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one, and total_vm is their sum
+ *   M2  every entry lies in an area, allows no more than the area does, and maps an allocated frame
+ *   M3  a private area maps its own anonymous pages writable or cache pages read-only; a shared one maps its object's pages
+ *   M4  rss equals the entries by kind; every table page is reachable and counted
+ */
+#include "fault.h"
+#include "zap.h"
+
+struct check {
+	struct mm *mm;
+	void (*complain)(const char *what, uint64_t where);
+	unsigned int bad;
+	int64_t rss[NR_MM_COUNTERS];
+	uint64_t nr_tables;
+};
+
+static void fail(struct check *c, const char *what, uint64_t where)
+{
+	c->bad++;
+	if (c->complain)
+		c->complain(what, where);
+}
+
+static const char *check_page(struct check *c, const struct vma *vma, pte_t pte, const struct page *page)
+{
+	uint32_t flags = atomic_load(&page->flags);
+
+	if (!atomic_load(&page->refs) || !atomic_load(&page->mapcount))
+		return "entry maps a frame without a reference or mapcount";
+	if (page->zone != ZONE_NORMAL || flags & (PG_BUDDY | PG_TABLE | PG_SLAB | PG_RESERVED))
+		return "entry maps a frame that is not a guest's";
+	if (vma_is_anonymous(vma) && !(flags & PG_ANON))
+		return "anonymous area maps a page of a mapping";
+	if (vma->mapping && !(flags & PG_ANON) && page->mapping != vma->mapping)
+		return "area maps a page of another mapping";
+	if ((vma->flags & VM_SHARED) && (flags & PG_ANON))
+		return "shared area maps an anonymous page";
+	if (pte_write(pte) && !(vma->flags & VM_SHARED) && (!(flags & PG_ANON) || atomic_load(&page->mapcount) != 1))
+		return "private area may write a page that others see";
+	c->rss[page_counter(page)]++;
+	return NULL;
+}
+
+static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte)
+{
+	if (!vma)
+		return "entry outside every area";
+	if (!pte_present(pte))
+		return "entry neither empty nor present";
+	if ((pte & PTE_PRESENT) && !(pte & PTE_USER))
+		return "entry not for the user";
+	if ((pte & PTE_PRESENT) && !(vma->flags & VM_ACCESS_FLAGS))
+		return "entry present in an area without access";
+	if (pte_write(pte) && !(vma->flags & VM_WRITE))
+		return "entry writable in a read-only area";
+	if ((pte & PTE_PRESENT) && !(pte & PTE_NX) && !(vma->flags & VM_EXEC))
+		return "entry executable in an area that is not";
+	if (pte & PTE_SPECIAL)
+		return pte_pfn(pte) == page_to_pfn(c->mm->frames, c->mm->frames->zero_page) && !pte_write(pte)
+			       ? NULL
+			       : "special entry is not the read-only zero page";
+	return check_page(c, vma, pte, pfn_to_page(c->mm->frames, pte_pfn(pte)));
+}
+
+static void check_table(struct check *c, struct page *table, unsigned int level, gva_t base)
+{
+	const pte_t *entry = page_address(c->mm->frames, table);
+	unsigned int nr = level + 1 == c->mm->pgt.levels ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
+
+	if (!(atomic_load(&table->flags) & PG_TABLE) || atomic_load(&table->refs) != 1)
+		fail(c, "table page is not marked as one", base);
+	for (unsigned int i = 0; i < nr; i++) {
+		pte_t pte = pte_read(&entry[i]);
+		gva_t address = base + ((uint64_t)i << level_shift(level));
+		if (level) {
+			if (!(pte & PTE_PRESENT))
+				continue;
+			c->nr_tables++;
+			check_table(c, pfn_to_page(c->mm->frames, pte_pfn(pte)), level - 1, address);
+		} else if (!pte_none(pte)) {
+			struct vma *vma = vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE);
+			const char *what = check_entry(c, vma, pte);
+			if (what)
+				fail(c, what, address);
+		}
+	}
+}
+
+static bool could_merge(const struct vma *a, const struct vma *b)
+{
+	return b && a->end == b->start && a->flags == b->flags && a->mapping == b->mapping && a->name == b->name &&
+	       a->pgoff + vma_pages(a) == b->pgoff;
+}
+
+static void check_areas(struct check *c)
+{
+	struct vma *vma;
+	uint64_t pages = 0;
+
+	c->bad += vma_tree_check(&c->mm->vmas, c->complain);
+	vma_for_each (vma, &c->mm->vmas) {
+		pages += vma_pages(vma);
+		if (vma->mm != c->mm || vma->end > c->mm->task_size)
+			fail(c, "area of another space or beyond its end", vma->start);
+		if (could_merge(vma, vma->next))
+			fail(c, "two areas that should be one", vma->start);
+		if (vma->flags & VM_ACCESS_FLAGS & ~(vma->flags >> 4))
+			fail(c, "area allows what it never may", vma->start);
+	}
+	if (pages != c->mm->total_vm_pages)
+		fail(c, "total_vm differs from the areas", pages);
+}
+
+unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t where))
+{
+	struct check c = {.mm = mm, .complain = complain};
+
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	pthread_mutex_lock(&mm->page_table_lock);
+	check_areas(&c);
+	check_table(&c, mm->pgt.root, mm->pgt.levels - 1, 0);
+	for (unsigned int i = 0; i < NR_MM_COUNTERS; i++)
+		if (c.rss[i] != mm_counter(mm, i))
+			fail(&c, "rss differs from the entries", i);
+	if (c.nr_tables != mm->pgt.nr_tables)
+		fail(&c, "table pages differ from their count", c.nr_tables);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return c.bad;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * madvise.c - advice about a range, and touching one ahead of its use.
+ *
+ * Advice that only tunes (huge pages, read-ahead, reclaim hints) is accepted and changes nothing here; what programs rely
+ * on for its effect is done or refused.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "area.h"
+#include "fault.h"
+#include "zap.h"
+
+#ifndef MADV_COLD
+#define MADV_COLD    20 /* Linux 5.4 */
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22 /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static int zap_part(struct vma *vma, gva_t start, gva_t end)
+{
+	struct gather g;
+
+	if (vma->flags & VM_LOCKED)
+		return -EINVAL;
+	gather_begin(&g, vma->mm);
+	zap_range(&g, start, end);
+	gather_end(&g);
+	return 0;
+}
+
+static uint64_t mapping_index(const struct vma *vma, gva_t address)
+{
+	return vma->pgoff + ((address - vma->start) >> PAGE_SHIFT);
+}
+
+/* Frees the pages of a shared object: they read as zero afterwards, for everybody. */
+static int remove_part(struct vma *vma, gva_t start, gva_t end)
+{
+	if (vma->flags & VM_LOCKED || !vma->mapping || vma->mapping->host)
+		return -EINVAL;
+	if ((vma->flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
+		return -EACCES;
+	zap_part(vma, start, end);
+	filemap_drop(vma->mapping, mapping_index(vma, start), mapping_index(vma, end) - 1);
+	return 0;
+}
+
+static int willneed_part(struct vma *vma, gva_t start, gva_t end)
+{
+	if (vma->file)
+		filemap_readahead(vma->mapping, mapping_index(vma, start),
+				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), &vma->mm->memcg);
+	return 0;
+}
+
+static int advise_part(struct vma *vma, gva_t start, gva_t end, int advice)
+{
+	switch (advice) {
+	case MADV_DONTNEED:
+		return zap_part(vma, start, end);
+	case MADV_REMOVE:
+		return remove_part(vma, start, end);
+	case MADV_WILLNEED:
+		return willneed_part(vma, start, end);
+	case MADV_FREE: /* the pages may be kept as long as there is room: they are */
+		return vma_is_anonymous(vma) ? 0 : -EINVAL;
+	default:
+		return 0;
+	}
+}
+
+static bool is_known(int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_DONTFORK:
+	case MADV_DOFORK:
+	case MADV_MERGEABLE:
+	case MADV_UNMERGEABLE:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Areas are advised in turn; a hole is reported only after the rest was done, as Linux does. */
+static int advise_range(struct mm *mm, gva_t start, gva_t end, int advice)
+{
+	struct vma *vma = vma_find(&mm->vmas, start);
+	int unmapped = 0;
+
+	while (start < end) {
+		if (!vma || vma->start >= end)
+			return -ENOMEM;
+		if (vma->start > start) {
+			unmapped = -ENOMEM;
+			start = vma->start;
+		}
+		int err = advise_part(vma, start, min_u64(end, vma->end), advice);
+		if (err)
+			return err;
+		start = vma->end;
+		vma = vma->next;
+	}
+	return unmapped;
+}
+
+/* Makes the page at `address` present, and writable if `write`. mmap_lock is held for reading. */
+static int touch(struct mm *mm, struct vma *vma, gva_t address, bool write)
+{
+	const pte_t *slot = NULL;
+
+	pthread_mutex_lock(&mm->page_table_lock);
+	slot = pgtable_find(&mm->pgt, address);
+	pte_t pte = slot ? pte_read(slot) : 0;
+	pthread_mutex_unlock(&mm->page_table_lock);
+	if ((pte & PTE_PRESENT) && (!write || pte_write(pte)))
+		return 0;
+	switch (handle_mm_fault(vma, address, FAULT_FLAG_POPULATE | (write ? FAULT_FLAG_WRITE : 0))) {
+	case VM_FAULT_DONE:
+		return 0;
+	case VM_FAULT_OOM:
+		return -ENOMEM;
+	default:
+		return -EFAULT;
+	}
+}
+
+enum populate_for { POPULATE_AS_MAPPED, POPULATE_READ, POPULATE_WRITE };
+
+static int populate(struct mm *mm, gva_t start, gva_t end, enum populate_for what)
+{
+	int err = 0;
+
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	for (gva_t at = start; at < end && !err; at += PAGE_SIZE) {
+		struct vma *vma = vma_find(&mm->vmas, at);
+		if (!vma || vma->start > at) {
+			err = -ENOMEM;
+			break;
+		}
+		bool write = what == POPULATE_WRITE ||
+			     (what == POPULATE_AS_MAPPED && (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE);
+		if (!vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
+			err = what == POPULATE_AS_MAPPED ? -ENOMEM : -EINVAL;
+		else
+			err = touch(mm, vma, at, write);
+	}
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return err;
+}
+
+int mm_populate(struct mm *mm, gva_t start, uint64_t length)
+{
+	start = page_align_down(start);
+	return populate(mm, start, start + page_align_up(length), POPULATE_AS_MAPPED);
+}
+
+int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
+{
+	uint64_t bytes = page_align_up(length);
+
+	if (!is_known(advice) || start & ~PAGE_MASK || (length && !bytes) || start + bytes < start)
+		return -EINVAL;
+	if (!bytes)
+		return 0;
+	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
+		return populate(mm, start, start + bytes, advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	int err = advise_range(mm, start, start + bytes, advice);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return err;
+}

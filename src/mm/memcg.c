@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* memcg.c - charging frames to an account. See memcg.h. */
+#include <string.h>
+
+#include "memcg.h"
+
+void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg))
+{
+	memset(cg, 0, sizeof(*cg));
+	cg->max_pages = max_pages;
+	cg->refs = 1;
+	cg->release = release;
+}
+
+static void drop_refs(struct memcg *cg, uint64_t nr)
+{
+	if (atomic_fetch_sub_explicit(&cg->refs, nr, memory_order_acq_rel) == nr && cg->release)
+		cg->release(cg);
+}
+
+void memcg_put(struct memcg *cg)
+{
+	drop_refs(cg, 1);
+}
+
+static void note_peak(struct memcg *cg, uint64_t usage)
+{
+	uint64_t peak = atomic_load_explicit(&cg->peak_pages, memory_order_relaxed);
+
+	while (usage > peak && !atomic_compare_exchange_weak(&cg->peak_pages, &peak, usage))
+		;
+}
+
+bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
+{
+	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
+
+	do {
+		if (nr_pages > cg->max_pages || usage > cg->max_pages - nr_pages) {
+			atomic_fetch_add_explicit(&cg->nr_failures, 1, memory_order_relaxed);
+			return false;
+		}
+	} while (!atomic_compare_exchange_weak(&cg->usage_pages, &usage, usage + nr_pages));
+	atomic_fetch_add_explicit(&cg->refs, nr_pages, memory_order_relaxed);
+	note_peak(cg, usage + nr_pages);
+	return true;
+}
+
+void memcg_uncharge(struct memcg *cg, uint64_t nr_pages)
+{
+	atomic_fetch_sub(&cg->usage_pages, nr_pages);
+	drop_refs(cg, nr_pages);
+}
+
+uint64_t memcg_room(const struct memcg *cg)
+{
+	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
+
+	return usage < cg->max_pages ? cg->max_pages - usage : 0;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm.h - one guest address space.
+ *
+ * Lock order, outermost first: LOCK_MMAP (mm->mmap_lock), LOCK_PTL (mm->page_table_lock), LOCK_CACHE (an address_space),
+ * LOCK_KMEM, LOCK_ZONE. A fault takes mmap_lock for reading; whatever changes areas takes it for writing.
+ *
+ * Operations on areas have the semantics of the Linux system call of the same name (5.11): they return 0 (or an address)
+ * or -errno, and when they fail the space is as it was. They take mmap_lock themselves.
+ */
+#ifndef LODGE_MM_MM_H
+#define LODGE_MM_MM_H
+
+#include "backing.h"
+#include "kmem.h"
+#include "memcg.h"
+#include "mmu.h"
+#include "vma.h"
+
+#define DEFAULT_MAX_MAP_COUNT 65530
+#define DEFAULT_MMAP_MIN_ADDR 65536
+#define STACK_LIMIT_BYTES     (8ull << 20)
+
+enum mm_counter { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, NR_MM_COUNTERS };
+
+/* Every leaf of the fault ladder counts its visits. */
+enum fault_leaf {
+	FAULT_ANON_WRITE,
+	FAULT_ANON_ZERO_PAGE,
+	FAULT_READ,
+	FAULT_COW,
+	FAULT_SHARED,
+	FAULT_WP_ZERO_PAGE,
+	FAULT_WP_REUSE,
+	FAULT_WP_COPY,
+	FAULT_WP_SHARED,
+	FAULT_SPURIOUS,
+	FAULT_STACK_GROWTH,
+	FAULT_SIGSEGV_MAPERR,
+	FAULT_SIGSEGV_ACCERR,
+	FAULT_SIGBUS,
+	FAULT_OOM,
+	NR_FAULT_LEAVES,
+};
+
+extern const char *const fault_leaf_names[NR_FAULT_LEAVES];
+
+/* What all spaces of one host share; the embedder fills it with mm_host_init. */
+struct mm_host {
+	struct frames *frames;
+	const struct mmu_ops *mmu_ops;
+	void *mmu_ctx;
+	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
+	unsigned int levels; /* of page tables: 4 or 5 */
+	struct kmem_cache mm_cache, vma_cache, mapping_cache, node_cache;
+};
+
+struct mm {
+	struct mm_host *host;
+	struct frames *frames;
+	pthread_rwlock_t mmap_lock;	 /* rank LOCK_MMAP */
+	pthread_mutex_t page_table_lock; /* rank LOCK_PTL */
+	struct memcg memcg;
+	struct pgtable pgt;	/* (page_table_lock) */
+	struct vma_tree vmas;	/* (mmap_lock) */
+	gva_t mmap_base;	/* mappings are placed below it, top down */
+	gva_t task_size;	/* (C) */
+	gva_t start_code, end_code, start_data, end_data; /* set by the loader */
+	gva_t start_brk, brk;				   /* (mmap_lock) */
+	gva_t start_stack, arg_start, arg_end, env_start, env_end;
+	uint64_t total_vm_pages; /* (mmap_lock) */
+	uint64_t stack_limit_bytes;
+	uint64_t as_limit_bytes; /* RLIMIT_AS; ~0: none */
+	uint64_t data_limit_bytes;
+	uint64_t mmap_min_addr;
+	uint32_t max_map_count;
+	uint32_t fault_around_pages; /* widest anonymous window: a power of two, 1..512 */
+	_Atomic int64_t rss[NR_MM_COUNTERS];	      /* (A) pages */
+	_Atomic uint64_t peak_rss;		      /* (A) pages */
+	_Atomic uint64_t faults[NR_FAULT_LEAVES];     /* (A) */
+	_Atomic uint64_t min_flt, maj_flt;	      /* (A) */
+	_Atomic uint64_t fault_around_mapped;	      /* (A) pages mapped ahead of a touch */
+	_Atomic uint64_t nr_revokes, nr_revoked_ptes; /* (A) */
+};
+
+int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx);
+
+/* Returns the number of objects leaked by spaces that were not destroyed. */
+uint64_t mm_host_destroy(struct mm_host *h);
+
+/* An empty space that may own max_pages frames. NULL: no memory. */
+struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
+
+/* Unmaps everything and frees the space. No processor may be running in it. */
+void mm_destroy(struct mm *mm);
+
+static inline int64_t mm_counter(struct mm *mm, enum mm_counter c)
+{
+	return atomic_load_explicit(&mm->rss[c], memory_order_relaxed);
+}
+
+uint64_t mm_rss_pages(struct mm *mm);
+
+/*
+ * Recounts everything: areas, tables, every entry against its area and frame, rss and charges. Returns the number of
+ * violations, each told to `complain` (may be NULL). Takes the locks; no processor may run in the space.
+ */
+unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t where));
+
+/* --- mmap.c: areas ---------------------------------------------------------------------------------------------- */
+
+/* Linux's numbers. */
+#define PROT_BITS_READ	0x1
+#define PROT_BITS_WRITE 0x2
+#define PROT_BITS_EXEC	0x4
+
+struct mmap_request {
+	gva_t address;	   /* wanted, or 0 */
+	uint64_t length;   /* bytes; rounded up */
+	unsigned int prot; /* PROT_ bits */
+	unsigned int flags; /* MAP_ bits as in <sys/mman.h> */
+	struct backing *file; /* NULL: anonymous. The area takes its own reference */
+	uint64_t pgoff;	      /* in pages */
+	bool may_not_write;   /* the file is not open for writing: a shared mapping can never become writable */
+	const char *name;     /* of a special mapping ("[vdso]"), or NULL; static storage */
+	uint64_t extra_flags; /* VM_GROWSDOWN and kin */
+};
+
+/* The address, or -errno. */
+int64_t mm_mmap(struct mm *mm, const struct mmap_request *r);
+int mm_munmap(struct mm *mm, gva_t start, uint64_t length);
+int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot);
+/* The new break, or the old one when the request cannot be met. */
+gva_t mm_brk(struct mm *mm, gva_t brk);
+int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags, gva_t new_address);
+int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice);
+/* Touches every page of the range ahead of the guest. 0, -ENOMEM or -EFAULT. */
+int mm_populate(struct mm *mm, gva_t start, uint64_t length);
+
+/* What /proc/pid/maps calls an area without a file: "[heap]", "[stack]", a special mapping's name, or NULL. */
+const char *mm_vma_name(const struct mm *mm, const struct vma *vma);
+
+/* The area that holds `address`, growing a stack when that is what the address asks for; mmap_lock held for writing. */
+struct vma *mm_expand_stack(struct mm *mm, gva_t address);
+
+/* --- fault.c: the ladder ---------------------------------------------------------------------------------------- */
+
+/* The processor's error code for #PF. */
+#define PF_PROT	 0x01u /* the page was present: its protection was violated */
+#define PF_WRITE 0x02u
+#define PF_USER	 0x04u
+#define PF_RSVD	 0x08u
+#define PF_INSTR 0x10u
+#define PF_PK	 0x20u
+#define PF_SGX	 0x8000u
+
+/* Writes the code in words ("write to a page not present, user") and returns buffer. */
+const char *fault_error_string(uint32_t error_code, char *buffer, size_t bytes);
+
+/* What a fault that cannot be resolved asks for. Numbers as in <signal.h>. */
+struct fault_signal {
+	int signo; /* 0: resolved; SIGSEGV, SIGBUS; SIGKILL: out of memory */
+	int code;  /* SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR */
+	gva_t address;
+};
+
+/* Resolves one fault of a guest, or says which signal it earns. */
+struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t error_code);
+
+/* --- uaccess.c: the guest's memory, from outside ---------------------------------------------------------------- */
+
+#include <sys/uio.h>
+
+/* False when [address, address + bytes) is not within the user half. */
+bool access_ok(gva_t address, uint64_t bytes);
+
+/* Bytes NOT copied: 0 is success. A missing page is faulted in as the guest's own access would. */
+size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes);
+size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes);
+size_t clear_user(struct mm *mm, gva_t to, size_t bytes);
+
+/*
+ * Copies a string with its NUL. Returns its length without the NUL, -EFAULT, or -ENAMETOOLONG when there is no NUL
+ * within `bytes`.
+ */
+int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes);
+
+/* The guest's memory as host memory: frames pinned until user_pin_release. */
+struct user_pin {
+	struct page **pages;
+	unsigned int nr_pages;
+	struct iovec *iov; /* host addresses; neighbours are joined */
+	unsigned int nr_iov;
+	size_t bytes;
+};
+
+#define USER_PIN_MAX_PAGES 512
+
+/*
+ * Pins the pages of up to nr guest iovecs, beginning `skip` bytes into them, for writing into (write) or reading from
+ * guest memory. Stops at the first page that cannot be had or at USER_PIN_MAX_PAGES pages; pin->bytes tells how far it
+ * came. 0, -EFAULT when not even the first byte could be pinned, -ENOMEM.
+ */
+int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write, struct user_pin *pin);
+void user_pin_release(struct mm *mm, struct user_pin *pin);
+
+/*
+ * get_user_pages: faults in and pins nr pages from `start` (page aligned). Returns how many, or -EFAULT when the first
+ * one failed. page_put each.
+ */
+int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, struct page **pages);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pgtable.h - the guest's page tables: entry format, and the walk from a root to a slot.
+ *
+ * Format: Intel SDM vol. 3A, 4.5 (4-level and 5-level paging); AMD APM vol. 2, 5.3. Linux's names: pgd, p4d, pud, pmd,
+ * pte. Levels are counted from the leaf: 0 = page table of 4 KiB entries ... 3 = pgd of 4-level, 4 = pgd of 5-level.
+ *
+ * The processor sets A and D in live entries at any time, so an entry is changed by an atomic operation and one that
+ * gives up rights is exchanged, never just overwritten.
+ */
+#ifndef LODGE_MM_PGTABLE_H
+#define LODGE_MM_PGTABLE_H
+
+#include "page_alloc.h"
+
+#define PTRS_PER_TABLE 512u
+
+typedef uint64_t pte_t;
+
+#define PTE_PRESENT  (1ull << 0)
+#define PTE_WRITE    (1ull << 1)
+#define PTE_USER     (1ull << 2)
+#define PTE_PWT	     (1ull << 3)
+#define PTE_PCD	     (1ull << 4)
+#define PTE_ACCESSED (1ull << 5)
+#define PTE_DIRTY    (1ull << 6)
+#define PTE_HUGE     (1ull << 7) /* in a pmd or pud: maps memory itself */
+#define PTE_GLOBAL   (1ull << 8)
+#define PTE_SPECIAL  (1ull << 9)  /* software: frame without a mapcount (the zero page) */
+#define PTE_PROTNONE (1ull << 10) /* software, only when not present: a frame that nobody may access */
+#define PTE_NX	     (1ull << 63)
+#define PTE_PFN_MASK 0x000ffffffffff000ull
+
+#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
+
+static inline pte_t pte_make(pfn_t pfn, uint64_t flags)
+{
+	return (pfn << PAGE_SHIFT) | flags;
+}
+
+static inline pfn_t pte_pfn(pte_t pte)
+{
+	return (pte & PTE_PFN_MASK) >> PAGE_SHIFT;
+}
+
+static inline bool pte_none(pte_t pte)
+{
+	return (pte & ~(PTE_ACCESSED | PTE_DIRTY)) == 0;
+}
+
+/* A frame is there, whether or not the processor may use it. */
+static inline bool pte_present(pte_t pte)
+{
+	return pte & (PTE_PRESENT | PTE_PROTNONE);
+}
+
+static inline bool pte_write(pte_t pte)
+{
+	return pte & PTE_WRITE;
+}
+
+static inline pte_t pte_read(const pte_t *slot)
+{
+	return __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+}
+
+static inline void pte_set(pte_t *slot, pte_t pte)
+{
+	__atomic_store_n(slot, pte, __ATOMIC_RELEASE);
+}
+
+static inline pte_t pte_exchange(pte_t *slot, pte_t pte)
+{
+	return __atomic_exchange_n(slot, pte, __ATOMIC_ACQ_REL);
+}
+
+static inline unsigned int level_shift(unsigned int level)
+{
+	return PAGE_SHIFT + 9 * level;
+}
+
+static inline unsigned int level_index(gva_t address, unsigned int level)
+{
+	return (address >> level_shift(level)) & (PTRS_PER_TABLE - 1);
+}
+
+/* One address space's tables. Locking: the owner's page_table_lock. */
+struct pgtable {
+	struct frames *frames;
+	struct memcg *memcg; /* pays for table pages, or NULL */
+	struct page *root;
+	unsigned int levels; /* 4 or 5 */
+	uint64_t nr_tables;  /* table pages below the root */
+};
+
+/* A root with an empty user half; kernel_entry goes into the first slot of the kernel half. 0 or -ENOMEM. */
+int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels, pte_t kernel_entry);
+
+/* Frees the root; every table below it must be gone. */
+void pgtable_destroy(struct pgtable *pt);
+
+/* The slot for `address` at level 0, or NULL when a table on the way is missing. */
+pte_t *pgtable_find(const struct pgtable *pt, gva_t address);
+
+/* The same, making the tables that are missing. NULL: no memory; tables already made stay. */
+pte_t *pgtable_alloc(struct pgtable *pt, gva_t address);
+
+/* The slot that points to the level-0 table of `address` (the pmd slot), or NULL. */
+pte_t *pgtable_find_pmd(const struct pgtable *pt, gva_t address);
+
+/* The table page a slot lies in. */
+struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot);
+
+/*
+ * Unlinks every table that covers nothing outside [floor, ceiling), walking [start, end), and appends their pages (still
+ * with refs 1) to `freed`. The entries in them must already be empty. Returns how many.
+ */
+uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling, struct list_head *freed);
+
+/* Gives a table page from pgtable_unlink back to its zone, uncharging it. */
+void pgtable_free_page(struct frames *f, struct page *table);
+
+#endif

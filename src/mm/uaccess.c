@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uaccess.c - reaching a guest's memory from outside it.
+ *
+ * Nothing here trusts an address: each page is looked up in the guest's own tables with the rights that the guest has, and
+ * faulted in as its own access would be. A copy holds mmap_lock for reading, so a page cannot go away under it; a pin takes
+ * a reference instead and may be held while the host sleeps.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fault.h"
+
+bool access_ok(gva_t address, uint64_t bytes)
+{
+	return bytes <= TASK_SIZE && address <= TASK_SIZE - bytes;
+}
+
+/* The page under `address` if it is there with the rights asked for, with a reference; mmap_lock is held. */
+static struct page *lookup(struct mm *mm, gva_t address, bool write)
+{
+	struct page *page = NULL;
+
+	pthread_mutex_lock(&mm->page_table_lock);
+	pte_t *slot = pgtable_find(&mm->pgt, address);
+	pte_t pte = slot ? pte_read(slot) : 0;
+	if ((pte & PTE_PRESENT) && (!write || pte_write(pte))) {
+		page = pfn_to_page(mm->frames, pte_pfn(pte));
+		page_get(page);
+		__atomic_fetch_or(slot, PTE_ACCESSED | (write ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&mm->page_table_lock);
+	return page;
+}
+
+/* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or no memory. */
+static struct page *get_page(struct mm *mm, gva_t address, bool write)
+{
+	unsigned int flags = write ? FAULT_FLAG_WRITE : 0;
+
+	for (;;) {
+		struct page *page = lookup(mm, address, write);
+		if (page)
+			return page;
+		struct vma *vma = vma_find(&mm->vmas, address);
+		if (!vma || vma->start > address || !vma_allows(vma, flags) ||
+		    handle_mm_fault(vma, address, flags) != VM_FAULT_DONE)
+			return NULL;
+	}
+}
+
+/* A guest's stack grows under a copy as under its own push. */
+static void grow_stack(struct mm *mm, gva_t address)
+{
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	struct vma *vma = vma_find(&mm->vmas, address);
+	bool grow = vma && vma->start > address && (vma->flags & VM_GROWSDOWN);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	if (!grow)
+		return;
+	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_expand_stack(mm, address);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+}
+
+enum copy_kind { COPY_FROM_USER, COPY_TO_USER, CLEAR_USER };
+
+/* One page's worth of a copy; false: it cannot be reached. */
+static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind)
+{
+	grow_stack(mm, user);
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	struct page *page = get_page(mm, user, kind != COPY_FROM_USER);
+	if (page) {
+		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
+		if (kind == COPY_FROM_USER)
+			memcpy(buffer, at, bytes);
+		else if (kind == COPY_TO_USER)
+			memcpy(at, buffer, bytes);
+		else
+			memset(at, 0, bytes);
+		page_put(mm->frames, page);
+	}
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return page;
+}
+
+static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind)
+{
+	if (!access_ok(user, bytes))
+		return bytes;
+	while (bytes) {
+		size_t part = min_u64(bytes, PAGE_SIZE - (user & ~PAGE_MASK));
+		if (!copy_part(mm, user, buffer, part, kind))
+			break;
+		user += part;
+		buffer = buffer ? buffer + part : NULL;
+		bytes -= part;
+	}
+	return bytes;
+}
+
+size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes)
+{
+	return copy(mm, from, to, bytes, COPY_FROM_USER);
+}
+
+size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes)
+{
+	return copy(mm, to, (char *)(uintptr_t)from, bytes, COPY_TO_USER);
+}
+
+size_t clear_user(struct mm *mm, gva_t to, size_t bytes)
+{
+	return copy(mm, to, NULL, bytes, CLEAR_USER);
+}
+
+int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		size_t part = min_u64(bytes - done, PAGE_SIZE - (from & ~PAGE_MASK));
+		if (copy_from_user(mm, to + done, from, part))
+			return -EFAULT;
+		const char *nul = memchr(to + done, 0, part);
+		if (nul)
+			return nul - to;
+		done += part;
+		from += part;
+	}
+	return -ENAMETOOLONG;
+}
+
+int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, struct page **pages)
+{
+	unsigned int n = 0;
+
+	if (!access_ok(start, (uint64_t)nr << PAGE_SHIFT))
+		return -EFAULT;
+	grow_stack(mm, start);
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	for (; n < nr; n++) {
+		pages[n] = get_page(mm, start + ((uint64_t)n << PAGE_SHIFT), write);
+		if (!pages[n])
+			break;
+	}
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return n || !nr ? (int64_t)n : -EFAULT;
+}
+
+static void add_piece(struct user_pin *pin, char *at, size_t bytes)
+{
+	struct iovec *last = pin->nr_iov ? &pin->iov[pin->nr_iov - 1] : NULL;
+
+	if (last && (char *)last->iov_base + last->iov_len == at)
+		last->iov_len += bytes;
+	else
+		pin->iov[pin->nr_iov++] = (struct iovec){at, bytes};
+	pin->bytes += bytes;
+}
+
+/* Pins one guest buffer as far as it goes; false: stop here. */
+static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, struct user_pin *pin)
+{
+	if (!access_ok(user, bytes))
+		return false;
+	while (bytes) {
+		size_t part = min_u64(bytes, PAGE_SIZE - (user & ~PAGE_MASK));
+		struct page *page;
+		if (pin->nr_pages == USER_PIN_MAX_PAGES || get_user_pages(mm, page_align_down(user), 1, write, &page) != 1)
+			return false;
+		pin->pages[pin->nr_pages++] = page;
+		add_piece(pin, (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK), part);
+		user += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write, struct user_pin *pin)
+{
+	size_t wanted = 0;
+
+	*pin = (struct user_pin){0};
+	pin->pages = malloc(USER_PIN_MAX_PAGES * (sizeof(*pin->pages) + sizeof(*pin->iov)));
+	if (!pin->pages)
+		return -ENOMEM;
+	pin->iov = (struct iovec *)(void *)(pin->pages + USER_PIN_MAX_PAGES);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (skip >= guest[i].iov_len) {
+			skip -= guest[i].iov_len;
+			continue;
+		}
+		wanted += guest[i].iov_len - skip;
+		if (!pin_buffer(mm, (gva_t)(uintptr_t)guest[i].iov_base + skip, guest[i].iov_len - skip, write, pin))
+			break;
+		skip = 0;
+	}
+	if (!wanted || pin->bytes)
+		return 0;
+	user_pin_release(mm, pin);
+	return -EFAULT;
+}
+
+void user_pin_release(struct mm *mm, struct user_pin *pin)
+{
+	for (unsigned int i = 0; i < pin->nr_pages; i++)
+		page_put(mm->frames, pin->pages[i]);
+	free(pin->pages);
+	*pin = (struct user_pin){0};
+}

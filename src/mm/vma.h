@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vma.h - the areas of an address space: a list in address order and a red-black tree over the same nodes.
+ *
+ *   V1  areas are page aligned, not empty, and do not overlap
+ *   V2  the list and the tree hold the same areas in the same order
+ *   V3  subtree_gap is the largest gap in front of any area of the subtree (stack guard gaps counted as used)
+ *   V4  no two neighbours could have been merged, except where an operation failed half way
+ * Locking: mm->mmap_lock; writing for anything that changes the tree.
+ */
+#ifndef LODGE_MM_VMA_H
+#define LODGE_MM_VMA_H
+
+#include "list.h"
+#include "rbtree.h"
+#include "types.h"
+
+struct backing;
+struct mm;
+struct address_space;
+
+/* Linux's bits, so that the dumps read alike. */
+#define VM_READ	     0x00000001ul
+#define VM_WRITE     0x00000002ul
+#define VM_EXEC	     0x00000004ul
+#define VM_SHARED    0x00000008ul
+#define VM_MAYREAD   0x00000010ul
+#define VM_MAYWRITE  0x00000020ul
+#define VM_MAYEXEC   0x00000040ul
+#define VM_MAYSHARE  0x00000080ul
+#define VM_GROWSDOWN 0x00000100ul
+#define VM_LOCKED    0x00002000ul
+#define VM_NORESERVE 0x00200000ul
+
+#define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
+
+struct vma {
+	gva_t start, end; /* end is the first byte after */
+	uint64_t flags;	  /* VM_ */
+	uint64_t pgoff;	  /* offset in the file, in pages; anonymous: start >> PAGE_SHIFT when it was mapped */
+	struct mm *mm;
+	struct backing *file;	       /* the mapped file, or NULL; one reference */
+	struct address_space *mapping; /* where shared or file pages come from, or NULL: private anonymous */
+	const char *name;	       /* of a special mapping, or NULL; static storage. [heap] and [stack]: mm_vma_name */
+	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
+	gva_t window_end;
+	uint32_t window_pages;
+	struct vma *prev, *next;
+	struct rb_node rb;
+	uint64_t subtree_gap;
+};
+
+static inline uint64_t vma_pages(const struct vma *vma)
+{
+	return (vma->end - vma->start) >> PAGE_SHIFT;
+}
+
+static inline bool vma_is_anonymous(const struct vma *vma)
+{
+	return !vma->mapping;
+}
+
+/* A private mapping that may be written: its writes never reach the file. */
+static inline bool is_cow_mapping(uint64_t flags)
+{
+	return (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+/* Start of the area with the guard gap that a stack keeps below it. */
+gva_t vma_start_gap(const struct vma *vma);
+
+struct vma_tree {
+	struct rb_root root;
+	struct vma *first;
+	gva_t highest_end;
+	uint64_t nr;
+};
+
+void vma_tree_init(struct vma_tree *t);
+
+/* The first area with end > address, or NULL. */
+struct vma *vma_find(const struct vma_tree *t, gva_t address);
+
+/* The first area that overlaps [start, end), or NULL. */
+struct vma *vma_find_intersection(const struct vma_tree *t, gva_t start, gva_t end);
+
+/* The last area of the tree, or NULL. */
+struct vma *vma_last(const struct vma_tree *t);
+
+/* Links an area that overlaps no other. */
+void vma_link(struct vma_tree *t, struct vma *vma);
+void vma_unlink(struct vma_tree *t, struct vma *vma);
+
+/* Moves the bounds of a linked area, within the gaps around it. */
+void vma_resize(struct vma_tree *t, struct vma *vma, gva_t start, gva_t end);
+
+/* What vma_gap_* looks for. */
+struct vma_gap {
+	uint64_t length;	       /* bytes, page aligned, not 0 */
+	gva_t low_limit, high_limit; /* the whole range must lie within [low_limit, high_limit) */
+};
+
+/* The highest (lowest) free range that fits, or -ENOMEM as a negative value. */
+int64_t vma_gap_topdown(const struct vma_tree *t, const struct vma_gap *gap);
+int64_t vma_gap_bottomup(const struct vma_tree *t, const struct vma_gap *gap);
+
+/* Number of violations of V1-V3. */
+unsigned int vma_tree_check(const struct vma_tree *t, void (*complain)(const char *what, uint64_t where));
+
+#define vma_for_each(vma, tree) for (vma = (tree)->first; vma; vma = vma->next)
+
+#endif
