@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arena.c - the frame arena. See arena.h.
+ *
+ * Guest banks ask for transparent huge pages except the first, so that a small guest does not pay for clearing 2 MiB at a
+ * time; tables and objects are small and stay with small pages.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "arena.h"
+
+#define GIB (1ull << 30)
+
+static int add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pages)
+{
+	struct arena *a = ctx;
+	char *hva = a->base + (start << PAGE_SHIFT);
+	uint64_t bytes = *nr_pages << PAGE_SHIFT;
+
+	if (mprotect(hva, bytes, PROT_READ | PROT_WRITE))
+		return -ENOMEM;
+	if (zone == ZONE_NORMAL && start != a->frames.zone[zone].start_pfn)
+		madvise(hva, bytes, MADV_HUGEPAGE); /* a hint: small pages work too */
+	if (zone != ZONE_OBJECT && a->add_slot) {
+		int err = a->add_slot(a->slot_ctx, start << PAGE_SHIFT, hva, bytes);
+		if (err)
+			return err;
+	}
+	atomic_fetch_add(&a->bank_bytes, bytes);
+	atomic_fetch_add(&a->nr_banks, 1);
+	return 0;
+}
+
+static const struct bank_ops arena_bank_ops = {.add_bank = add_bank};
+
+int arena_init(struct arena *a, uint64_t max_bytes)
+{
+	uint64_t normal = (max_bytes + GIB - 1) & ~(GIB - 1);
+	uint64_t total = (NORMAL_START_PFN << PAGE_SHIFT) + normal;
+
+	*a = (struct arena){.reserved_bytes = total + PMD_SIZE};
+	char *map = mmap(NULL, a->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return -ENOMEM;
+	a->base = (char *)(((uintptr_t)map + PMD_SIZE - 1) & PMD_MASK);
+	if (a->base != map)
+		munmap(map, (size_t)(a->base - map));
+	a->reserved_bytes -= (uint64_t)(a->base - map);
+	int err = frames_init(&a->frames, a->base, total >> PAGE_SHIFT, &arena_bank_ops, a);
+	if (err)
+		munmap(a->base, a->reserved_bytes);
+	return err;
+}
+
+void arena_destroy(struct arena *a)
+{
+	frames_destroy(&a->frames);
+	munmap(a->base, a->reserved_bytes);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arena.h - the frame arena: the host memory under the frame table, made real bank by bank.
+ *
+ * One range of host address space is reserved for all frames; a bank is a 2 MiB-aligned piece of it that a zone asked
+ * for. Banks of ZONE_NORMAL get transparent huge pages; those of ZONE_TABLE and ZONE_NORMAL become memory slots of the
+ * machine through the slot hook. Banks live as long as the arena.
+ * Locking: add_bank runs under the zone's lock; different zones do not share state here.
+ */
+#ifndef LODGE_UFFD_ARENA_H
+#define LODGE_UFFD_ARENA_H
+
+#include "../mm/page.h"
+
+struct arena {
+	char *base;
+	uint64_t reserved_bytes;
+	struct frames frames;
+	_Atomic uint64_t bank_bytes;
+	_Atomic uint32_t nr_banks;
+	/* Tells the machine of guest-physical memory; 0 or -errno. NULL: nobody wants to know. */
+	int (*add_slot)(void *ctx, gpa_t gpa, void *hva, uint64_t bytes);
+	void *slot_ctx;
+};
+
+/* Reserves room for max_bytes of guest memory (rounded up to 1 GiB) beside tables and objects. 0 or -errno. */
+int arena_init(struct arena *a, uint64_t max_bytes);
+void arena_destroy(struct arena *a);
+
+#endif

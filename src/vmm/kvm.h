@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvm.h - the inside of the machine: what the files of this room share.
+ *
+ * Lock order: vm->poke_lock, then vm->lock, then a zone's lock. poke_lock is held while a processor runs at ring 0 only. Fields: (L) vm->lock  (K) vm->poke_lock  (A) atomic  (C) constant after creation  (O) owner thread.
+ */
+#ifndef LODGE_VMM_KVM_H
+#define LODGE_VMM_KVM_H
+
+#include <linux/kvm.h>
+
+#include "../guest/abi.h"
+#include "../mm/gather.h"
+#include "../uffd/arena.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define MAX_POKES 2048
+
+/* What is known of the machine's MMU. */
+enum mmu_kind {
+	MMU_UNKNOWN,
+	MMU_HARDWARE, /* nested paging: a reload of cr3 forgets everything */
+	MMU_SHADOW,   /* entries are cached until the guest itself stores to them: pokes, then a reload of cr3 */
+	MMU_PVM,      /* the same, but SYSCALL stays at CPL3 and a poke alone is enough */
+};
+
+struct vm {
+	int kvm_fd, fd;
+	struct arena *arena;
+	struct mm_host mm_host;
+	struct kvm_cpuid2 *cpuid;   /* (C) */
+	uint32_t run_bytes;	    /* (C) size of a vCPU's shared page */
+	uint32_t xsave_bytes;	    /* (C) */
+	uint64_t xcr0;		    /* (C) 0: the machine does not let us choose */
+	uint64_t cr4;		    /* (C) */
+	gva_t idt, stubs, lstar, done; /* (C) in the kernel half */
+	gpa_t kernel_root;	    /* (C) page tables with the kernel half only, for runs at ring 0 */
+	struct page *image;	    /* (C) entry code, idt, tables of the kernel half: one block */
+	_Atomic int mmu_kind;	    /* (A) enum mmu_kind */
+	_Atomic bool broken;	    /* (A) a revocation was lost: nothing may run any more */
+
+	pthread_mutex_t lock;
+	struct vcpu *all;	 /* (L) every vCPU ever made */
+	struct vcpu *idle;	 /* (L) those nobody owns */
+	unsigned int nr_vcpus;	 /* (L) */
+	_Atomic uint32_t nr_active; /* (A) vCPUs with an owner */
+	_Atomic uint32_t nr_slots; /* (A) */
+
+	_Atomic uint64_t tlb_gen; /* (A) counts revocations */
+
+	pthread_mutex_t poke_lock;
+	_Atomic uint32_t nr_pokes;  /* (A) written under poke_lock */
+	uint32_t poke[MAX_POKES];   /* (K) gpa: a multiple of 8 pokes one entry, an odd one a whole table */
+	uint64_t poke_epoch;	    /* (K) counts how often the list was emptied */
+	struct list_head stale;	    /* (K) freed tables whose poke is in the list */
+};
+
+/* What a vCPU needs in guest memory: one page of data, one of code that the VMM writes. */
+#define CPU_GDT	     0x000
+#define CPU_TSS	     0x080
+#define CPU_RSP0     0x800
+#define CPU_IST_DF   0xa00
+#define CPU_IST_NMI  0xc00
+#define CPU_IST_MC   0xe00
+#define CPU_IST_DB   0x1000
+#define THUNK_OFFSET 0x1000
+#define THUNK_BYTES  0x1000
+
+struct vcpu {
+	struct vm *vm;
+	int fd;
+	unsigned int id;
+	struct kvm_run *run;	  /* shared with KVM */
+	struct kvm_sregs user;	  /* (C) as at CPL3; fs, gs and cr3 are filled in for each run */
+	struct kvm_sregs kernel;  /* (C) as at ring 0 */
+	struct page *area;	  /* two frames */
+	char *data;		  /* their bytes */
+	gva_t data_va, text_va;	  /* in the kernel half */
+	struct vcpu *next_all, *next_idle; /* (L) */
+	pthread_t owner;	  /* (O) */
+	_Atomic(struct mm *) mm;  /* (A) the space it last entered */
+	_Atomic bool in_guest;	  /* (A) */
+	_Atomic bool kicked;	  /* (A) */
+	_Atomic uint64_t tlb_gen; /* (A) of the last flush */
+	gpa_t root;		  /* (O) page tables it last entered; 0: none */
+	unsigned int thunk_body;  /* (O) bytes of the last thunk without its ending */
+	uint32_t thunk_pokes;	  /* (O) how many of vm->poke it carried */
+	uint64_t thunk_epoch;	  /* (O) vm->poke_epoch when it was written */
+	bool used;		  /* (O) a program ran on it: its vector state is not fresh */
+	struct vcpu_stats stats;  /* (O) */
+};
+
+/* The processor that this thread owns, or NULL. */
+extern _Thread_local struct vcpu *current_vcpu;
+
+static inline struct kvm_sync_regs *vcpu_sync(struct vcpu *v)
+{
+	return &v->run->s.regs;
+}
+
+static inline char *vm_gpa(struct vm *vm, gpa_t gpa)
+{
+	return vm->arena->base + gpa;
+}
+
+/* --- thunk.c: code written for one entry ----------------------------------------------------------------------------- */
+
+struct thunk {
+	char *code;
+	gva_t va; /* of code[0] as executed */
+	unsigned int used;
+};
+
+void thunk_begin(struct thunk *t, struct vcpu *v);
+/* A store to guest-physical `gpa` that changes nothing. False: the page is full. */
+bool thunk_poke(struct thunk *t, uint32_t gpa);
+void thunk_reload_cr3(struct thunk *t);
+/* Ends with a return to the frame on the stack, or with the exit GUEST_CALL_DONE. */
+void thunk_iretq(struct thunk *t);
+void thunk_done(struct thunk *t, struct vm *vm);
+
+/* Lays out the frame that thunk_iretq returns to; returns the stack pointer to start with. */
+gva_t thunk_frame(struct vcpu *v, const struct cpu_regs *regs);
+
+/* --- vcpu.c ---------------------------------------------------------------------------------------------------------- */
+
+void vcpu_destroy_all(struct vm *vm);
+
+/* Runs at ring 0 from `rip` with `stack` until GUEST_CALL_DONE. 0, or -EFAULT when it ended otherwise. */
+int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack);
+
+/* The registers of the last exit. */
+void vcpu_store_regs(struct vcpu *v, struct cpu_regs *regs);
+
+/* KVM_RUN with sync_regs; 0 or -errno. */
+int vcpu_enter(struct vcpu *v);
+
+/* Completes an access that KVM still wants to finish, so that registers set from now on are kept. */
+void vcpu_settle(struct vcpu *v);
+
+/* --- trap.c: from an exit to a trap ---------------------------------------------------------------------------------- */
+
+void trap_decode(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap);
+
+/* --- shootdown.c ----------------------------------------------------------------------------------------------------- */
+
+extern const struct mmu_ops vm_mmu_ops;
+
+/* True when the next entry of `v` into `mm` must forget something first. */
+bool shootdown_pending(struct vcpu *v, struct mm *mm);
+/*
+ * Does it, or, where that can be part of the entry itself, writes the thunk and returns true: the caller then starts at
+ * the thunk with a frame of the user's registers.
+ */
+bool shootdown_prepare(struct vcpu *v, struct mm *mm);
+/* After that entry; unfinished: it was interrupted inside the thunk, whose work is done now instead. */
+void shootdown_finish(struct vcpu *v, bool unfinished);
+/* Gives the quarantined tables back at the end of the machine. */
+void shootdown_destroy(struct vm *vm);
+
+/* --- selftest.c ------------------------------------------------------------------------------------------------------ */
+
+/* Finds out what the MMU is, on `v`, which is between runs. 0 or -EIO. */
+int selftest_run(struct vm *vm, struct vcpu *v);
+
+#endif

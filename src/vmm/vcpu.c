@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu.c - making processors and running them. See vcpu.h for the seam, trap.c for what comes out of it.
+ *
+ * Registers travel through the page shared with KVM (sync_regs) in both directions at every entry, so no ioctl but KVM_RUN
+ * is on the path and what the processor held before does not matter. A vCPU lives until its machine does (KVM cannot
+ * destroy one), so those without an owner wait in a pool.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm.h"
+
+#define MSR_STAR   0xc0000081u
+#define MSR_LSTAR  0xc0000082u
+#define MSR_CSTAR  0xc0000083u
+#define MSR_SFMASK 0xc0000084u
+
+#define CR0_USER  0x80050033ull /* PG AM WP NE ET MP PE */
+#define EFER_USER 0xd01ull	/* NXE LMA LME SCE */
+
+#define FLAG_TF (1ull << 8)
+#define FLAG_IF (1ull << 9)
+#define FLAG_DF (1ull << 10)
+#define FLAG_NT (1ull << 14)
+#define FLAG_RF (1ull << 16)
+#define FLAG_AC (1ull << 18)
+#define FLAG_ID (1ull << 21)
+
+#define FLAG_STATUS 0x8d5ull /* CF PF AF ZF SF OF */
+#define FLAG_IOPL   0x3000ull
+#define FLAG_ONE    0x2ull
+
+#define USER_FLAGS    (FLAG_STATUS | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_RF | FLAG_AC | FLAG_ID)
+#define SYSCALL_FLAGS (FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_AC)
+
+_Thread_local struct vcpu *current_vcpu;
+
+static void write_gdt(struct vcpu *v)
+{
+	uint64_t *gdt = (uint64_t *)(void *)(v->data + CPU_GDT);
+	uint64_t tss = v->data_va + CPU_TSS;
+
+	gdt[GUEST_KERNEL_CS / 8] = 0x00af9b000000ffff;
+	gdt[GUEST_KERNEL_DS / 8] = 0x00cf93000000ffff;
+	/* No 32-bit code segment: in compatibility mode AMD's SYSCALL would enter ring 0 by another door. */
+	gdt[GUEST_USER_DS / 8] = 0x00cff3000000ffff;
+	gdt[GUEST_USER_CS / 8] = 0x00affb000000ffff;
+	gdt[GUEST_TSS / 8] = 0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56; /* busy */
+	gdt[GUEST_TSS / 8 + 1] = tss >> 32;
+}
+
+#define TSS_RSP0  0x04
+#define TSS_IST1  0x24
+#define TSS_IOMAP 0x66
+#define TSS_LIMIT 0x67 /* the I/O bitmap begins behind it: no port is open to CPL3 */
+
+static void write_tss(struct vcpu *v)
+{
+	const uint64_t stack[] = {v->data_va + CPU_IST_DF, v->data_va + CPU_IST_NMI, v->data_va + CPU_IST_MC,
+				  v->data_va + CPU_IST_DB};
+	uint64_t rsp0 = v->data_va + CPU_RSP0;
+	uint16_t iomap = TSS_LIMIT + 1;
+	char *tss = v->data + CPU_TSS;
+
+	memcpy(tss + TSS_RSP0, &rsp0, sizeof(rsp0));
+	memcpy(tss + TSS_IST1, stack, sizeof(stack));
+	memcpy(tss + TSS_IOMAP, &iomap, sizeof(iomap));
+}
+
+static struct kvm_segment segment(uint16_t selector, bool code)
+{
+	return (struct kvm_segment){.limit = 0xffffffff,
+				    .selector = selector,
+				    .type = code ? 11 : 3,
+				    .present = 1,
+				    .dpl = selector & 3,
+				    .db = !code,
+				    .s = 1,
+				    .l = code,
+				    .g = 1};
+}
+
+/* Data segments as Linux leaves them: null, which 64-bit code does not notice. */
+static struct kvm_segment null_segment(void)
+{
+	return (struct kvm_segment){.unusable = 1};
+}
+
+static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
+{
+	s->cr0 = CR0_USER;
+	s->cr4 = v->vm->cr4;
+	s->efer = EFER_USER;
+	s->gdt = (struct kvm_dtable){.base = v->data_va + CPU_GDT, .limit = CPU_TSS - 1};
+	s->idt = (struct kvm_dtable){.base = v->vm->idt, .limit = PAGE_SIZE - 1};
+	s->tr = (struct kvm_segment){
+		.base = v->data_va + CPU_TSS, .limit = TSS_LIMIT, .selector = GUEST_TSS, .type = 11, .present = 1};
+	s->ldt = (struct kvm_segment){.unusable = 1};
+	s->ds = s->es = s->fs = s->gs = null_segment();
+	s->cr3 = v->vm->kernel_root;
+	v->user = v->kernel = *s;
+	v->user.cs = segment(GUEST_USER_CS, true);
+	v->user.ss = segment(GUEST_USER_DS, false);
+	v->kernel.cs = segment(GUEST_KERNEL_CS, true);
+	v->kernel.ss = segment(GUEST_KERNEL_DS, false);
+}
+
+static int set_msrs(struct vcpu *v)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[4];
+	} msrs = {.head.nmsrs = 4,
+		  .entry = {{.index = MSR_STAR, .data = (uint64_t)GUEST_USER32_CS << 48 | (uint64_t)GUEST_KERNEL_CS << 32},
+			    {.index = MSR_LSTAR, .data = v->vm->lstar},
+			    {.index = MSR_CSTAR, .data = v->vm->lstar},
+			    {.index = MSR_SFMASK, .data = SYSCALL_FLAGS}}};
+
+	return ioctl(v->fd, KVM_SET_MSRS, &msrs) == 4 ? 0 : -EIO;
+}
+
+static int set_xcr0(struct vcpu *v)
+{
+	struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs[0] = {.xcr = 0, .value = v->vm->xcr0}};
+
+	if (!v->vm->xcr0)
+		return 0;
+	return ioctl(v->fd, KVM_SET_XCRS, &xcrs) ? -errno : 0;
+}
+
+static int setup(struct vcpu *v)
+{
+	struct frames *f = &v->vm->arena->frames;
+	struct kvm_sregs sregs;
+
+	v->area = page_alloc(f, GFP_TABLE | __GFP_ZERO, 1);
+	if (!v->area)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < 2; i++)
+		atomic_fetch_or(&v->area[i].flags, PG_RESERVED);
+	v->data = page_address(f, v->area);
+	v->data_va = KERNEL_DATA_BASE + page_to_gpa(f, v->area);
+	v->text_va = KERNEL_TEXT_BASE + page_to_gpa(f, v->area);
+	v->run = mmap(NULL, v->vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED) {
+		v->run = NULL;
+		return -errno;
+	}
+	if (ioctl(v->fd, KVM_SET_CPUID2, v->vm->cpuid) || ioctl(v->fd, KVM_GET_SREGS, &sregs))
+		return -errno;
+	write_gdt(v);
+	write_tss(v);
+	fill_sregs(v, &sregs);
+	if (ioctl(v->fd, KVM_SET_SREGS, &v->user))
+		return -errno;
+	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	int err = set_xcr0(v);
+	return err ? err : set_msrs(v);
+}
+
+static void destroy(struct vcpu *v)
+{
+	if (v->run)
+		munmap(v->run, v->vm->run_bytes);
+	if (v->fd >= 0)
+		close(v->fd);
+	if (v->area)
+		page_free_block(&v->vm->arena->frames, v->area, 1);
+	free(v);
+}
+
+static int create(struct vm *vm, struct vcpu **result)
+{
+	struct vcpu *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	v->vm = vm;
+	pthread_mutex_lock(&vm->lock);
+	v->id = vm->nr_vcpus++;
+	pthread_mutex_unlock(&vm->lock);
+	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)v->id);
+	int err = v->fd < 0 ? -errno : setup(v);
+	if (err) {
+		destroy(v);
+		return err;
+	}
+	pthread_mutex_lock(&vm->lock);
+	v->next_all = vm->all;
+	vm->all = v;
+	pthread_mutex_unlock(&vm->lock);
+	*result = v;
+	return 0;
+}
+
+void vcpu_destroy_all(struct vm *vm)
+{
+	while (vm->all) {
+		struct vcpu *v = vm->all;
+		vm->all = v->next_all;
+		destroy(v);
+	}
+	vm->idle = NULL;
+}
+
+int vcpu_get(struct vm *vm, struct vcpu **result)
+{
+	pthread_mutex_lock(&vm->lock);
+	struct vcpu *v = vm->idle;
+	if (v)
+		vm->idle = v->next_idle;
+	pthread_mutex_unlock(&vm->lock);
+	int err = v ? 0 : create(vm, &v);
+	if (err)
+		return err;
+	v->owner = pthread_self();
+	v->root = 0;
+	atomic_store(&v->kicked, false);
+	v->run->immediate_exit = 0;
+	if (v->used)
+		err = vcpu_reset_fpu(v);
+	v->used = true;
+	v->stats = (struct vcpu_stats){0};
+	atomic_fetch_add(&vm->nr_active, 1);
+	current_vcpu = v;
+	*result = v;
+	return err;
+}
+
+void vcpu_put(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	if (current_vcpu == v)
+		current_vcpu = NULL;
+	atomic_store(&v->mm, NULL);
+	atomic_fetch_sub(&vm->nr_active, 1);
+	pthread_mutex_lock(&vm->lock);
+	v->next_idle = vm->idle;
+	vm->idle = v;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+int vcpu_enter(struct vcpu *v)
+{
+	v->stats.runs++;
+	return ioctl(v->fd, KVM_RUN, 0) ? -errno : 0;
+}
+
+void vcpu_settle(struct vcpu *v)
+{
+	v->run->kvm_dirty_regs = 0;
+	for (unsigned int tries = 0; tries < 8; tries++) {
+		v->run->immediate_exit = 1;
+		if (vcpu_enter(v) == -EINTR)
+			break;
+	}
+	v->run->immediate_exit = atomic_load(&v->kicked);
+}
+
+int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
+{
+	struct kvm_sync_regs *s = vcpu_sync(v);
+
+	s->sregs = v->kernel;
+	s->regs = (struct kvm_regs){.rip = rip, .rsp = stack, .rflags = FLAG_ONE};
+	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	v->run->immediate_exit = 0; /* a kick waits: this run is short and has to end */
+	int err;
+	do {
+		err = vcpu_enter(v);
+		v->run->kvm_dirty_regs = 0;
+	} while (err == -EINTR);
+	v->run->immediate_exit = atomic_load(&v->kicked);
+	bool done = !err && v->run->exit_reason == KVM_EXIT_IO && v->run->io.size == 4 &&
+		    v->run->io.port == GUEST_CALL_DONE;
+	return done ? 0 : -EFAULT;
+}
+
+static uint64_t user_rflags(uint64_t flags)
+{
+	return (flags & USER_FLAGS) | FLAG_IF | FLAG_ONE;
+}
+
+/* Puts a program's registers where KVM takes them from. */
+static void load_regs(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs, bool through_thunk)
+{
+	struct kvm_sync_regs *s = vcpu_sync(v);
+
+	memcpy(&s->regs, regs, sizeof(s->regs));
+	s->sregs = through_thunk ? v->kernel : v->user;
+	if (through_thunk) {
+		s->regs.rip = v->text_va + THUNK_OFFSET;
+		s->regs.rsp = thunk_frame(v, regs);
+		s->regs.rflags = FLAG_ONE;
+	}
+	s->sregs.cr3 = page_to_gpa(mm->frames, mm->pgt.root);
+	s->sregs.fs.base = regs->fs_base;
+	s->sregs.gs.base = regs->gs_base;
+	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+}
+
+_Static_assert(offsetof(struct cpu_regs, fs_base) == sizeof(struct kvm_regs), "cpu_regs begins as kvm_regs");
+
+void vcpu_store_regs(struct vcpu *v, struct cpu_regs *regs)
+{
+	const struct kvm_sync_regs *s = vcpu_sync(v);
+
+	memcpy(regs, &s->regs, sizeof(s->regs));
+	regs->fs_base = s->sregs.fs.base;
+	regs->gs_base = s->sregs.gs.base;
+}
+
+static bool at_ring0(struct vcpu *v)
+{
+	return !(vcpu_sync(v)->sregs.cs.selector & 3);
+}
+
+static bool in_thunk(struct vcpu *v)
+{
+	uint64_t rip = vcpu_sync(v)->regs.rip, start = v->text_va + THUNK_OFFSET;
+
+	return at_ring0(v) && rip >= start && rip < start + THUNK_BYTES;
+}
+
+/*
+ * Enters until there is something to look at. A signal can also stop the processor inside the entry code, on its way to
+ * saying what happened: it is let go on, and the kick waits for the next run.
+ */
+static int enter_program(struct vcpu *v)
+{
+	int err = vcpu_enter(v);
+
+	while (err == -EINTR && at_ring0(v) && !in_thunk(v)) {
+		v->run->kvm_dirty_regs = 0;
+		v->run->immediate_exit = 0;
+		err = vcpu_enter(v);
+	}
+	return err;
+}
+
+static void take_kick(struct vcpu *v, struct trap *trap)
+{
+	v->run->immediate_exit = 0;
+	atomic_store(&v->kicked, false);
+	v->stats.kicks++;
+	*trap = (struct trap){.kind = TRAP_KICK};
+}
+
+static void dead(struct trap *trap, const char *cause)
+{
+	*trap = (struct trap){.kind = TRAP_DEAD, .cause = cause};
+}
+
+void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
+{
+	bool thunk = false;
+
+	regs->rflags = user_rflags(regs->rflags);
+	if (regs->rip > TASK_SIZE) { /* TASK_SIZE itself is where a syscall at the very end returns to: a plain fault */
+		*trap = (struct trap){.kind = TRAP_EXCEPTION, .vector = 13};
+		return;
+	}
+	atomic_store(&v->mm, mm);
+	atomic_store(&v->in_guest, true);
+	if (shootdown_pending(v, mm))
+		thunk = shootdown_prepare(v, mm);
+	if (atomic_load(&v->vm->broken)) {
+		atomic_store(&v->in_guest, false);
+		dead(trap, "a page table change could not be made visible");
+		return;
+	}
+	load_regs(v, mm, regs, thunk);
+	if (atomic_load(&v->kicked))
+		v->run->immediate_exit = 1;
+	int err = enter_program(v);
+	bool unfinished = err == -EINTR && thunk && in_thunk(v);
+	if (thunk)
+		shootdown_finish(v, unfinished);
+	atomic_store(&v->in_guest, false);
+	if (err == -EINTR) {
+		if (!unfinished)
+			vcpu_store_regs(v, regs);
+		take_kick(v, trap);
+	} else if (err) {
+		vcpu_store_regs(v, regs);
+		dead(trap, err == -EFAULT ? "guest memory is gone on the host" : "KVM_RUN failed");
+	} else {
+		trap_decode(v, mm, regs, trap);
+	}
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	atomic_store(&v->kicked, true);
+	v->run->immediate_exit = 1;
+	pthread_kill(v->owner, KICK_SIGNAL);
+}
+
+const struct vcpu_stats *vcpu_stats(const struct vcpu *v)
+{
+	return &v->stats;
+}
+
+/* --- vector state ----------------------------------------------------------------------------------------------------- */
+
+#define FCW_DEFAULT   0x37f
+#define MXCSR_DEFAULT 0x1f80
+#define XSAVE_MXCSR   24  /* offsets in the standard format (Intel SDM vol. 1, 13.4) */
+#define XSAVE_BV      512
+
+int vcpu_get_xsave(struct vcpu *v, void *area, size_t bytes)
+{
+	uint32_t need = v->vm->xsave_bytes;
+
+	if (bytes < need)
+		return -ENOSPC;
+	unsigned long request = need > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+	return ioctl(v->fd, request, area) ? -errno : (int)need;
+}
+
+int vcpu_set_xsave(struct vcpu *v, const void *area, size_t bytes)
+{
+	if (bytes < v->vm->xsave_bytes)
+		return -EINVAL;
+	return ioctl(v->fd, KVM_SET_XSAVE, area) ? -errno : 0;
+}
+
+int vcpu_reset_fpu(struct vcpu *v)
+{
+	char *area = aligned_alloc(64, (v->vm->xsave_bytes + 63u) & ~63u);
+	const uint16_t fcw = FCW_DEFAULT;
+	const uint32_t mxcsr = MXCSR_DEFAULT;
+	const uint64_t present = 3; /* x87 and SSE are in the area; all else takes its initial state */
+
+	if (!area)
+		return -ENOMEM;
+	memset(area, 0, v->vm->xsave_bytes);
+	memcpy(area, &fcw, sizeof(fcw));
+	memcpy(area + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));
+	memcpy(area + XSAVE_BV, &present, sizeof(present));
+	int err = vcpu_set_xsave(v, area, v->vm->xsave_bytes);
+	free(area);
+	return err;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu.h - a guest processor: runs a task's registers in a space until the next trap.
+ *
+ * This is the seam between what a trap means (src/linux) and how it travels (here: a KVM exit). A vCPU belongs to one
+ * thread from vcpu_get to vcpu_put. vcpu_kick may be called by any thread; everything else is the owner's alone.
+ */
+#ifndef LODGE_VMM_VCPU_H
+#define LODGE_VMM_VCPU_H
+
+#include <signal.h>
+
+#include "../mm/mm.h"
+
+struct vm;
+struct vcpu;
+
+/* The registers a trap saves and restores. Vector state stays in the vCPU between runs. The order is KVM's. */
+struct cpu_regs {
+	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+	uint64_t rip, rflags;
+	uint64_t fs_base, gs_base;
+};
+
+enum trap_kind {
+	TRAP_SYSCALL,	/* rcx and r11 hold rip and rflags, as the instruction leaves them; regs.rip is behind it */
+	TRAP_FAULT,	/* #PF: address, error_code */
+	TRAP_EXCEPTION, /* any other exception: vector, error_code; regs.rip as the processor reports it */
+	TRAP_KICK,	/* vcpu_kick, or a signal for this thread */
+	TRAP_DEAD,	/* the processor cannot go on: `cause` says why */
+};
+
+struct trap {
+	enum trap_kind kind;
+	uint8_t vector;
+	uint32_t error_code;
+	gva_t address;
+	const char *cause; /* TRAP_DEAD: static text */
+};
+
+/* The signal that interrupts a vCPU's thread. The host installs an empty handler for it; tasks keep it unblocked. */
+#define KICK_SIGNAL (SIGRTMAX - 1)
+
+/* A processor from the pool, or a new one. 0 or -errno. */
+int vcpu_get(struct vm *vm, struct vcpu **vcpu);
+void vcpu_put(struct vcpu *vcpu);
+
+/*
+ * Runs `regs` at CPL3 in `mm` until a trap, and stores the registers back. Bits of rflags that a user may not change are
+ * corrected; a rip outside the user half gives TRAP_EXCEPTION 13. All registers and vector state survive.
+ */
+void vcpu_run(struct vcpu *vcpu, struct mm *mm, struct cpu_regs *regs, struct trap *trap);
+
+/* Makes the vCPU leave the guest soon, or not enter it; sticky until its next TRAP_KICK. Any thread. */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* Vector state in the XSAVE standard format: returns its size in bytes, or -errno. `area` is 64-byte aligned. */
+int vcpu_get_xsave(struct vcpu *vcpu, void *area, size_t bytes);
+int vcpu_set_xsave(struct vcpu *vcpu, const void *area, size_t bytes);
+/* Vector state as a new program finds it. */
+int vcpu_reset_fpu(struct vcpu *vcpu);
+
+struct vcpu_stats {
+	uint64_t runs;	   /* KVM_RUN calls */
+	uint64_t syscalls, faults, exceptions, kicks;
+	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
+	uint64_t flushes;  /* entries that began with a TLB flush */
+};
+
+const struct vcpu_stats *vcpu_stats(const struct vcpu *vcpu);
+
+#endif
