@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lodge.h - run unmodified Linux programs in KVM address spaces whose memory is managed in user space.
+ *
+ *	lodge_host	one virtual machine and its memory; a process may have several
+ *	lodge_space	one guest address space with limits, a view of the file system, and one program
+ *
+ * Functions return 0 (or a count) or -errno unless they say otherwise. A host may be used by several threads; one space
+ * by one thread at a time, except for lodge_space_kill, which any thread may call. The library installs an empty handler
+ * for the signal SIGRTMAX-1 and uses it to interrupt its own threads; it changes nothing else of the process.
+ */
+#ifndef LODGE_H
+#define LODGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LODGE_VERSION_MAJOR 0
+#define LODGE_VERSION_MINOR 1
+#define LODGE_VERSION	    "0.1.0"
+
+struct lodge_host;
+struct lodge_space;
+
+/* The version of the library, as LODGE_VERSION; static storage. */
+const char *lodge_version(void);
+
+/*
+ * A reason in words. Functions that can fail in many ways fill one in, so that a command can print a single clear line.
+ * NULL may be passed where it is not wanted.
+ */
+struct lodge_error {
+	char text[256];
+};
+
+struct lodge_host_options {
+	size_t size;	       /* sizeof(struct lodge_host_options), for compatibility */
+	uint64_t memory_bytes; /* most guest memory that all spaces may have together; 0: what the machine has */
+};
+
+/*
+ * Opens /dev/kvm and creates a host. opt may be NULL. Errors: -ENOENT (no /dev/kvm), -EACCES (no right to it), -ENODEV
+ * (a KVM that cannot do what is needed), -ENOMEM. On success *host is the caller's, for lodge_host_close.
+ */
+int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **host, struct lodge_error *err);
+
+/* Closes a host whose spaces have been destroyed. NULL is allowed. Returns the frames still owned by anyone: 0. */
+uint64_t lodge_host_close(struct lodge_host *host);
+
+enum lodge_trace {
+	LODGE_TRACE_FAULT = 1,
+	LODGE_TRACE_SYSCALL = 2,
+	LODGE_TRACE_EXIT = 4,
+};
+
+struct lodge_space_options {
+	size_t size;		 /* sizeof(struct lodge_space_options) */
+	uint64_t memory_bytes;	 /* frames the space may own, page tables included; 0: 256 MiB. Multiple of 4096, at least 64 KiB */
+	uint32_t fault_around_pages; /* widest window of anonymous memory mapped by one fault: 1..512, a power of two; 0: default */
+	int aslr;		 /* nonzero: random layout */
+	int fds[3];		 /* the guest's descriptors 0, 1, 2; -1: closed. Not taken over */
+	const char *const *rw_dirs; /* directories the guest may write below; NULL-terminated, or NULL: none */
+	unsigned int trace;	 /* enum lodge_trace bits: one line per event through `log` */
+	/* Where traces and the report of a guest's death go, a line at a time without newline; NULL: nowhere. */
+	void (*log)(void *ctx, const char *line);
+	void *log_ctx;
+};
+
+/* Fills in the defaults: fds 0, 1, 2, everything else 0. */
+void lodge_space_options_init(struct lodge_space_options *opt);
+
+/* An empty space. Errors: -EINVAL (an option out of range), -ENOMEM, what opening an rw_dirs entry gave. */
+int lodge_space_create(struct lodge_host *host, const struct lodge_space_options *opt, struct lodge_space **space,
+		       struct lodge_error *err);
+
+/*
+ * Loads a program (ELF64 static or static-PIE, or a script with #!) with NULL-terminated argv and envp. `path` is a path
+ * of the host; without a slash it is searched in PATH of envp. Errors: -ENOENT, -EACCES, -ENOEXEC (not a program for this
+ * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (a dynamic program), -E2BIG, -EINVAL (malformed).
+ */
+int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv, const char *const *envp,
+		     struct lodge_error *err);
+
+/* How a program ended. */
+struct lodge_exit {
+	int signal; /* 0: it exited with `status` */
+	int status;
+};
+
+/* Runs the loaded program to its end on the calling thread. Errors: -EINVAL (nothing loaded), -EIO (the host failed). */
+int lodge_space_run(struct lodge_space *space, struct lodge_exit *exit, struct lodge_error *err);
+
+/* Ends the program with `signal`, soon. Any thread; not from a signal handler. */
+void lodge_space_kill(struct lodge_space *space, int signal);
+
+/* All counts since the space was created; memory in pages of 4096 bytes. */
+struct lodge_stats {
+	uint64_t limit_pages, usage_pages, peak_usage_pages; /* what the space owns: frames, cache, page tables */
+	uint64_t rss_anon_pages, rss_file_pages, rss_shmem_pages, peak_rss_pages, table_pages, total_vm_pages;
+	uint64_t nr_vmas;
+	uint64_t minor_faults, major_faults, fault_around_pages;
+	uint64_t exits, syscalls, fault_exits, exception_exits, kicks;
+	uint64_t revocations, revoked_ptes, pokes, flushes;
+	uint64_t unknown_syscalls; /* calls answered -ENOSYS */
+	uint64_t wall_ns, guest_cpu_ns;
+};
+
+/* The counts now; after the program ended, as they were at its end. */
+void lodge_space_stats(struct lodge_space *space, struct lodge_stats *stats);
+
+/* A readable report, or one JSON object on one line. 0 or -EIO. */
+int lodge_space_report(struct lodge_space *space, FILE *out);
+int lodge_space_report_json(struct lodge_space *space, FILE *out);
+
+/* The areas in the format of /proc/pid/maps; after the program ended, as they were at its end. 0 or -EIO. */
+int lodge_space_maps(struct lodge_space *space, FILE *out);
+
+/* Frees the space and all it owns. NULL is allowed. */
+void lodge_space_destroy(struct lodge_space *space);
+
+/* One row of what this machine offers. */
+struct lodge_feature {
+	const char *name;    /* "kvm", "userfaultfd", ...; static storage */
+	int ok;		     /* nonzero: there */
+	int required;	     /* nonzero: guests cannot run without it */
+	const char *purpose; /* what lodge uses it for; static storage */
+	char found[96];	     /* what was found */
+	char remedy[160];    /* how to get it when it is missing, else "" */
+};
+
+/* Fills up to max rows and returns how many there are. */
+int lodge_probe(struct lodge_feature *rows, int max);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostfile.h - a regular file of the host as a backing: what mappings of a file read from.
+ *
+ *   H1  two live backings of one table never stand for the same (st_dev, st_ino), so all mappings share one page cache
+ *   H2  a backing holds a descriptor of its own: the one it was made from may be closed
+ * The table belongs to a host and is reached through struct task; it outlives every backing made from it.
+ * Locking: table->lock, inside LOCK_MMAP (release may be called with it held) and outside nothing.
+ */
+#ifndef LODGE_LINUX_HOSTFILE_H
+#define LODGE_LINUX_HOSTFILE_H
+
+#include "../mm/backing.h"
+
+struct hostfile_table {
+	pthread_mutex_t lock;
+	struct list_head live;	 /* (lock) struct hostfile, by node */
+	struct mm_host *mm_host; /* (C) where pages of the caches come from */
+};
+
+void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host);
+void hostfile_table_destroy(struct hostfile_table *table);
+
+/*
+ * The backing of the regular file behind host_fd, with a reference for the caller (backing_put). `path` is shown in maps;
+ * NULL: as the kernel names the descriptor. When the file has changed on disk since its last mapping was made, pages that
+ * nobody maps are read again.
+ * 0, -EACCES (not open for reading), -ENODEV (not a regular file), -EBADF, -ENOMEM, -EMFILE.
+ */
+int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, struct backing **backing);
+
+#endif

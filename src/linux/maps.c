@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * maps.c - see maps.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "../mm/mm.h"
+#include "maps.h"
+
+#define NAME_COLUMN 73
+
+/* What a line shows of the thing behind an area. */
+struct maps_file {
+	uint64_t offset, dev, ino;
+	const char *name; /* or NULL */
+};
+
+static struct maps_file maps_file(const struct vma *vma)
+{
+	struct maps_file f = {.name = mm_vma_name(vma->mm, vma)};
+
+	if (vma->mapping)
+		f.offset = vma->pgoff << PAGE_SHIFT;
+	if (vma->file) {
+		f.dev = vma->file->dev;
+		f.ino = vma->file->ino;
+		f.name = vma->file->path;
+	} else if (vma->mapping) {
+		/* Where the object lies in the arena: its own while it lives, and no host address. */
+		f.dev = makedev(0, 1);
+		f.ino = (uint64_t)((char *)vma->mapping - vma->mm->frames->direct_map) >> 4;
+		f.name = "/dev/zero (deleted)";
+	}
+	return f;
+}
+
+/* Appends a name, newlines as octal like the kernel. Returns the new length, or -ENAMETOOLONG. */
+static int append_name(char *line, size_t bytes, size_t len, const char *name)
+{
+	for (; *name; name++) {
+		if (bytes - len < sizeof("\\012"))
+			return -ENAMETOOLONG;
+		if (*name == '\n') {
+			memcpy(line + len, "\\012", 4);
+			len += 4;
+		} else {
+			line[len++] = *name;
+		}
+	}
+	line[len] = '\0';
+	return (int)len;
+}
+
+int maps_line(const struct vma *vma, char *line, size_t bytes)
+{
+	const struct maps_file f = maps_file(vma);
+	int len = snprintf(line, bytes,
+			   "%08" PRIx64 "-%08" PRIx64 " %c%c%c%c %08" PRIx64 " %02x:%02x %" PRIu64 " ",
+			   vma->start, vma->end, vma->flags & VM_READ ? 'r' : '-',
+			   vma->flags & VM_WRITE ? 'w' : '-', vma->flags & VM_EXEC ? 'x' : '-',
+			   vma->flags & VM_SHARED ? 's' : 'p', f.offset, major(f.dev), minor(f.dev), f.ino);
+
+	if (!f.name)
+		return len < (int)bytes ? len : -ENAMETOOLONG;
+	/* A line that reaches the column already still gets a space more. */
+	int pad = len < NAME_COLUMN ? NAME_COLUMN - len : 1;
+	if (len + pad >= (int)bytes)
+		return -ENAMETOOLONG;
+	memset(line + len, ' ', (size_t)pad);
+	return append_name(line, bytes, (size_t)(len + pad), f.name);
+}
+
+int proc_maps(struct mm *mm, FILE *out)
+{
+	char *line = malloc(MAPS_LINE_BYTES);
+	struct vma *vma;
+	int ret = line ? 0 : -EIO;
+
+	if (!line)
+		return ret;
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	vma_for_each (vma, &mm->vmas) {
+		if (maps_line(vma, line, MAPS_LINE_BYTES) < 0 || fprintf(out, "%s\n", line) < 0) {
+			ret = -EIO;
+			break;
+		}
+	}
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	free(line);
+	return ret;
+}

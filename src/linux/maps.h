@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * maps.h - the areas of a space as text, byte for byte in the format of Linux's /proc/pid/maps.
+ */
+#ifndef LODGE_LINUX_MAPS_H
+#define LODGE_LINUX_MAPS_H
+
+#include <stdio.h>
+
+struct mm;
+struct vma;
+
+/* Enough for one line with the longest path, every byte of it escaped. */
+#define MAPS_LINE_BYTES (128 + 4 * 4096)
+
+/* One line, without its newline; returns its length, or -ENAMETOOLONG. mmap_lock held. */
+int maps_line(const struct vma *vma, char *line, size_t bytes);
+
+/* All areas, in address order. Takes mmap_lock for reading. 0 or -EIO. */
+int proc_maps(struct mm *mm, FILE *out);
+
+#endif

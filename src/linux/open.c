@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * open.c - see open.h.
+ *
+ * What exists is found first, as an O_PATH descriptor; looked at; and only then opened through that descriptor, so nothing
+ * is ever opened that was not looked at. What does not exist is made with O_EXCL, so it is never something else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "host_wait.h"
+#include "open.h"
+#include "task.h"
+
+#define CREATE_ATTEMPTS 16
+#define SET_ID_BITS	(S_ISUID | S_ISGID)
+
+/* What is left of the guest's flags when an object that was found is opened. */
+#define REOPEN_FLAGS \
+	(O_ACCMODE | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_DIRECT | O_DIRECTORY | O_NOATIME)
+
+/* O_TMPFILE has O_DIRECTORY in it. */
+#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
+
+static bool wants_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+/* Devices that hold nothing of the host. */
+static bool is_harmless_device(const struct stat *st)
+{
+	static const unsigned char memory[] = {3 /* null */, 5 /* zero */, 7 /* full */, 8 /* random */,
+					       9 /* urandom */};
+
+	if (!S_ISCHR(st->st_mode))
+		return false;
+	for (unsigned int i = 0; i < sizeof(memory); i++)
+		if (st->st_rdev == makedev(1, memory[i]))
+			return true;
+	return st->st_rdev == makedev(5, 0); /* tty */
+}
+
+/* --- what exists ----------------------------------------------------------------------------- */
+
+static int host_open(struct task *t, int fd, int flags)
+{
+	struct path_link link = path_link(fd);
+	struct host_wait wait;
+	struct stat st;
+	bool may_wait = !fstat(fd, &st) && S_ISFIFO(st.st_mode);
+	int ret;
+
+	if (may_wait)
+		host_wait_begin(&wait);
+	do
+		ret = open(link.text, (flags & REOPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
+	while (ret < 0 && errno == EINTR && !task_interrupted(t));
+	if (ret < 0)
+		ret = errno == EINTR ? (int)host_wait_interrupted(t) : -errno;
+	if (may_wait)
+		host_wait_end(&wait);
+	return ret;
+}
+
+/* A dup of what a guest descriptor stands for, if it can do what is asked of it. */
+static int open_own_fd(int fd, int flags)
+{
+	int mode = fcntl(fd, F_GETFL) & O_ACCMODE, wanted = flags & O_ACCMODE, copy;
+
+	if (mode != O_RDWR && (mode != wanted || (mode == O_RDONLY && (flags & O_TRUNC))))
+		return -EACCES;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return copy < 0 ? -errno : copy;
+}
+
+/* The error that the kernel's may_open has for an object, or 0. */
+static int check_openable(const struct stat *st, int flags)
+{
+	if ((flags & O_CREAT) && (flags & O_EXCL))
+		return -EEXIST;
+	if (S_ISDIR(st->st_mode) && ((flags & O_CREAT) || wants_write(flags)))
+		return -EISDIR;
+	if (S_ISLNK(st->st_mode))
+		return -ELOOP;
+	if ((S_ISCHR(st->st_mode) && !is_harmless_device(st)) || S_ISBLK(st->st_mode))
+		return -EACCES;
+	return 0;
+}
+
+static int open_checked(struct task *t, int fd, const struct stat *st, int flags)
+{
+	int verified, ret;
+
+	if (!wants_write(flags) || is_harmless_device(st))
+		return host_open(t, fd, flags);
+	verified = path_writable(&t->files, fd, 0);
+	if (verified < 0)
+		return verified;
+	ret = host_open(t, verified, flags);
+	close(verified);
+	return ret;
+}
+
+static int open_target(struct task *t, const struct path_target *target, int flags)
+{
+	bool only_path = fcntl(target->fd, F_GETFL) & O_PATH;
+	struct stat st;
+	int err;
+
+	if (fstat(target->fd, &st))
+		return -errno;
+	if (target->entry.kind == PROC_FD && !only_path)
+		return open_own_fd(target->fd, flags);
+	err = check_openable(&st, flags);
+	if (err)
+		return err;
+	if (target->entry.kind == PROC_MAPS || target->entry.kind == PROC_CMDLINE)
+		return wants_write(flags) ? -EACCES : procfs_open(t, &target->entry);
+	return open_checked(t, target->fd, &st, flags);
+}
+
+static unsigned int target_flags(int flags)
+{
+	bool nofollow = (flags & O_NOFOLLOW) || ((flags & O_CREAT) && (flags & O_EXCL));
+
+	return (nofollow ? PATH_NOFOLLOW : 0) | (flags & O_DIRECTORY ? PATH_DIRECTORY : 0);
+}
+
+static int open_existing(struct task *t, const struct path *p, int flags)
+{
+	struct path_target target;
+	int err = path_target(t, p, target_flags(flags), &target);
+
+	if (err < 0)
+		return err;
+	err = open_target(t, &target, flags);
+	close(target.fd);
+	return err;
+}
+
+static int open_only_path(struct task *t, const struct path *p, int flags)
+{
+	struct path_target target;
+	int err = path_target(t, p, target_flags(flags & ~O_CREAT), &target);
+
+	if (err < 0)
+		return err;
+	if (target.entry.kind == PROC_NONE || (target.entry.kind == PROC_FD && !(flags & O_NOFOLLOW)))
+		return target.fd;
+	close(target.fd);
+	return -EACCES;
+}
+
+/* --- what does not --------------------------------------------------------------------------- */
+
+int open_fix_mode(struct task *t, int parent_fd, const char *name, mode_t mode)
+{
+	mode_t lost = mode & 0777 & t->files.host_umask & ~t->files.umask;
+	struct stat st;
+	int fd, err = 0;
+
+	if (!lost)
+		return 0;
+	fd = path_open_in(parent_fd, name);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) || chmod(path_link(fd).text, (st.st_mode & 07777) | lost))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* The same by a descriptor that is open for more than its path. */
+static void fix_mode(struct task *t, int fd, mode_t mode)
+{
+	mode_t lost = mode & 0777 & t->files.host_umask & ~t->files.umask;
+	struct stat st;
+
+	if (lost && !fstat(fd, &st))
+		fchmod(fd, (st.st_mode & 07777) | lost);
+}
+
+static int create_in(struct task *t, int dir_fd, const char *name, int flags, mode_t mode)
+{
+	int verified = path_writable(&t->files, dir_fd, O_DIRECTORY), fd;
+
+	if (verified < 0)
+		return verified;
+	mode &= 07777 & ~(mode_t)SET_ID_BITS;
+	fd = openat(verified, name, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->files.umask);
+	if (fd < 0)
+		fd = -errno;
+	else
+		fix_mode(t, fd, mode);
+	close(verified);
+	return fd;
+}
+
+/* -EEXIST when something has come to stand there meanwhile. */
+static int open_new(struct task *t, const struct path *p, int flags, mode_t mode)
+{
+	struct path copy = *p;
+	struct path_parent parent;
+	bool nofollow = target_flags(flags) & PATH_NOFOLLOW;
+	int err = nofollow ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
+
+	if (err < 0)
+		return err;
+	err = parent.slash
+		      ? -EISDIR
+		      : create_in(t, parent.fd, parent.name,
+				  (flags & (REOPEN_FLAGS & ~O_DIRECTORY)) | O_CREAT | O_EXCL | O_NOFOLLOW,
+				  mode);
+	close(parent.fd);
+	return err;
+}
+
+static int open_or_create(struct task *t, const struct path *p, int flags, mode_t mode)
+{
+	size_t len = strlen(p->text);
+	bool slash = len && p->text[len - 1] == '/';
+	int ret = -EAGAIN;
+
+	for (int i = 0; i < CREATE_ATTEMPTS; i++) {
+		ret = open_existing(t, p, flags);
+		if (ret != -ENOENT && !(ret == -ENOTDIR && slash))
+			return ret;
+		ret = open_new(t, p, flags, mode);
+		if (ret != -EEXIST || (flags & O_EXCL))
+			return ret;
+	}
+	return ret;
+}
+
+static int open_tmpfile(struct task *t, const struct path *p, int flags, mode_t mode)
+{
+	struct path_target target;
+	int ret = path_target(t, p, PATH_DIRECTORY | target_flags(flags), &target);
+
+	if (ret < 0)
+		return ret;
+	ret = create_in(t, target.fd, ".", (flags & (REOPEN_FLAGS | O_EXCL)) | O_TMPFILE, mode);
+	close(target.fd);
+	return ret;
+}
+
+int open_path(struct task *t, const struct path *p, int flags, mode_t mode)
+{
+	if (flags & O_PATH)
+		return open_only_path(t, p, flags & (O_PATH | O_NOFOLLOW | O_DIRECTORY));
+	if (flags & TMPFILE_BIT) {
+		if ((flags & (O_TMPFILE | O_CREAT)) != O_TMPFILE || (flags & O_ACCMODE) == O_RDONLY)
+			return -EINVAL;
+		return open_tmpfile(t, p, flags, mode);
+	}
+	if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
+		return -EINVAL;
+	return flags & O_CREAT ? open_or_create(t, p, flags, mode) : open_existing(t, p, flags);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * path.c - see path.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "path.h"
+#include "task.h"
+
+#define MAX_LINKS 40 /* as in Linux */
+
+/* All of these are Linux 5.6. */
+#define INSIDE	  (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+
+static int open_at(int base, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = (unsigned int)(flags | O_PATH | O_CLOEXEC), .resolve = resolve};
+	long fd = syscall(SYS_openat2, base, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+struct path_link path_link(int fd)
+{
+	struct path_link link;
+
+	snprintf(link.text, sizeof(link.text), "/proc/self/fd/%d", fd);
+	return link;
+}
+
+int path_of_fd(int fd, char path[PATH_MAX])
+{
+	ssize_t n = readlink(path_link(fd).text, path, PATH_MAX);
+
+	if (n < 0)
+		return -errno;
+	if (n == PATH_MAX)
+		return -ENAMETOOLONG;
+	path[n] = '\0';
+	return (int)n;
+}
+
+/* --- the argument ---------------------------------------------------------------------------- */
+
+int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
+{
+	int64_t len = strncpy_from_user(t->mm, p->text, from, sizeof(p->text));
+
+	if (len < 0)
+		return (int)len;
+	if (p->text[0] == '/')
+		p->base = AT_FDCWD;
+	else if (guest_dirfd == AT_FDCWD)
+		p->base = t->files.cwd_fd;
+	else
+		p->base = files_host_fd(&t->files, guest_dirfd);
+	return p->base == -EBADF ? -EBADF : 0;
+}
+
+/* --- the directory of the last component ----------------------------------------------------- */
+
+/* ELOOP from a walk is a magic link in the way when it is not one too many of the others. */
+static int walk_error(int base, const char *dir, int error)
+{
+	int fd = error == -ELOOP ? open_at(base, dir, 0, 0) : error;
+
+	if (fd < 0)
+		return error;
+	close(fd);
+	return -EACCES;
+}
+
+int path_parent(struct path *p, struct path_parent *parent)
+{
+	const char *dir = p->text;
+	char *end = p->text + strlen(p->text);
+	char *name;
+
+	if (!*p->text)
+		return -ENOENT;
+	while (end > p->text && end[-1] == '/')
+		end--;
+	if (end == p->text) /* slashes alone */
+		end = strcpy(p->text, "/.") + 2;
+	for (name = end; name > p->text && name[-1] != '/'; name--)
+		;
+	if (name == p->text)
+		dir = ".";
+	else if (strspn(p->text, "/") == (size_t)(name - p->text))
+		dir = "/";
+	else
+		name[-1] = '\0';
+	parent->name = name;
+	parent->slash = *end;
+	parent->fd = open_at(p->base, dir, O_DIRECTORY, RESOLVE_NO_MAGICLINKS);
+	return parent->fd < 0 ? walk_error(p->base, dir, parent->fd) : 0;
+}
+
+/* The path to go on with: the text of a link, and the slashes that were behind the link. */
+static int follow_link(struct path *p, const struct path_parent *parent, const char *text, size_t len)
+{
+	if (len + 2 > sizeof(p->text))
+		return -ENAMETOOLONG;
+	memcpy(p->text, text, len);
+	strcpy(p->text + len, parent->slash ? "/" : "");
+	p->base = text[0] == '/' ? AT_FDCWD : parent->fd;
+	return 0;
+}
+
+int path_follow(struct path *p, struct path_parent *parent)
+{
+	char link[PATH_MAX], name[NAME_MAX + 1];
+	int held = -1; /* the directory that p->base may be */
+
+	for (int links = 0; links <= MAX_LINKS; links++) {
+		int err = path_parent(p, parent);
+
+		if (held >= 0)
+			close(held);
+		if (err < 0)
+			return err;
+		size_t len = strcspn(parent->name, "/");
+		ssize_t n = -1;
+		if (len <= NAME_MAX && !procfs_holds(parent->fd)) {
+			memcpy(name, parent->name, len);
+			name[len] = '\0';
+			n = readlinkat(parent->fd, name, link, sizeof(link));
+		}
+		if (n < 0) /* no link, or nothing: what the caller does with the name will say it */
+			return 0;
+		held = parent->fd;
+		err = follow_link(p, parent, link, (size_t)n);
+		if (err < 0) {
+			close(held);
+			return err;
+		}
+	}
+	close(held);
+	return -ELOOP;
+}
+
+/* --- objects --------------------------------------------------------------------------------- */
+
+static int dup_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
+/* A link of the guest's own process: the link itself, as ours looks, or what it leads to. */
+static int open_own_link(struct task *t, const struct proc_entry *e, unsigned int flags)
+{
+	int directory = flags & PATH_DIRECTORY ? O_DIRECTORY : 0;
+	int host_fd = e->kind == PROC_FD ? files_host_fd(&t->files, e->guest_fd) : -1;
+
+	if (e->kind == PROC_FD && host_fd < 0)
+		return -ENOENT;
+	if (flags & PATH_NOFOLLOW)
+		return open_at(AT_FDCWD, e->kind == PROC_FD ? path_link(host_fd).text : "/proc/self/exe",
+			       O_NOFOLLOW | directory, 0);
+	switch (e->kind) {
+	case PROC_FD:
+		return dup_fd(host_fd);
+	case PROC_EXE:
+		return t->exe_path ? open_at(AT_FDCWD, t->exe_path, directory, RESOLVE_NO_MAGICLINKS)
+				   : -ENOENT;
+	case PROC_CWD:
+		return dup_fd(t->files.cwd_fd);
+	default:
+		return open_at(AT_FDCWD, "/", directory, RESOLVE_NO_MAGICLINKS);
+	}
+}
+
+static bool is_own_link(enum proc_kind kind)
+{
+	return kind == PROC_EXE || kind == PROC_CWD || kind == PROC_ROOT || kind == PROC_FD;
+}
+
+static int target_own_link(struct task *t, unsigned int flags, struct path_target *target)
+{
+	struct stat st;
+	int fd = open_own_link(t, &target->entry, flags);
+
+	if (fd < 0)
+		return fd;
+	target->fd = fd;
+	if (!(flags & PATH_NOFOLLOW) && target->entry.kind != PROC_FD)
+		target->entry.kind = PROC_NONE;
+	if (!(flags & PATH_DIRECTORY) || (!fstat(fd, &st) && S_ISDIR(st.st_mode)))
+		return 0;
+	close(fd);
+	return -ENOTDIR;
+}
+
+/* The walk came out in procfs. */
+static int target_in_procfs(struct task *t, unsigned int flags, struct path_target *target)
+{
+	char path[PATH_MAX];
+	int err = path_of_fd(target->fd, path);
+
+	target->entry.kind = PROC_REFUSED;
+	if (err >= 0)
+		target->entry = procfs_entry(path);
+	if (target->entry.kind != PROC_REFUSED && !is_own_link(target->entry.kind))
+		return 0;
+	close(target->fd);
+	return target->entry.kind == PROC_REFUSED ? -EACCES : target_own_link(t, flags, target);
+}
+
+/* The walk failed with `error`: at a magic link, or where only the guest's own process has an entry? */
+static int target_by_name(struct task *t, const struct path *p, unsigned int flags, int error,
+			  struct path_target *target)
+{
+	char at[PATH_MAX];
+	struct path copy = *p;
+	struct path_parent parent;
+	int err = flags & PATH_NOFOLLOW ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
+
+	if (err < 0)
+		return err == -EACCES ? err : error;
+	err = procfs_holds(parent.fd) ? path_of_fd(parent.fd, at) : -ENOENT;
+	close(parent.fd);
+	if (err < 0 || (size_t)err + strlen(parent.name) + 2 > sizeof(at))
+		return error;
+	sprintf(at + err, "/%s", parent.name);
+	target->entry = procfs_entry(at);
+	if (target->entry.kind == PROC_REFUSED && error == -ELOOP)
+		return -EACCES;
+	return is_own_link(target->entry.kind) ? target_own_link(t, flags, target) : error;
+}
+
+int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
+{
+	int how = (flags & PATH_NOFOLLOW ? O_NOFOLLOW : 0) | (flags & PATH_DIRECTORY ? O_DIRECTORY : 0);
+	int fd;
+
+	if (!*p->text && (flags & PATH_EMPTY))
+		fd = dup_fd(p->base);
+	else
+		fd = open_at(p->base, p->text, how, RESOLVE_NO_MAGICLINKS);
+	if (fd == -ELOOP || fd == -ENOENT)
+		return target_by_name(t, p, flags, fd, target);
+	if (fd < 0)
+		return fd;
+	*target = (struct path_target){.fd = fd};
+	return *p->text && procfs_holds(fd) ? target_in_procfs(t, flags, target) : 0;
+}
+
+/* --- what may be changed --------------------------------------------------------------------- */
+
+int path_writable(const struct files *f, int fd, int flags)
+{
+	char path[PATH_MAX];
+	const struct rw_dir *rw;
+	const char *rest;
+	int err = path_of_fd(fd, path);
+
+	if (err < 0)
+		return err;
+	rw = files_rw_find(f, path, &rest);
+	if (!rw || procfs_holds(fd))
+		return -EROFS;
+	return open_at(rw->fd, *rest ? rest : ".", O_NOFOLLOW | flags, INSIDE);
+}
+
+int path_open_in(int dir_fd, const char *name)
+{
+	return open_at(dir_fd, name, O_NOFOLLOW, INSIDE);
+}
+
+static bool same_object(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+int path_check_writable(const struct files *f, int fd)
+{
+	struct stat mine, found;
+	int again = path_writable(f, fd, 0);
+	bool same;
+
+	if (again < 0 && again != -ENOENT)
+		return again;
+	same = !fstat(fd, &mine) &&
+	       (mine.st_nlink == 0 || (again >= 0 && !fstat(again, &found) && same_object(&mine, &found)));
+	if (again >= 0)
+		close(again);
+	return same ? 0 : -EROFS;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * path.h - from a guest's path to an object of the host.
+ *
+ * The host's kernel walks the path, so that errors and symbolic links are Linux's own; magic links are refused and what
+ * lies in procfs is looked at afterwards. Whoever changes something first trades the descriptor for one that was reached
+ * from an rw directory without leaving it (path_writable): a rename or a link that changes meanwhile makes that fail.
+ */
+#ifndef LODGE_LINUX_PATH_H
+#define LODGE_LINUX_PATH_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "../mm/types.h"
+#include "procfs.h"
+
+struct files;
+struct task;
+
+struct path {
+	int base; /* host descriptor a relative path starts from (borrowed), or AT_FDCWD */
+	char text[PATH_MAX];
+};
+
+#define PATH_NOFOLLOW  1u /* a symbolic link at the end means itself */
+#define PATH_DIRECTORY 2u /* anything but a directory is ENOTDIR */
+#define PATH_EMPTY     4u /* AT_EMPTY_PATH: "" means the starting point */
+
+/* Reads a path argument of the guest. 0, -EFAULT, -ENAMETOOLONG, -EBADF. */
+int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p);
+
+/* An object that exists. */
+struct path_target {
+	int fd;			 /* O_PATH (PROC_FD: a dup of the guest's own); the caller's to close */
+	struct proc_entry entry; /* what lodge makes of it, when it is not simply a file */
+};
+
+/* 0 or -errno. Leaves the path as it is. */
+int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target);
+
+/* The directory of the last component, and that component. */
+struct path_parent {
+	int fd;	    /* O_PATH; the caller's to close */
+	char *name; /* within path.text, with slashes behind it; "." for a path without components */
+	bool slash; /* it has slashes behind it */
+};
+
+/* 0 or -errno. Uses path.text up. */
+int path_parent(struct path *p, struct path_parent *parent);
+
+/* The same for where symbolic links in the last component lead, or would lead: parent->name is no link. */
+int path_follow(struct path *p, struct path_parent *parent);
+
+/* An O_PATH descriptor for the same object, reached from an rw directory; flags: O_DIRECTORY or 0. -EROFS outside. */
+int path_writable(const struct files *f, int fd, int flags);
+
+/* An O_PATH descriptor for a name in a directory, without following any link. */
+int path_open_in(int dir_fd, const char *name);
+
+/* 0 when the object behind any descriptor lies in an rw directory (or did when it was unlinked), else -EROFS. */
+int path_check_writable(const struct files *f, int fd);
+
+/* The path of a descriptor of ours: its length, or -errno. */
+int path_of_fd(int fd, char path[PATH_MAX]);
+
+/* "/proc/self/fd/N": a path of ours to the very object behind a descriptor. */
+struct path_link {
+	char text[32];
+};
+
+struct path_link path_link(int fd);
+
+#endif

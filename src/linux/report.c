@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.c - see report.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <seccomp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../include/lodge.h"
+#include "maps.h"
+#include "report.h"
+#include "syscall.h"
+
+#define NS_PER_MS 1e6
+#define VECTOR_PF 14
+
+void report_sanitize(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (*c < 0x20 || *c == 0x7f)
+			*c = '?';
+		if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			c[0] = c[1] = '?';
+	}
+}
+
+int report_error(struct lodge_error *err, int error, const char *format, ...)
+{
+	int saved_errno = errno;
+	va_list args;
+
+	if (!err)
+		return error;
+	va_start(args, format);
+	vsnprintf(err->text, sizeof(err->text), format, args);
+	va_end(args);
+	report_sanitize(err->text);
+	errno = saved_errno;
+	return error;
+}
+
+const char *report_signal_name(int signo, char *buffer, size_t bytes)
+{
+	const char *name = sigabbrev_np(signo);
+
+	if (name)
+		snprintf(buffer, bytes, "SIG%s", name);
+	else
+		snprintf(buffer, bytes, "signal %d", signo);
+	return buffer;
+}
+
+/* --- a death ---------------------------------------------------------------------------------------------------- */
+
+static const char *code_in_words(int signo, int code)
+{
+	static const struct {
+		int signo, code;
+		const char *words;
+	} known[] = {
+		{SIGSEGV, SEGV_MAPERR, "nothing is mapped there"},
+		{SIGSEGV, SEGV_ACCERR, "the area does not allow it"},
+		{SIGBUS, BUS_ADRALN, "misaligned access"},
+		{SIGBUS, BUS_ADRERR, "beyond the end of the mapped file, or it cannot be read"},
+		{SIGFPE, FPE_INTDIV, "integer division by zero or overflow"},
+		{SIGFPE, FPE_FLTDIV, "floating-point division by zero"},
+		{SIGFPE, FPE_FLTOVF, "floating-point overflow"},
+		{SIGFPE, FPE_FLTUND, "floating-point underflow"},
+		{SIGFPE, FPE_FLTRES, "floating-point inexact result"},
+		{SIGFPE, FPE_FLTINV, "invalid floating-point operation"},
+		{SIGILL, ILL_ILLOPN, "illegal instruction"},
+		{SIGTRAP, TRAP_TRACE, "single step"},
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].signo == signo && known[i].code == code)
+			return known[i].words;
+	return NULL;
+}
+
+static const char *exception_name(uint32_t vector)
+{
+	static const char *const names[] = {
+		[0] = "divide error",	 [1] = "debug",
+		[3] = "breakpoint",	 [4] = "overflow",
+		[5] = "bound range",	 [6] = "invalid opcode",
+		[10] = "invalid TSS",	 [11] = "segment not present",
+		[12] = "stack segment",	 [13] = "general protection",
+		[16] = "x87 exception",	 [17] = "alignment check",
+		[19] = "SIMD exception",
+	};
+
+	return vector < ARRAY_SIZE(names) && names[vector] ? names[vector] : "exception";
+}
+
+static void log_cause(struct task *t, int signo, int code, const struct fault_context *fc)
+{
+	const char *words = code_in_words(signo, code);
+	char name[32], error[96];
+
+	report_signal_name(signo, name, sizeof(name));
+	task_log(t, "%s[%d] died of %s%s%s", t->comm, t->pid, name, words ? ": " : "", words ? words : "");
+	if (fc && fc->trapno == VECTOR_PF)
+		task_log(t, "  address %#" PRIx64 ": %s (error %#x)", fc->address,
+			 fault_error_string(fc->error_code, error, sizeof(error)), fc->error_code);
+	else if (fc)
+		task_log(t, "  %s (vector %u, error %#x)", exception_name(fc->trapno), fc->trapno,
+			 fc->error_code);
+}
+
+static void log_registers(struct task *t)
+{
+	const struct cpu_regs *r = &t->regs;
+
+	task_log(t, "  rip %016" PRIx64 "  rsp %016" PRIx64 "  rflags %08" PRIx64, r->rip, r->rsp, r->rflags);
+	task_log(t, "  rax %016" PRIx64 "  rbx %016" PRIx64 "  rcx %016" PRIx64 "  rdx %016" PRIx64, r->rax,
+		 r->rbx, r->rcx, r->rdx);
+	task_log(t, "  rsi %016" PRIx64 "  rdi %016" PRIx64 "  rbp %016" PRIx64 "  r8  %016" PRIx64, r->rsi,
+		 r->rdi, r->rbp, r->r8);
+	task_log(t, "  r9  %016" PRIx64 "  r10 %016" PRIx64 "  r11 %016" PRIx64 "  r12 %016" PRIx64, r->r9,
+		 r->r10, r->r11, r->r12);
+	task_log(t, "  r13 %016" PRIx64 "  r14 %016" PRIx64 "  r15 %016" PRIx64, r->r13, r->r14, r->r15);
+	task_log(t, "  fs  %016" PRIx64 "  gs  %016" PRIx64, r->fs_base, r->gs_base);
+}
+
+static void log_area(struct task *t, const char *where, const struct vma *vma)
+{
+	char *line;
+
+	if (!vma)
+		return;
+	line = malloc(MAPS_LINE_BYTES);
+	if (line && maps_line(vma, line, MAPS_LINE_BYTES) >= 0)
+		task_log(t, "  %s %s", where, line);
+	free(line);
+}
+
+/* The area around an address, or its neighbours. */
+static void log_areas(struct task *t, gva_t address)
+{
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	const struct vma *vma = vma_find(&t->mm->vmas, address);
+	if (vma && vma->start <= address) {
+		log_area(t, "area ", vma);
+	} else {
+		log_area(t, "below", vma ? vma->prev : vma_last(&t->mm->vmas));
+		log_area(t, "above", vma);
+	}
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+}
+
+void report_death(struct task *t, int signo, int code, const struct fault_context *fc)
+{
+	if (!t->log.fn)
+		return;
+	log_cause(t, signo, code, fc);
+	log_registers(t);
+	log_areas(t, fc && fc->trapno == VECTOR_PF ? fc->address : t->regs.rip);
+}
+
+/* --- what it used ----------------------------------------------------------------------------------------------- */
+
+static uint64_t relaxed(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void memory_stats(struct mm *mm, struct lodge_stats *s)
+{
+	s->limit_pages = mm->memcg.max_pages;
+	s->usage_pages = relaxed(&mm->memcg.usage_pages);
+	s->peak_usage_pages = relaxed(&mm->memcg.peak_pages);
+	s->rss_anon_pages = (uint64_t)mm_counter(mm, MM_ANONPAGES);
+	s->rss_file_pages = (uint64_t)mm_counter(mm, MM_FILEPAGES);
+	s->rss_shmem_pages = (uint64_t)mm_counter(mm, MM_SHMEMPAGES);
+	s->peak_rss_pages = relaxed(&mm->peak_rss);
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	s->total_vm_pages = mm->total_vm_pages;
+	s->nr_vmas = mm->vmas.nr;
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	pthread_mutex_lock(&mm->page_table_lock);
+	s->table_pages = mm->pgt.nr_tables + 1; /* and the root */
+	pthread_mutex_unlock(&mm->page_table_lock);
+	s->minor_faults = relaxed(&mm->min_flt);
+	s->major_faults = relaxed(&mm->maj_flt);
+	s->fault_around_pages = relaxed(&mm->fault_around_mapped);
+	s->revocations = relaxed(&mm->nr_revokes);
+	s->revoked_ptes = relaxed(&mm->nr_revoked_ptes);
+}
+
+void report_stats(struct task *t, struct lodge_stats *s)
+{
+	memset(s, 0, sizeof(*s));
+	memory_stats(t->mm, s);
+	s->exits = t->vcpu_stats.runs;
+	s->syscalls = t->vcpu_stats.syscalls;
+	s->fault_exits = t->vcpu_stats.faults;
+	s->exception_exits = t->vcpu_stats.exceptions;
+	s->kicks = t->vcpu_stats.kicks;
+	s->pokes = t->vcpu_stats.pokes;
+	s->flushes = t->vcpu_stats.flushes;
+	s->unknown_syscalls = relaxed(&t->nr_unknown);
+	s->wall_ns = t->wall_ns;
+	s->guest_cpu_ns = t->cpu_ns;
+}
+
+#define ROW "%-12s "
+
+static double mebibytes(uint64_t pages)
+{
+	return (double)pages * PAGE_SIZE / (1 << 20);
+}
+
+static void print_memory(const struct lodge_stats *s, FILE *out)
+{
+	fprintf(out,
+		ROW "%" PRIu64 " pages (%.1f MiB) at the end, %" PRIu64 " at most, limit %" PRIu64
+		    " (%.1f MiB)\n",
+		"memory", s->usage_pages, mebibytes(s->usage_pages), s->peak_usage_pages, s->limit_pages,
+		mebibytes(s->limit_pages));
+	fprintf(out,
+		ROW "%" PRIu64 " anonymous, %" PRIu64 " of files, %" PRIu64 " shared, %" PRIu64
+		    " at most; %" PRIu64 " page tables\n",
+		"resident", s->rss_anon_pages, s->rss_file_pages, s->rss_shmem_pages, s->peak_rss_pages,
+		s->table_pages);
+	fprintf(out, ROW "%" PRIu64 " pages in %" PRIu64 " areas\n", "mapped", s->total_vm_pages, s->nr_vmas);
+	fprintf(out, ROW "%" PRIu64 " minor, %" PRIu64 " major; %" PRIu64 " pages mapped ahead of a touch\n",
+		"faults", s->minor_faults, s->major_faults, s->fault_around_pages);
+}
+
+static void print_exits(const struct lodge_stats *s, FILE *out)
+{
+	fprintf(out,
+		ROW "%" PRIu64 ": %" PRIu64 " system calls, %" PRIu64 " page faults, %" PRIu64
+		    " exceptions, %" PRIu64 " kicks\n",
+		"exits", s->exits, s->syscalls, s->fault_exits, s->exception_exits, s->kicks);
+	fprintf(out, ROW "%" PRIu64 " of %" PRIu64 " entries; %" PRIu64 " pokes, %" PRIu64 " flushes\n",
+		"revocations", s->revocations, s->revoked_ptes, s->pokes, s->flushes);
+	fprintf(out, ROW "%.3f ms, of which %.3f ms on a processor\n", "time", (double)s->wall_ns / NS_PER_MS,
+		(double)s->guest_cpu_ns / NS_PER_MS);
+}
+
+/* The name of a call that lodge does not have, or NULL; to be freed. */
+static char *unknown_name(int nr)
+{
+	const char *ours = syscall_name(nr);
+
+	return ours ? strdup(ours) : seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, nr);
+}
+
+static void print_unknown(struct task *t, const struct lodge_stats *s, FILE *out)
+{
+	if (!s->unknown_syscalls)
+		return;
+	fprintf(out, ROW "%" PRIu64 " answered ENOSYS:", "calls", s->unknown_syscalls);
+	for (int nr = 0; nr < NR_SYSCALLS; nr++) {
+		if (!atomic_load_explicit(&t->unknown[nr], memory_order_relaxed))
+			continue;
+		char *name = unknown_name(nr);
+		fprintf(out, " %s(%d)", name ? name : "", nr);
+		free(name);
+	}
+	fputc('\n', out);
+}
+
+int report_text(struct task *t, FILE *out)
+{
+	struct lodge_stats s;
+
+	report_stats(t, &s);
+	print_memory(&s, out);
+	print_exits(&s, out);
+	print_unknown(t, &s, out);
+	return fflush(out) || ferror(out) ? -EIO : 0;
+}
+
+/* Every member of struct lodge_stats, in its order. */
+#define STATS_FIELDS(F)       \
+	F(limit_pages)        \
+	F(usage_pages)        \
+	F(peak_usage_pages)   \
+	F(rss_anon_pages)     \
+	F(rss_file_pages)     \
+	F(rss_shmem_pages)    \
+	F(peak_rss_pages)     \
+	F(table_pages)        \
+	F(total_vm_pages)     \
+	F(nr_vmas)            \
+	F(minor_faults)       \
+	F(major_faults)       \
+	F(fault_around_pages) \
+	F(exits)              \
+	F(syscalls)           \
+	F(fault_exits)        \
+	F(exception_exits)    \
+	F(kicks)              \
+	F(revocations)        \
+	F(revoked_ptes)       \
+	F(pokes)              \
+	F(flushes)            \
+	F(unknown_syscalls)   \
+	F(wall_ns)            \
+	F(guest_cpu_ns)
+
+#define STATS_COUNT(field) +1
+_Static_assert((0 STATS_FIELDS(STATS_COUNT)) * sizeof(uint64_t) == sizeof(struct lodge_stats),
+	       "STATS_FIELDS names every member");
+
+int report_json(struct task *t, FILE *out)
+{
+#define STATS_ROW(field) {#field, offsetof(struct lodge_stats, field)},
+	static const struct {
+		const char *name;
+		size_t offset;
+	} fields[] = {STATS_FIELDS(STATS_ROW)};
+	struct lodge_stats s;
+
+	report_stats(t, &s);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fields); i++) {
+		uint64_t value;
+		memcpy(&value, (const char *)&s + fields[i].offset, sizeof(value));
+		fprintf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", fields[i].name, value);
+	}
+	fputs("}\n", out);
+	return fflush(out) || ferror(out) ? -EIO : 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rlimit.c - see rlimit.h.
+ */
+#include <errno.h>
+
+#include "rlimit.h"
+
+static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
+{
+	switch (which) {
+	case RLIMIT_STACK:
+		return (struct rlimit){mm->stack_limit_bytes, RLIM_INFINITY};
+	case RLIMIT_AS:
+		return (struct rlimit){mm->as_limit_bytes, RLIM_INFINITY};
+	case RLIMIT_DATA:
+		return (struct rlimit){mm->data_limit_bytes, RLIM_INFINITY};
+	case RLIMIT_NOFILE:
+		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
+	case RLIMIT_NPROC:
+		return (struct rlimit){1, 1};
+	case RLIMIT_SIGPENDING:
+		return (struct rlimit){RT_QUEUE_MAX, RT_QUEUE_MAX};
+	case RLIMIT_CORE:
+	case RLIMIT_MSGQUEUE:
+	case RLIMIT_NICE:
+	case RLIMIT_RTPRIO:
+		return (struct rlimit){0, 0};
+	default:
+		return (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+	}
+}
+
+struct rlimit rlimit_get(const struct task *t, unsigned int which)
+{
+	return t->rlimit[which].set ? t->rlimit[which].value : rlimit_first(t->mm, which);
+}
+
+int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
+{
+	struct mm *mm = t->mm;
+
+	if (new->rlim_cur > new->rlim_max)
+		return -EINVAL;
+	if (new->rlim_max > rlimit_get(t, which).rlim_max)
+		return -EPERM;
+	t->rlimit[which] = (struct task_rlimit){true, *new};
+	pthread_rwlock_wrlock(&mm->mmap_lock);
+	if (which == RLIMIT_STACK)
+		mm->stack_limit_bytes = new->rlim_cur;
+	else if (which == RLIMIT_AS)
+		mm->as_limit_bytes = new->rlim_cur;
+	else if (which == RLIMIT_DATA)
+		mm->data_limit_bytes = new->rlim_cur;
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rlimit.h - the resource limits of a task.
+ *
+ * They are the guest's own. RLIMIT_STACK, RLIMIT_AS and RLIMIT_DATA take effect in its space; the others are remembered.
+ * A limit that the guest never set has its first value, so a new task needs no setting up.
+ */
+#ifndef LODGE_LINUX_RLIMIT_H
+#define LODGE_LINUX_RLIMIT_H
+
+#include "task.h"
+
+/* which: RLIMIT_, below RLIM_NLIMITS. */
+struct rlimit rlimit_get(const struct task *t, unsigned int which);
+
+/* 0, -EINVAL (soft above hard), -EPERM (a hard limit is never raised). */
+int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * signal.h - signal actions, masks and delivery of one task.
+ *
+ * The frame that a handler finds is Linux's rt_sigframe with the vector state as an XSAVE area behind it.
+ * Locking: the task's own thread.
+ */
+#ifndef LODGE_LINUX_SIGNAL_H
+#define LODGE_LINUX_SIGNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct task;
+struct trap;
+struct fault_signal;
+
+#define NR_SIGNALS   64
+
+/* One pending instance of each standard signal, and this many of the real-time ones together. */
+#define RT_QUEUE_MAX 64
+#define SIGQUEUE_MAX (31 + RT_QUEUE_MAX)
+
+/* The kernel's struct sigaction on x86-64. */
+struct ksigaction {
+	uint64_t handler, flags, restorer, mask;
+};
+
+struct sigstate {
+	struct ksigaction action[NR_SIGNALS + 1]; /* by signal number */
+	uint64_t blocked;			  /* bit n-1: signal n */
+	uint64_t pending;			  /* those of which an instance is in queue[] */
+	uint64_t saved_mask;			  /* what sigsuspend and kin restore after the handler */
+	bool restore_mask;
+	siginfo_t queue[SIGQUEUE_MAX]; /* the pending instances, oldest first */
+	unsigned int nr_queued;
+	uint64_t altstack_sp, altstack_bytes;
+	uint32_t altstack_flags;
+};
+
+void sigstate_init(struct sigstate *s);
+
+/* What the processor says of the instruction that was at fault; goes into the handler's ucontext and the report. */
+struct fault_context {
+	uint64_t address; /* cr2 */
+	uint32_t trapno, error_code;
+};
+
+/* The kernel's, which libc keeps to itself: the handler returns through ksigaction.restorer. */
+#ifndef SA_RESTORER
+#define SA_RESTORER 0x04000000
+#endif
+
+/* The flag of sigaltstack(2), Linux 4.7: the stack is forgotten while a handler runs on it. */
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+/* sigaltstack's view of the task while its stack pointer is sp: SS_DISABLE, SS_ONSTACK or 0. */
+uint32_t sigstate_altstack_state(const struct sigstate *s, uint64_t sp);
+
+/* sigaltstack(2). 0, -EPERM (running on it), -EINVAL (flags), -ENOMEM (too small). */
+int signal_set_altstack(struct task *t, uint64_t sp, uint64_t bytes, uint32_t flags);
+
+/* The bit of a signal in a mask. */
+static inline uint64_t signal_bit(int signo)
+{
+	return 1ull << (signo - 1);
+}
+
+/* Sets the mask; SIGKILL and SIGSTOP stay out of it. */
+void signal_set_blocked(struct task *t, uint64_t mask);
+
+/*
+ * Makes a signal pending, as kill() does; one that is ignored, or a standard one that is pending already, is dropped.
+ * info NULL: the task sent it to itself. 0, or -EAGAIN when RT_QUEUE_MAX real-time signals are pending.
+ */
+int signal_send(struct task *t, int signo, const siginfo_t *info);
+
+/* Takes the first pending signal of `set` off the queue: its number, with *info filled in, or 0. */
+int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info);
+
+/* Forgets the pending instances of every signal of `set`. */
+void signal_flush(struct task *t, uint64_t set);
+
+/* True when the default action of a signal is to do nothing. */
+bool signal_default_ignored(int signo);
+
+/*
+ * A fault by the task's own instruction: the handler runs next, or, if it is blocked, ignored or default, the task dies
+ * with a report of the fault.
+ */
+void signal_force(struct task *t, int signo, int code, const struct fault_context *fc);
+
+/* Before returning to the guest: sets up the handler of a pending signal, or ends the task. */
+void signal_deliver(struct task *t);
+
+/* rt_sigreturn: restores the registers from the frame at rsp. Returns rax to be kept. */
+int64_t signal_return(struct task *t);
+
+#endif

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_file.c - the system calls on descriptors, beside moving data (sys_io.c) and waiting for it (sys_poll.c).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "host_wait.h"
+#include "syscall.h"
+
+#define GETDENTS_MAX_BYTES 32768u
+
+/* What F_SETFL may change. O_ASYNC would have the signal sent to us. */
+#define SETFL_FLAGS	   (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT)
+
+/* The kernel's numbers for what libc calls differently or not at all. */
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2u /* Linux 5.9 */
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4u /* Linux 5.11 */
+#endif
+
+static int64_t result(long ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+/* --- the table of descriptors ---------------------------------------------------------------- */
+
+static int64_t sys_close(struct task *t, const uint64_t a[6])
+{
+	return files_close(&t->files, (int)a[0]);
+}
+
+static int64_t sys_close_range(struct task *t, const uint64_t a[6])
+{
+	unsigned int first = (unsigned int)a[0], last = (unsigned int)a[1], flags = (unsigned int)a[2];
+
+	if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
+		return -EINVAL;
+	for (unsigned int i = first; i <= last && i < NR_OPEN_DEFAULT; i++) {
+		if (flags & CLOSE_RANGE_CLOEXEC)
+			t->files.fd[i].cloexec = true;
+		else
+			files_close(&t->files, (int)i);
+	}
+	return 0;
+}
+
+/* A host descriptor of its own for the same open file, or -errno. */
+static int host_dup(struct task *t, int guest_fd)
+{
+	int host_fd = files_host_fd(&t->files, guest_fd);
+
+	return host_fd < 0 ? host_fd : (int)result(fcntl(host_fd, F_DUPFD_CLOEXEC, 0));
+}
+
+static int64_t dup_above(struct task *t, int guest_fd, int min, bool cloexec)
+{
+	int copy = host_dup(t, guest_fd);
+
+	return copy < 0 ? copy : files_install(&t->files, copy, cloexec, min);
+}
+
+static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
+{
+	int copy;
+
+	if (to < 0 || to >= NR_OPEN_DEFAULT)
+		return -EBADF;
+	copy = host_dup(t, guest_fd);
+	if (copy < 0)
+		return copy;
+	files_put(&t->files, to, copy, cloexec);
+	return to;
+}
+
+static int64_t sys_dup(struct task *t, const uint64_t a[6])
+{
+	return dup_above(t, (int)a[0], 0, false);
+}
+
+static int64_t sys_dup2(struct task *t, const uint64_t a[6])
+{
+	if ((int)a[0] == (int)a[1])
+		return files_get(&t->files, (int)a[0]) ? (int)a[0] : -EBADF;
+	return dup_to(t, (int)a[0], (int)a[1], false);
+}
+
+static int64_t sys_dup3(struct task *t, const uint64_t a[6])
+{
+	if (((int)a[2] & ~O_CLOEXEC) || (int)a[0] == (int)a[1])
+		return -EINVAL;
+	return dup_to(t, (int)a[0], (int)a[1], (int)a[2] & O_CLOEXEC);
+}
+
+static int64_t do_pipe(struct task *t, gva_t to, int flags)
+{
+	int host[2], guest[2];
+
+	if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
+		return -EINVAL;
+	if (pipe2(host, flags | O_CLOEXEC))
+		return -errno;
+	guest[0] = files_install(&t->files, host[0], flags & O_CLOEXEC, 0);
+	guest[1] = files_install(&t->files, host[1], flags & O_CLOEXEC, 0);
+	if (guest[1] >= 0 && !copy_to_user(t->mm, to, guest, sizeof(guest)))
+		return 0;
+	files_close(&t->files, guest[0]);
+	files_close(&t->files, guest[1]);
+	return guest[1] < 0 ? -EMFILE : -EFAULT;
+}
+
+static int64_t sys_pipe(struct task *t, const uint64_t a[6])
+{
+	return do_pipe(t, a[0], 0);
+}
+
+static int64_t sys_pipe2(struct task *t, const uint64_t a[6])
+{
+	return do_pipe(t, a[0], (int)a[1]);
+}
+
+/* --- fcntl and locks ------------------------------------------------------------------------- */
+
+/* Locks are the host's: between guests, and between guests and the rest of the machine. */
+static int64_t do_lock(struct task *t, int host_fd, int cmd, gva_t address)
+{
+	struct host_wait wait;
+	struct flock lock;
+	int64_t ret;
+
+	if (copy_from_user(t->mm, &lock, address, sizeof(lock)))
+		return -EFAULT;
+	host_wait_begin(&wait);
+	do
+		ret = result(fcntl(host_fd, cmd, &lock));
+	while (ret == -EINTR && !task_interrupted(t));
+	host_wait_end(&wait);
+	if (ret == -EINTR)
+		return host_wait_interrupted(t);
+	if (!ret && (cmd == F_GETLK || cmd == F_OFD_GETLK) &&
+	    copy_to_user(t->mm, address, &lock, sizeof(lock)))
+		return -EFAULT;
+	return ret;
+}
+
+static int64_t set_flags(int host_fd, int flags)
+{
+	int now = fcntl(host_fd, F_GETFL);
+
+	return now < 0 ? -errno
+		       : result(fcntl(host_fd, F_SETFL, (now & ~SETFL_FLAGS) | (flags & SETFL_FLAGS)));
+}
+
+static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
+{
+	switch (cmd) {
+	case F_GETFL:
+	case F_GETPIPE_SZ:
+		return result(fcntl(host_fd, cmd));
+	case F_SETPIPE_SZ:
+		return result(fcntl(host_fd, cmd, (int)arg));
+	case F_SETFL:
+		return set_flags(host_fd, (int)arg);
+	case F_GETLK:
+	case F_SETLK:
+	case F_SETLKW:
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return do_lock(t, host_fd, cmd, arg);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
+{
+	struct guest_file *file = files_get(&t->files, (int)a[0]);
+	int cmd = (int)a[1];
+
+	if (!file)
+		return -EBADF;
+	switch (cmd) {
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		if (a[2] >= NR_OPEN_DEFAULT)
+			return -EINVAL;
+		return dup_above(t, (int)a[0], (int)a[2], cmd == F_DUPFD_CLOEXEC);
+	case F_GETFD:
+		return file->cloexec ? FD_CLOEXEC : 0;
+	case F_SETFD:
+		file->cloexec = a[2] & FD_CLOEXEC;
+		return 0;
+	default:
+		return fcntl_host(t, file->host_fd, cmd, a[2]);
+	}
+}
+
+static int64_t sys_flock(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	struct host_wait wait;
+	int64_t ret;
+
+	if (host_fd < 0)
+		return -EBADF;
+	host_wait_begin(&wait);
+	do
+		ret = result(flock(host_fd, (int)a[1]));
+	while (ret == -EINTR && !task_interrupted(t));
+	host_wait_end(&wait);
+	return ret == -EINTR ? host_wait_interrupted(t) : ret;
+}
+
+/* --- ioctl: what programs ask of terminals, and nothing that changes another object ---------- */
+
+struct ioctl_entry {
+	unsigned int cmd;
+	unsigned int bytes;
+	bool to_host; /* the guest's structure goes to the host; otherwise the host's to the guest */
+};
+
+/* The kernel's struct termios and termios2; libc's are larger. */
+#define KERNEL_TERMIOS_BYTES  36
+#define KERNEL_TERMIOS2_BYTES 44
+#define KERNEL_TCGETS2	      0x802c542au
+#define KERNEL_TCSETS2	      0x402c542bu
+#define KERNEL_TCSETSW2	      0x402c542cu
+#define KERNEL_TCSETSF2	      0x402c542du
+
+static const struct ioctl_entry ioctls[] = {
+	{TCGETS, KERNEL_TERMIOS_BYTES, false},
+	{TCSETS, KERNEL_TERMIOS_BYTES, true},
+	{TCSETSW, KERNEL_TERMIOS_BYTES, true},
+	{TCSETSF, KERNEL_TERMIOS_BYTES, true},
+	{KERNEL_TCGETS2, KERNEL_TERMIOS2_BYTES, false},
+	{KERNEL_TCSETS2, KERNEL_TERMIOS2_BYTES, true},
+	{KERNEL_TCSETSW2, KERNEL_TERMIOS2_BYTES, true},
+	{KERNEL_TCSETSF2, KERNEL_TERMIOS2_BYTES, true},
+	{TIOCGWINSZ, sizeof(struct winsize), false},
+	{TIOCGPGRP, sizeof(pid_t), false},
+	{FIONREAD, sizeof(int), false},
+	{FIONBIO, sizeof(int), true},
+};
+
+static const struct ioctl_entry *ioctl_find(unsigned int cmd)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(ioctls); i++)
+		if (ioctls[i].cmd == cmd)
+			return &ioctls[i];
+	return NULL;
+}
+
+static int64_t host_ioctl(struct task *t, int host_fd, unsigned int cmd, void *argument)
+{
+	struct host_wait wait;
+	int64_t ret;
+
+	host_wait_begin(&wait);
+	do
+		ret = result(ioctl(host_fd, cmd, argument));
+	while (ret == -EINTR && !task_interrupted(t));
+	host_wait_end(&wait);
+	return ret == -EINTR ? host_wait_interrupted(t) : ret;
+}
+
+/* To the guest its own process group is the one its process has by its own number. */
+static void translate_pgrp(struct task *t, unsigned int cmd, void *argument)
+{
+	pid_t *pgrp = argument;
+
+	if (cmd == TIOCGPGRP && *pgrp == getpgrp())
+		*pgrp = t->pid;
+}
+
+static int64_t do_ioctl(struct task *t, int host_fd, const struct ioctl_entry *e, gva_t address)
+{
+	char argument[64] __attribute__((aligned(8))) = {0};
+	int64_t ret;
+
+	if (e->to_host && copy_from_user(t->mm, argument, address, e->bytes))
+		return -EFAULT;
+	ret = host_ioctl(t, host_fd, e->cmd, argument);
+	if (ret || e->to_host)
+		return ret;
+	translate_pgrp(t, e->cmd, argument);
+	return copy_to_user(t->mm, address, argument, e->bytes) ? -EFAULT : 0;
+}
+
+static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
+{
+	struct guest_file *file = files_get(&t->files, (int)a[0]);
+	const struct ioctl_entry *e = ioctl_find((unsigned int)a[1]);
+
+	if (!file || (fcntl(file->host_fd, F_GETFL) & O_PATH))
+		return -EBADF;
+	if ((unsigned int)a[1] == FIOCLEX || (unsigned int)a[1] == FIONCLEX) {
+		file->cloexec = (unsigned int)a[1] == FIOCLEX;
+		return 0;
+	}
+	return e ? do_ioctl(t, file->host_fd, e, a[2]) : -ENOTTY;
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+static int64_t sys_lseek(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : result(lseek(host_fd, (off_t)a[1], (int)(unsigned int)a[2]));
+}
+
+/* A buffer that cannot be written leaves the position where it was. */
+static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	size_t bytes = min_u64((unsigned int)a[2], GETDENTS_MAX_BYTES);
+	off_t before;
+	void *entries;
+	int64_t n;
+
+	if (host_fd < 0)
+		return -EBADF;
+	entries = malloc(bytes ? bytes : 1);
+	if (!entries)
+		return -ENOMEM;
+	before = lseek(host_fd, 0, SEEK_CUR);
+	n = result(syscall(SYS_getdents64, host_fd, entries, bytes));
+	if (n > 0 && copy_to_user(t->mm, a[1], entries, (size_t)n)) {
+		lseek(host_fd, before, SEEK_SET);
+		n = -EFAULT;
+	}
+	free(entries);
+	return n;
+}
+
+static int64_t sys_ftruncate(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	if ((int64_t)a[1] < 0)
+		return -EINVAL;
+	return host_fd < 0 ? -EBADF : result(ftruncate(host_fd, (off_t)a[1]));
+}
+
+static int64_t sys_fallocate(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int64_t ret;
+
+	if (host_fd < 0)
+		return -EBADF;
+	do
+		ret = result(fallocate(host_fd, (int)a[1], (off_t)a[2], (off_t)a[3]));
+	while (ret == -EINTR && !task_interrupted(t));
+	return ret == -EINTR ? host_wait_interrupted(t) : ret;
+}
+
+static int64_t sys_fadvise64(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : -posix_fadvise(host_fd, (off_t)a[1], (off_t)a[2], (int)a[3]);
+}
+
+static int64_t sys_fsync(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : result(fsync(host_fd));
+}
+
+static int64_t sys_fdatasync(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : result(fdatasync(host_fd));
+}
+
+/* A guest can have written below its rw directories only; the rest of the machine is not its to wait for. */
+static int64_t sys_sync(struct task *t, const uint64_t a[6])
+{
+	(void)a;
+	for (unsigned int i = 0; i < t->files.nr_rw; i++) {
+		int fd = openat(t->files.rw[i].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		syncfs(fd);
+		close(fd);
+	}
+	return 0;
+}
+
+const struct syscall_entry sys_file_calls[] = {
+	SYSCALL_ENTRY(close),
+	SYSCALL_ENTRY(close_range),
+	SYSCALL_ENTRY(dup),
+	SYSCALL_ENTRY(dup2),
+	SYSCALL_ENTRY(dup3),
+	SYSCALL_ENTRY(pipe),
+	SYSCALL_ENTRY(pipe2),
+	SYSCALL_ENTRY(fcntl),
+	SYSCALL_ENTRY(flock),
+	SYSCALL_ENTRY(ioctl),
+	SYSCALL_ENTRY(lseek),
+	SYSCALL_ENTRY(getdents64),
+	SYSCALL_ENTRY(ftruncate),
+	SYSCALL_ENTRY(fallocate),
+	SYSCALL_ENTRY(fadvise64),
+	SYSCALL_ENTRY(fsync),
+	SYSCALL_ENTRY(fdatasync),
+	SYSCALL_ENTRY(sync),
+	{0},
+};

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_io.c - the system calls that move data: read, write and kin, sendfile, copy_file_range.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "host_wait.h"
+#include "syscall.h"
+#include "uio.h"
+
+#define SENDFILE_PIECE_BYTES (64ul << 10)
+
+static int64_t transfer_single(struct task *t, const uint64_t a[6], bool to_file, int64_t offset)
+{
+	struct uio_transfer x = {.guest_fd = (int)a[0], .to_file = to_file, .offset = offset};
+	struct uio u;
+	int err;
+
+	if (!files_get(&t->files, x.guest_fd))
+		return -EBADF;
+	err = uio_single(&u, a[1], a[2]);
+	return err ? err : uio_run(t, &u, &x);
+}
+
+static int64_t transfer_vector(struct task *t, const uint64_t a[6], bool to_file, int64_t offset)
+{
+	struct uio_transfer x = {.guest_fd = (int)a[0], .to_file = to_file, .offset = offset};
+	struct uio u;
+	int64_t n;
+
+	if (!files_get(&t->files, x.guest_fd))
+		return -EBADF;
+	n = uio_import(t, &u, a[1], a[2]);
+	if (n < 0)
+		return n;
+	n = uio_run(t, &u, &x);
+	uio_destroy(&u);
+	return n;
+}
+
+static int64_t sys_read(struct task *t, const uint64_t a[6])
+{
+	return transfer_single(t, a, false, UIO_AT_POSITION);
+}
+
+static int64_t sys_write(struct task *t, const uint64_t a[6])
+{
+	return transfer_single(t, a, true, UIO_AT_POSITION);
+}
+
+static int64_t sys_pread64(struct task *t, const uint64_t a[6])
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_single(t, a, false, (int64_t)a[3]);
+}
+
+static int64_t sys_pwrite64(struct task *t, const uint64_t a[6])
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_single(t, a, true, (int64_t)a[3]);
+}
+
+static int64_t sys_readv(struct task *t, const uint64_t a[6])
+{
+	return transfer_vector(t, a, false, UIO_AT_POSITION);
+}
+
+static int64_t sys_writev(struct task *t, const uint64_t a[6])
+{
+	return transfer_vector(t, a, true, UIO_AT_POSITION);
+}
+
+static int64_t sys_preadv(struct task *t, const uint64_t a[6])
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, false, (int64_t)a[3]);
+}
+
+static int64_t sys_pwritev(struct task *t, const uint64_t a[6])
+{
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, true, (int64_t)a[3]);
+}
+
+/* --- from descriptor to descriptor ----------------------------------------------------------- */
+
+/* Reads the file offset that a pointer argument names; NULL stays NULL. */
+static int offset_get(struct task *t, gva_t from, off_t *offset, off_t **pointer)
+{
+	*pointer = from ? offset : NULL;
+	return from && copy_from_user(t->mm, offset, from, sizeof(*offset)) ? -EFAULT : 0;
+}
+
+static int offset_put(struct task *t, gva_t to, const off_t *offset)
+{
+	return to && copy_to_user(t->mm, to, offset, sizeof(*offset)) ? -EFAULT : 0;
+}
+
+struct sendfile_op {
+	int out, in;
+	off_t *offset;
+	size_t bytes;
+};
+
+static int64_t sendfile_piece(struct task *t, const struct sendfile_op *op, size_t bytes)
+{
+	struct host_wait wait;
+	ssize_t n;
+
+	host_wait_begin(&wait);
+	do
+		n = sendfile(op->out, op->in, op->offset, bytes);
+	while (n < 0 && errno == EINTR && !task_interrupted(t));
+	host_wait_end(&wait);
+	return n < 0 ? -errno : n;
+}
+
+static int64_t sendfile_run(struct task *t, const struct sendfile_op *op)
+{
+	size_t done = 0;
+	int64_t n;
+
+	do {
+		n = sendfile_piece(t, op, min_u64(op->bytes - done, SENDFILE_PIECE_BYTES));
+		if (n > 0)
+			done += (size_t)n;
+	} while (n > 0 && done < op->bytes && !task_interrupted(t));
+	if (n == -EPIPE)
+		signal_send(t, SIGPIPE, NULL);
+	if (done)
+		return (int64_t)done;
+	return n == -EINTR ? host_wait_interrupted(t) : n;
+}
+
+static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
+{
+	struct sendfile_op op = {.out = files_host_fd(&t->files, (int)a[0]),
+				 .in = files_host_fd(&t->files, (int)a[1]),
+				 .bytes = min_u64(a[3], UIO_MAX_BYTES)};
+	off_t offset = 0;
+	int64_t n;
+
+	if (offset_get(t, a[2], &offset, &op.offset))
+		return -EFAULT;
+	if (op.out < 0 || op.in < 0)
+		return -EBADF;
+	n = sendfile_run(t, &op);
+	return offset_put(t, a[2], &offset) ? -EFAULT : n;
+}
+
+static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
+{
+	int in = files_host_fd(&t->files, (int)a[0]), out = files_host_fd(&t->files, (int)a[2]);
+	off_t in_offset, out_offset, *in_pointer, *out_pointer;
+	int64_t n;
+
+	if (in < 0 || out < 0)
+		return -EBADF;
+	if (offset_get(t, a[1], &in_offset, &in_pointer) || offset_get(t, a[3], &out_offset, &out_pointer))
+		return -EFAULT;
+	do
+		n = copy_file_range(in, in_pointer, out, out_pointer, min_u64(a[4], UIO_MAX_BYTES),
+				    (unsigned int)a[5]);
+	while (n < 0 && errno == EINTR && !task_interrupted(t));
+	if (n < 0)
+		return errno == EINTR ? host_wait_interrupted(t) : -errno;
+	return offset_put(t, a[1], &in_offset) || offset_put(t, a[3], &out_offset) ? -EFAULT : n;
+}
+
+const struct syscall_entry sys_io_calls[] = {
+	SYSCALL_ENTRY(read),
+	SYSCALL_ENTRY(write),
+	SYSCALL_ENTRY(pread64),
+	SYSCALL_ENTRY(pwrite64),
+	SYSCALL_ENTRY(readv),
+	SYSCALL_ENTRY(writev),
+	SYSCALL_ENTRY(preadv),
+	SYSCALL_ENTRY(pwritev),
+	SYSCALL_ENTRY(sendfile),
+	SYSCALL_ENTRY(copy_file_range),
+	{0},
+};

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_path.c - the system calls that open, make, move and remove names, and the working directory.
+ *
+ * Outside the rw directories the view is a read-only mount: what would make a name says EEXIST where there is one and
+ * EROFS elsewhere, what would remove one says EROFS; between inside and outside there is EXDEV.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "open.h"
+#include "syscall.h"
+
+static int64_t result(int ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+/* --- open ------------------------------------------------------------------------------------ */
+
+static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t mode)
+{
+	struct path p;
+	int fd = path_get(t, dirfd, name, &p);
+
+	if (fd < 0)
+		return fd;
+	/* Before anything is made or truncated. */
+	fd = files_next(&t->files, 0);
+	if (fd >= 0)
+		fd = open_path(t, &p, flags, mode);
+	return fd < 0 ? fd : files_install(&t->files, fd, flags & O_CLOEXEC, 0);
+}
+
+static int64_t sys_openat(struct task *t, const uint64_t a[6])
+{
+	return do_open(t, (int)a[0], a[1], (int)a[2], (mode_t)a[3]);
+}
+
+static int64_t sys_open(struct task *t, const uint64_t a[6])
+{
+	return do_open(t, AT_FDCWD, a[0], (int)a[1], (mode_t)a[2]);
+}
+
+static int64_t sys_creat(struct task *t, const uint64_t a[6])
+{
+	return do_open(t, AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)a[1]);
+}
+
+/* --- a name and its directory ---------------------------------------------------------------- */
+
+/* A name to be made, removed or moved. dir_fd was reached from an rw directory, or is -1 and error says why. */
+struct place {
+	struct path path;
+	struct path_parent parent;
+	int dir_fd, error;
+};
+
+static int place_find(struct task *t, int dirfd, gva_t name, struct place *at)
+{
+	int err = path_get(t, dirfd, name, &at->path);
+
+	if (!err)
+		err = path_parent(&at->path, &at->parent);
+	if (err < 0)
+		return err;
+	at->error = 0;
+	at->dir_fd = path_writable(&t->files, at->parent.fd, O_DIRECTORY);
+	if (at->dir_fd < 0)
+		at->error = at->dir_fd;
+	return 0;
+}
+
+static void place_release(struct place *at)
+{
+	close(at->parent.fd);
+	if (at->dir_fd >= 0)
+		close(at->dir_fd);
+}
+
+/* The same for a name to be made: what is there already is worth telling even where nothing could be made. */
+static int place_find_new(struct task *t, int dirfd, gva_t name, struct place *at)
+{
+	struct stat st;
+	int err = place_find(t, dirfd, name, at);
+
+	if (err < 0)
+		return err;
+	if (at->error && !procfs_holds(at->parent.fd) &&
+	    !fstatat(at->parent.fd, at->parent.name, &st, AT_SYMLINK_NOFOLLOW))
+		at->error = -EEXIST;
+	if (at->error)
+		place_release(at);
+	return at->error;
+}
+
+static int place_find_old(struct task *t, int dirfd, gva_t name, struct place *at)
+{
+	int err = place_find(t, dirfd, name, at);
+
+	if (err < 0)
+		return err;
+	if (at->error)
+		place_release(at);
+	return at->error;
+}
+
+/* --- making names ---------------------------------------------------------------------------- */
+
+static int64_t do_mkdir(struct task *t, int dirfd, gva_t name, mode_t mode)
+{
+	struct place at;
+	int64_t ret = place_find_new(t, dirfd, name, &at);
+
+	if (ret)
+		return ret;
+	mode &= 01777;
+	ret = result(mkdirat(at.dir_fd, at.parent.name, mode & ~t->files.umask));
+	if (!ret)
+		ret = open_fix_mode(t, at.dir_fd, at.parent.name, mode);
+	place_release(&at);
+	return ret;
+}
+
+static int64_t sys_mkdir(struct task *t, const uint64_t a[6])
+{
+	return do_mkdir(t, AT_FDCWD, a[0], (mode_t)a[1]);
+}
+
+static int64_t sys_mkdirat(struct task *t, const uint64_t a[6])
+{
+	return do_mkdir(t, (int)a[0], a[1], (mode_t)a[2]);
+}
+
+/* FIFOs and empty files; F4 forbids devices, as Linux does to all but root. */
+static int64_t do_mknod(struct task *t, int dirfd, gva_t name, mode_t mode)
+{
+	mode_t type = mode & S_IFMT;
+	struct place at;
+	int64_t ret;
+
+	if (type == S_IFCHR || type == S_IFBLK || S_ISDIR(mode))
+		return -EPERM;
+	if (type && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
+		return -EINVAL;
+	ret = place_find_new(t, dirfd, name, &at);
+	if (ret)
+		return ret;
+	mode &= 01777;
+	ret = result(mknodat(at.dir_fd, at.parent.name, type | (mode & ~t->files.umask), 0));
+	if (!ret)
+		ret = open_fix_mode(t, at.dir_fd, at.parent.name, mode);
+	place_release(&at);
+	return ret;
+}
+
+static int64_t sys_mknod(struct task *t, const uint64_t a[6])
+{
+	return do_mknod(t, AT_FDCWD, a[0], (mode_t)a[1]);
+}
+
+static int64_t sys_mknodat(struct task *t, const uint64_t a[6])
+{
+	return do_mknod(t, (int)a[0], a[1], (mode_t)a[2]);
+}
+
+static int64_t do_symlink(struct task *t, gva_t text, int dirfd, gva_t name)
+{
+	char target[PATH_MAX];
+	struct place at;
+	int64_t ret = strncpy_from_user(t->mm, target, text, sizeof(target));
+
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return -ENOENT;
+	ret = place_find_new(t, dirfd, name, &at);
+	if (ret)
+		return ret;
+	ret = result(symlinkat(target, at.dir_fd, at.parent.name));
+	place_release(&at);
+	return ret;
+}
+
+static int64_t sys_symlink(struct task *t, const uint64_t a[6])
+{
+	return do_symlink(t, a[0], AT_FDCWD, a[1]);
+}
+
+static int64_t sys_symlinkat(struct task *t, const uint64_t a[6])
+{
+	return do_symlink(t, a[0], (int)a[1], a[2]);
+}
+
+/* A second name for a file outside would make it writable: only what lies inside has a second name there. */
+static int64_t link_target(struct task *t, const struct path_target *target, int dirfd, gva_t name)
+{
+	struct place at;
+	int64_t ret = place_find_new(t, dirfd, name, &at);
+
+	if (ret)
+		return ret;
+	ret = path_check_writable(&t->files, target->fd);
+	if (ret == -EROFS)
+		ret = -EXDEV;
+	if (!ret)
+		ret = result(linkat(AT_FDCWD, path_link(target->fd).text, at.dir_fd, at.parent.name,
+				    AT_SYMLINK_FOLLOW));
+	place_release(&at);
+	return ret;
+}
+
+static int64_t sys_linkat(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[4];
+	unsigned int how =
+		(flags & AT_SYMLINK_FOLLOW ? 0 : PATH_NOFOLLOW) | (flags & AT_EMPTY_PATH ? PATH_EMPTY : 0);
+	struct path_target target;
+	struct path p;
+	int64_t ret;
+
+	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	ret = path_get(t, (int)a[0], a[1], &p);
+	if (!ret)
+		ret = path_target(t, &p, how, &target);
+	if (ret)
+		return ret;
+	ret = link_target(t, &target, (int)a[2], a[3]);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_link(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[6] = {(uint64_t)AT_FDCWD, a[0], (uint64_t)AT_FDCWD, a[1], 0};
+
+	return sys_linkat(t, at);
+}
+
+/* --- removing and moving them ---------------------------------------------------------------- */
+
+static int64_t do_unlink(struct task *t, int dirfd, gva_t name, int flags)
+{
+	struct place at;
+	int64_t ret;
+
+	if (flags & ~AT_REMOVEDIR)
+		return -EINVAL;
+	ret = place_find_old(t, dirfd, name, &at);
+	if (ret)
+		return ret;
+	ret = result(unlinkat(at.dir_fd, at.parent.name, flags));
+	place_release(&at);
+	return ret;
+}
+
+static int64_t sys_unlink(struct task *t, const uint64_t a[6])
+{
+	return do_unlink(t, AT_FDCWD, a[0], 0);
+}
+
+static int64_t sys_rmdir(struct task *t, const uint64_t a[6])
+{
+	return do_unlink(t, AT_FDCWD, a[0], AT_REMOVEDIR);
+}
+
+static int64_t sys_unlinkat(struct task *t, const uint64_t a[6])
+{
+	return do_unlink(t, (int)a[0], a[1], (int)a[2]);
+}
+
+static int64_t rename_place(struct task *t, const struct place *from, int dirfd, gva_t name,
+			    unsigned int flags)
+{
+	struct place to;
+	int64_t ret = place_find(t, dirfd, name, &to);
+
+	if (ret)
+		return ret;
+	if (from->error == -EROFS || to.error == -EROFS)
+		ret = from->error == to.error ? -EROFS : -EXDEV;
+	else
+		ret = from->error ? from->error : to.error;
+	if (!ret)
+		ret = result(renameat2(from->dir_fd, from->parent.name, to.dir_fd, to.parent.name, flags));
+	place_release(&to);
+	return ret;
+}
+
+static int64_t do_rename(struct task *t, const uint64_t a[4], unsigned int flags)
+{
+	struct place from;
+	int64_t ret;
+
+	/* RENAME_WHITEOUT leaves a device node behind. */
+	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) ||
+	    (flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	ret = place_find(t, (int)a[0], a[1], &from);
+	if (ret)
+		return ret;
+	ret = rename_place(t, &from, (int)a[2], a[3], flags);
+	place_release(&from);
+	return ret;
+}
+
+static int64_t sys_rename(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[4] = {(uint64_t)AT_FDCWD, a[0], (uint64_t)AT_FDCWD, a[1]};
+
+	return do_rename(t, at, 0);
+}
+
+static int64_t sys_renameat(struct task *t, const uint64_t a[6])
+{
+	return do_rename(t, a, 0);
+}
+
+static int64_t sys_renameat2(struct task *t, const uint64_t a[6])
+{
+	return do_rename(t, a, (unsigned int)a[4]);
+}
+
+/* --- reading links --------------------------------------------------------------------------- */
+
+/* Its length, or -errno. The caller named it with or without a path; that decides the error for what is no link. */
+static int read_link(struct task *t, const struct path_target *target, bool empty, char text[PATH_MAX])
+{
+	struct stat st;
+
+	if (fstat(target->fd, &st))
+		return -errno;
+	if (!S_ISLNK(st.st_mode))
+		return empty ? -ENOENT : -EINVAL;
+	if (target->entry.kind != PROC_NONE)
+		return procfs_readlink(t, &target->entry, text);
+	return (int)result((int)readlinkat(target->fd, "", text, PATH_MAX));
+}
+
+static int64_t do_readlink(struct task *t, int dirfd, gva_t name, gva_t buffer, int bytes)
+{
+	struct path_target target;
+	char text[PATH_MAX];
+	struct path p;
+	int ret;
+
+	if (bytes <= 0)
+		return -EINVAL;
+	ret = path_get(t, dirfd, name, &p);
+	if (!ret)
+		ret = path_target(t, &p, PATH_NOFOLLOW | PATH_EMPTY, &target);
+	if (ret)
+		return ret;
+	ret = read_link(t, &target, !p.text[0], text);
+	close(target.fd);
+	if (ret < 0)
+		return ret;
+	ret = ret < bytes ? ret : bytes;
+	return copy_to_user(t->mm, buffer, text, (size_t)ret) ? -EFAULT : ret;
+}
+
+static int64_t sys_readlink(struct task *t, const uint64_t a[6])
+{
+	return do_readlink(t, AT_FDCWD, a[0], a[1], (int)a[2]);
+}
+
+static int64_t sys_readlinkat(struct task *t, const uint64_t a[6])
+{
+	return do_readlink(t, (int)a[0], a[1], a[2], (int)a[3]);
+}
+
+/* --- the working directory and the umask ----------------------------------------------------- */
+
+static int64_t sys_getcwd(struct task *t, const uint64_t a[6])
+{
+	char text[PATH_MAX];
+	struct stat st;
+	int len;
+
+	if (fstat(t->files.cwd_fd, &st) || !st.st_nlink)
+		return -ENOENT;
+	len = path_of_fd(t->files.cwd_fd, text);
+	if (len < 0)
+		return len;
+	if ((uint64_t)len + 1 > a[1])
+		return -ERANGE;
+	return copy_to_user(t->mm, a[0], text, (size_t)len + 1) ? -EFAULT : len + 1;
+}
+
+/* Takes the descriptor over. O_PATH does not ask for the right to search a directory; chdir does. */
+static int64_t set_cwd(struct task *t, int fd)
+{
+	int path_fd = -1;
+
+	if (!faccessat(fd, ".", X_OK, AT_EACCESS))
+		path_fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int64_t ret = path_fd < 0 ? -errno : 0;
+	close(fd);
+	if (ret)
+		return ret;
+	close(t->files.cwd_fd);
+	t->files.cwd_fd = path_fd;
+	return 0;
+}
+
+static int64_t sys_chdir(struct task *t, const uint64_t a[6])
+{
+	struct path_target target;
+	struct path p;
+	int err = path_get(t, AT_FDCWD, a[0], &p);
+
+	if (!err)
+		err = path_target(t, &p, PATH_DIRECTORY, &target);
+	return err ? err : set_cwd(t, target.fd);
+}
+
+static int64_t sys_fchdir(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int fd = host_fd < 0 ? -1 : fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (host_fd < 0)
+		return -EBADF;
+	return fd < 0 ? -errno : set_cwd(t, fd);
+}
+
+static int64_t sys_umask(struct task *t, const uint64_t a[6])
+{
+	mode_t old = t->files.umask;
+
+	t->files.umask = a[0] & 0777;
+	return old;
+}
+
+const struct syscall_entry sys_path_calls[] = {
+	SYSCALL_ENTRY(open),	  SYSCALL_ENTRY(openat),   SYSCALL_ENTRY(creat),      SYSCALL_ENTRY(mkdir),
+	SYSCALL_ENTRY(mkdirat),	  SYSCALL_ENTRY(mknod),	   SYSCALL_ENTRY(mknodat),    SYSCALL_ENTRY(symlink),
+	SYSCALL_ENTRY(symlinkat), SYSCALL_ENTRY(link),	   SYSCALL_ENTRY(linkat),     SYSCALL_ENTRY(unlink),
+	SYSCALL_ENTRY(unlinkat),  SYSCALL_ENTRY(rmdir),	   SYSCALL_ENTRY(rename),     SYSCALL_ENTRY(renameat),
+	SYSCALL_ENTRY(renameat2), SYSCALL_ENTRY(readlink), SYSCALL_ENTRY(readlinkat), SYSCALL_ENTRY(getcwd),
+	SYSCALL_ENTRY(chdir),	  SYSCALL_ENTRY(fchdir),   SYSCALL_ENTRY(umask),      {0},
+};

@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_proc.c - the system calls about the process itself.
+ *
+ * A guest is alone: a session of one process with one thread on one processor. It has the ids of whoever started lodge
+ * and no way to change them, no capabilities, and its own resource limits; of these RLIMIT_STACK, RLIMIT_AS and
+ * RLIMIT_DATA are enforced, the others are only remembered.
+ * Not here: fork, clone, execve, wait (a guest has no children).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/times.h>
+#include <sys/utsname.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "futex.h"
+#include "rlimit.h"
+#include "syscall.h"
+
+#define ARCH_SET_GS	       0x1001
+#define ARCH_SET_FS	       0x1002
+#define ARCH_GET_FS	       0x1003
+#define ARCH_GET_GS	       0x1004
+
+#define ROBUST_LIST_HEAD_BYTES 24
+#define CPU_MASK_BYTES	       8
+#define CLOCK_TICKS_PER_S      100
+#define TIMER_SLACK_NS	       50000
+
+/* True when a pid argument means the task. */
+static bool is_self(const struct task *t, uint64_t pid)
+{
+	return (int)pid == 0 || (int)pid == t->pid;
+}
+
+static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+static int64_t put_u32(struct task *t, gva_t to, uint32_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static int64_t sys_exit(struct task *t, const uint64_t a[6])
+{
+	task_exit(t, (int)a[0] & 0xff);
+	return 0;
+}
+
+static int64_t sys_exit_group(struct task *t, const uint64_t a[6])
+{
+	return sys_exit(t, a);
+}
+
+/* --- the thread ------------------------------------------------------------------------------ */
+
+static int64_t set_base(uint64_t *base, gva_t address)
+{
+	if (address >= TASK_SIZE)
+		return -EPERM;
+	*base = address;
+	return 0;
+}
+
+static int64_t sys_arch_prctl(struct task *t, const uint64_t a[6])
+{
+	switch ((int)a[0]) {
+	case ARCH_SET_FS:
+		return set_base(&t->regs.fs_base, a[1]);
+	case ARCH_SET_GS:
+		return set_base(&t->regs.gs_base, a[1]);
+	case ARCH_GET_FS:
+		return put_u64(t, a[1], t->regs.fs_base);
+	case ARCH_GET_GS:
+		return put_u64(t, a[1], t->regs.gs_base);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* The word is never cleared: the thread that ends is the last user of its memory. */
+static int64_t sys_set_tid_address(struct task *t, const uint64_t a[6])
+{
+	t->clear_child_tid = a[0];
+	return t->pid;
+}
+
+static int64_t sys_set_robust_list(struct task *t, const uint64_t a[6])
+{
+	if (a[1] != ROBUST_LIST_HEAD_BYTES)
+		return -EINVAL;
+	t->robust_list = a[0];
+	return 0;
+}
+
+static int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
+{
+	if (!is_self(t, a[0]))
+		return -ESRCH;
+	if (put_u64(t, a[2], ROBUST_LIST_HEAD_BYTES))
+		return -EFAULT;
+	return put_u64(t, a[1], t->robust_list);
+}
+
+static int64_t sys_sched_yield(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return 0;
+}
+
+static int64_t sys_sched_getaffinity(struct task *t, const uint64_t a[6])
+{
+	uint32_t bytes = (uint32_t)a[1];
+
+	if (bytes < CPU_MASK_BYTES || bytes % sizeof(uint64_t))
+		return -EINVAL;
+	if (!is_self(t, a[0]))
+		return -ESRCH;
+	return put_u64(t, a[2], 1) ? -EFAULT : CPU_MASK_BYTES;
+}
+
+static int64_t sys_sched_setaffinity(struct task *t, const uint64_t a[6])
+{
+	uint64_t mask = 0;
+
+	if (copy_from_user(t->mm, &mask, a[2], min_u64((uint32_t)a[1], sizeof(mask))))
+		return -EFAULT;
+	if (!is_self(t, a[0]))
+		return -ESRCH;
+	return mask & 1 ? 0 : -EINVAL;
+}
+
+static int64_t sys_sched_getscheduler(struct task *t, const uint64_t a[6])
+{
+	if ((int)a[0] < 0)
+		return -EINVAL;
+	return is_self(t, a[0]) ? 0 /* SCHED_OTHER */ : -ESRCH;
+}
+
+static int64_t sys_sched_getparam(struct task *t, const uint64_t a[6])
+{
+	if (!a[1] || (int)a[0] < 0)
+		return -EINVAL;
+	return is_self(t, a[0]) ? put_u32(t, a[1], 0) : -ESRCH;
+}
+
+static int64_t sys_getcpu(struct task *t, const uint64_t a[6])
+{
+	if (a[0] && put_u32(t, a[0], 0))
+		return -EFAULT;
+	return a[1] ? put_u32(t, a[1], 0) : 0;
+}
+
+static int64_t set_name(struct task *t, gva_t from)
+{
+	char name[sizeof(t->comm)] = {0};
+	int64_t len = strncpy_from_user(t->mm, name, from, sizeof(name) - 1);
+
+	if (len == -EFAULT)
+		return -EFAULT;
+	if (len == -ENAMETOOLONG && copy_from_user(t->mm, name, from, sizeof(name) - 1))
+		return -EFAULT;
+	memcpy(t->comm, name, sizeof(name) - 1);
+	return 0;
+}
+
+static int64_t get_name(struct task *t, gva_t to)
+{
+	return copy_to_user(t->mm, to, t->comm, sizeof(t->comm)) ? -EFAULT : 0;
+}
+
+/* What a guest may ask of itself; no operation here changes more than its name. */
+static int64_t sys_prctl(struct task *t, const uint64_t a[6])
+{
+	bool no_more = !a[2] && !a[3] && !a[4];
+
+	switch ((int)a[0]) {
+	case PR_SET_NAME:
+		return set_name(t, a[1]);
+	case PR_GET_NAME:
+		return get_name(t, a[1]);
+	case PR_GET_DUMPABLE:
+		return 1;
+	case PR_SET_PDEATHSIG: /* its parent is not part of its world */
+		return a[1] <= NR_SIGNALS ? 0 : -EINVAL;
+	case PR_SET_NO_NEW_PRIVS: /* nothing it could do would give it any */
+		return a[1] == 1 && no_more ? 0 : -EINVAL;
+	case PR_GET_NO_NEW_PRIVS:
+		return !a[1] && no_more ? 1 : -EINVAL;
+	case PR_GET_TIMERSLACK:
+		return TIMER_SLACK_NS;
+	case PR_GET_TID_ADDRESS:
+		return put_u64(t, a[1], t->clear_child_tid);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int64_t sys_futex(struct task *t, const uint64_t a[6])
+{
+	return futex_call(t, a);
+}
+
+/* --- who it is ------------------------------------------------------------------------------- */
+
+static int64_t sys_getpid(struct task *t, const uint64_t a[6])
+{
+	(void)a;
+	return t->pid;
+}
+
+static int64_t sys_gettid(struct task *t, const uint64_t a[6])
+{
+	return sys_getpid(t, a);
+}
+
+static int64_t sys_getpgrp(struct task *t, const uint64_t a[6])
+{
+	return sys_getpid(t, a);
+}
+
+/* Its parent is outside its world, as for the first process of a pid namespace. */
+static int64_t sys_getppid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return 0;
+}
+
+static int64_t sys_getpgid(struct task *t, const uint64_t a[6])
+{
+	return is_self(t, a[0]) ? t->pid : -ESRCH;
+}
+
+static int64_t sys_getsid(struct task *t, const uint64_t a[6])
+{
+	return sys_getpgid(t, a);
+}
+
+/* The leader of a session can neither found another one nor change its group. */
+static int64_t sys_setsid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return -EPERM;
+}
+
+static int64_t sys_setpgid(struct task *t, const uint64_t a[6])
+{
+	if ((int)a[1] < 0)
+		return -EINVAL;
+	return is_self(t, a[0]) ? -EPERM : -ESRCH;
+}
+
+static int64_t sys_getuid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return getuid();
+}
+
+static int64_t sys_geteuid(struct task *t, const uint64_t a[6])
+{
+	return sys_getuid(t, a);
+}
+
+static int64_t sys_getgid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return getgid();
+}
+
+static int64_t sys_getegid(struct task *t, const uint64_t a[6])
+{
+	return sys_getgid(t, a);
+}
+
+static int64_t put_three_ids(struct task *t, const uint64_t a[6], uint32_t id)
+{
+	for (unsigned int i = 0; i < 3; i++)
+		if (put_u32(t, a[i], id))
+			return -EFAULT;
+	return 0;
+}
+
+static int64_t sys_getresuid(struct task *t, const uint64_t a[6])
+{
+	return put_three_ids(t, a, getuid());
+}
+
+static int64_t sys_getresgid(struct task *t, const uint64_t a[6])
+{
+	return put_three_ids(t, a, getgid());
+}
+
+/* To become who one is already is allowed; -1, where a call takes it, means the same. */
+static int64_t set_ids(const uint64_t *ids, unsigned int nr, uint32_t own, bool keep)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		uint32_t id = (uint32_t)ids[i];
+
+		if (id == ~0u && !keep)
+			return -EINVAL;
+		if (id != own && id != ~0u)
+			return -EPERM;
+	}
+	return 0;
+}
+
+static int64_t sys_setuid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 1, getuid(), false);
+}
+
+static int64_t sys_setgid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 1, getgid(), false);
+}
+
+static int64_t sys_setreuid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 2, getuid(), true);
+}
+
+static int64_t sys_setregid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 2, getgid(), true);
+}
+
+static int64_t sys_setresuid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 3, getuid(), true);
+}
+
+static int64_t sys_setresgid(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return set_ids(a, 3, getgid(), true);
+}
+
+static int64_t sys_getgroups(struct task *t, const uint64_t a[6])
+{
+	gid_t groups[1024];
+	int room = (int)a[0];
+	int nr = getgroups(ARRAY_SIZE(groups), groups);
+
+	if (room < 0 || nr < 0)
+		return -EINVAL;
+	if (!room)
+		return nr;
+	if (room < nr)
+		return -EINVAL;
+	return copy_to_user(t->mm, a[1], groups, (size_t)nr * sizeof(groups[0])) ? -EFAULT : nr;
+}
+
+static int64_t sys_setgroups(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return -EPERM;
+}
+
+/* Reads the header: the number of 32-bit sets that the version has, or -errno. */
+static int capability_sets(struct task *t, const uint64_t a[6])
+{
+	struct __user_cap_header_struct header;
+
+	if (copy_from_user(t->mm, &header, a[0], sizeof(header)))
+		return -EFAULT;
+	switch (header.version) {
+	case _LINUX_CAPABILITY_VERSION_1:
+		return header.pid < 0 ? -EINVAL : is_self(t, (uint64_t)header.pid) ? 1 : -ESRCH;
+	case _LINUX_CAPABILITY_VERSION_2:
+	case _LINUX_CAPABILITY_VERSION_3:
+		return header.pid < 0 ? -EINVAL : is_self(t, (uint64_t)header.pid) ? 2 : -ESRCH;
+	default:
+		if (put_u32(t, a[0], _LINUX_CAPABILITY_VERSION_3))
+			return -EFAULT;
+		return a[1] ? -EINVAL : 0;
+	}
+}
+
+static int64_t sys_capget(struct task *t, const uint64_t a[6])
+{
+	struct __user_cap_data_struct none[2] = {0};
+	int sets = capability_sets(t, a);
+
+	if (sets <= 0 || !a[1])
+		return sets < 0 ? sets : 0;
+	return copy_to_user(t->mm, a[1], none, (size_t)sets * sizeof(none[0])) ? -EFAULT : 0;
+}
+
+static int64_t sys_capset(struct task *t, const uint64_t a[6])
+{
+	struct __user_cap_data_struct wanted[2] = {0};
+	int sets = capability_sets(t, a);
+
+	if (sets <= 0)
+		return sets < 0 ? sets : -EINVAL;
+	if (copy_from_user(t->mm, wanted, a[1], (size_t)sets * sizeof(wanted[0])))
+		return -EFAULT;
+	for (int i = 0; i < sets; i++)
+		if (wanted[i].effective | wanted[i].permitted | wanted[i].inheritable)
+			return -EPERM;
+	return 0;
+}
+
+/* --- limits and counts ----------------------------------------------------------------------- */
+
+static int64_t sys_getrlimit(struct task *t, const uint64_t a[6])
+{
+	struct rlimit limit;
+
+	if ((uint32_t)a[0] >= RLIM_NLIMITS)
+		return -EINVAL;
+	limit = rlimit_get(t, (uint32_t)a[0]);
+	return copy_to_user(t->mm, a[1], &limit, sizeof(limit)) ? -EFAULT : 0;
+}
+
+static int64_t sys_setrlimit(struct task *t, const uint64_t a[6])
+{
+	struct rlimit new;
+
+	if (copy_from_user(t->mm, &new, a[1], sizeof(new)))
+		return -EFAULT;
+	return (uint32_t)a[0] < RLIM_NLIMITS ? rlimit_set(t, (uint32_t)a[0], &new) : -EINVAL;
+}
+
+static int64_t sys_prlimit64(struct task *t, const uint64_t a[6])
+{
+	uint32_t which = (uint32_t)a[1];
+	struct rlimit new, old;
+	int err;
+
+	if (a[2] && copy_from_user(t->mm, &new, a[2], sizeof(new)))
+		return -EFAULT;
+	if (!is_self(t, a[0]))
+		return -ESRCH;
+	if (which >= RLIM_NLIMITS)
+		return -EINVAL;
+	old = rlimit_get(t, which);
+	err = a[2] ? rlimit_set(t, which, &new) : 0;
+	if (err)
+		return err;
+	return a[3] && copy_to_user(t->mm, a[3], &old, sizeof(old)) ? -EFAULT : 0;
+}
+
+static int64_t sys_getrusage(struct task *t, const uint64_t a[6])
+{
+	struct rusage host, usage = {0};
+	int who = (int)a[0];
+
+	if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
+		return -EINVAL;
+	if (who != RUSAGE_CHILDREN && !getrusage(RUSAGE_THREAD, &host)) {
+		usage.ru_utime = host.ru_utime;
+		usage.ru_stime = host.ru_stime;
+		usage.ru_maxrss = (long)(atomic_load(&t->mm->peak_rss) * (PAGE_SIZE / 1024));
+		usage.ru_minflt = (long)atomic_load(&t->mm->min_flt);
+		usage.ru_majflt = (long)atomic_load(&t->mm->maj_flt);
+	}
+	return copy_to_user(t->mm, a[1], &usage, sizeof(usage)) ? -EFAULT : 0;
+}
+
+static clock_t timeval_ticks(const struct timeval *tv)
+{
+	return tv->tv_sec * CLOCK_TICKS_PER_S + tv->tv_usec / (1000000 / CLOCK_TICKS_PER_S);
+}
+
+static int64_t sys_times(struct task *t, const uint64_t a[6])
+{
+	struct timespec now;
+	struct rusage host;
+	struct tms tms = {0};
+
+	if (!getrusage(RUSAGE_THREAD, &host)) {
+		tms.tms_utime = timeval_ticks(&host.ru_utime);
+		tms.tms_stime = timeval_ticks(&host.ru_stime);
+	}
+	if (a[0] && copy_to_user(t->mm, a[0], &tms, sizeof(tms)))
+		return -EFAULT;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * CLOCK_TICKS_PER_S + now.tv_nsec / (1000000000 / CLOCK_TICKS_PER_S);
+}
+
+/* The machine that a guest sees is its space: as much memory as it may own. */
+static int64_t sys_sysinfo(struct task *t, const uint64_t a[6])
+{
+	const struct memcg *cg = &t->mm->memcg;
+	struct sysinfo info = {.mem_unit = 1, .procs = 1};
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	info.uptime = now.tv_sec;
+	info.totalram = cg->max_pages << PAGE_SHIFT;
+	info.freeram = memcg_room(cg) << PAGE_SHIFT;
+	return copy_to_user(t->mm, a[0], &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static int64_t sys_uname(struct task *t, const uint64_t a[6])
+{
+	struct utsname name;
+
+	uname(&name);
+	return copy_to_user(t->mm, a[0], &name, sizeof(name)) ? -EFAULT : 0;
+}
+
+/* Bytes made, at least one; or -errno. Urandom's pool never runs dry, so short reads come from signals alone. */
+static int64_t random_window(struct task *t, gva_t to, uint64_t bytes, unsigned int flags)
+{
+	char window[4096];
+	ssize_t n = getrandom(window, min_u64(bytes, sizeof(window)), flags);
+
+	if (n < 0)
+		return -errno;
+	n -= (ssize_t)copy_to_user(t->mm, to, window, (size_t)n);
+	return n ? n : -EFAULT;
+}
+
+static int64_t sys_getrandom(struct task *t, const uint64_t a[6])
+{
+	const unsigned int known = GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE;
+	uint64_t bytes = min_u64(a[1], INT_MAX), done = 0;
+	unsigned int flags = (unsigned int)a[2];
+	int64_t n;
+
+	if ((flags & ~known) || (flags & (GRND_RANDOM | GRND_INSECURE)) == (GRND_RANDOM | GRND_INSECURE))
+		return -EINVAL;
+	while (done < bytes) {
+		n = random_window(t, a[0] + done, bytes - done, flags);
+		if (n == -EINTR && !task_interrupted(t))
+			continue;
+		if (n < 0)
+			return done ? (int64_t)done : n;
+		done += (uint64_t)n;
+		if (task_interrupted(t))
+			break;
+	}
+	return (int64_t)done;
+}
+
+const struct syscall_entry sys_proc_calls[] = {
+	SYSCALL_ENTRY(exit),
+	SYSCALL_ENTRY(exit_group),
+	SYSCALL_ENTRY(arch_prctl),
+	SYSCALL_ENTRY(set_tid_address),
+	SYSCALL_ENTRY(set_robust_list),
+	SYSCALL_ENTRY(get_robust_list),
+	SYSCALL_ENTRY(sched_yield),
+	SYSCALL_ENTRY(sched_getaffinity),
+	SYSCALL_ENTRY(sched_setaffinity),
+	SYSCALL_ENTRY(sched_getscheduler),
+	SYSCALL_ENTRY(sched_getparam),
+	SYSCALL_ENTRY(getcpu),
+	SYSCALL_ENTRY(prctl),
+	SYSCALL_ENTRY(futex),
+	SYSCALL_ENTRY(getpid),
+	SYSCALL_ENTRY(gettid),
+	SYSCALL_ENTRY(getppid),
+	SYSCALL_ENTRY(getpgrp),
+	SYSCALL_ENTRY(getpgid),
+	SYSCALL_ENTRY(getsid),
+	SYSCALL_ENTRY(setsid),
+	SYSCALL_ENTRY(setpgid),
+	SYSCALL_ENTRY(getuid),
+	SYSCALL_ENTRY(geteuid),
+	SYSCALL_ENTRY(getgid),
+	SYSCALL_ENTRY(getegid),
+	SYSCALL_ENTRY(getresuid),
+	SYSCALL_ENTRY(getresgid),
+	SYSCALL_ENTRY(setuid),
+	SYSCALL_ENTRY(setgid),
+	SYSCALL_ENTRY(setreuid),
+	SYSCALL_ENTRY(setregid),
+	SYSCALL_ENTRY(setresuid),
+	SYSCALL_ENTRY(setresgid),
+	SYSCALL_ENTRY(getgroups),
+	SYSCALL_ENTRY(setgroups),
+	SYSCALL_ENTRY(capget),
+	SYSCALL_ENTRY(capset),
+	SYSCALL_ENTRY(getrlimit),
+	SYSCALL_ENTRY(setrlimit),
+	SYSCALL_ENTRY(prlimit64),
+	SYSCALL_ENTRY(getrusage),
+	SYSCALL_ENTRY(times),
+	SYSCALL_ENTRY(sysinfo),
+	SYSCALL_ENTRY(uname),
+	SYSCALL_ENTRY(getrandom),
+	{0},
+};

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_stat.c - the system calls that read and set what a file is: status, rights, owner, times, length.
+ *
+ * struct stat, statx and statfs are the host's own: guest and host are of one architecture.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "path.h"
+#include "syscall.h"
+
+/* STATX__RESERVED and the flags of statfs, which libc keeps to itself. */
+#define STATX_MASK_RESERVED 0x80000000u
+#define STATFS_RDONLY	    0x0001
+#define STATFS_VALID	    0x0020
+
+static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, int known,
+		      struct path_target *target)
+{
+	unsigned int how =
+		(flags & AT_SYMLINK_NOFOLLOW ? PATH_NOFOLLOW : 0) | (flags & AT_EMPTY_PATH ? PATH_EMPTY : 0);
+	struct path p;
+	int err;
+
+	if (flags & ~known)
+		return -EINVAL;
+	err = path_get(t, (int)dirfd_name[0], dirfd_name[1], &p);
+	return err ? err : path_target(t, &p, how, target);
+}
+
+/* --- status ---------------------------------------------------------------------------------- */
+
+static int64_t put_stat(struct task *t, int host_fd, gva_t to)
+{
+	struct stat st;
+
+	if (fstat(host_fd, &st))
+		return -errno;
+	return copy_to_user(t->mm, to, &st, sizeof(st)) ? -EFAULT : 0;
+}
+
+static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flags)
+{
+	const uint64_t at[2] = {(uint64_t)dirfd, name};
+	struct path_target target;
+	int64_t ret =
+		target_get(t, at, flags, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, &target);
+
+	if (ret)
+		return ret;
+	ret = put_stat(t, target.fd, to);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_stat(struct task *t, const uint64_t a[6])
+{
+	return do_stat(t, AT_FDCWD, a[0], a[1], 0);
+}
+
+static int64_t sys_lstat(struct task *t, const uint64_t a[6])
+{
+	return do_stat(t, AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW);
+}
+
+static int64_t sys_newfstatat(struct task *t, const uint64_t a[6])
+{
+	return do_stat(t, (int)a[0], a[1], a[2], (int)a[3]);
+}
+
+static int64_t sys_fstat(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : put_stat(t, host_fd, a[1]);
+}
+
+static int64_t sys_statx(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[2];
+	struct path_target target;
+	struct statx stx;
+	int64_t ret;
+
+	if ((a[3] & STATX_MASK_RESERVED) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
+		return -EINVAL;
+	ret = target_get(t, a, flags,
+			 AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE, &target);
+	if (ret)
+		return ret;
+	memset(&stx, 0, sizeof(stx));
+	if (statx(target.fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), (unsigned int)a[3], &stx))
+		ret = -errno;
+	else if (copy_to_user(t->mm, a[4], &stx, sizeof(stx)))
+		ret = -EFAULT;
+	close(target.fd);
+	return ret;
+}
+
+/* A guest sees everything outside the rw directories as mounted read-only. */
+static int64_t put_statfs(struct task *t, int host_fd, gva_t to)
+{
+	struct statfs fs;
+
+	if (fstatfs(host_fd, &fs))
+		return -errno;
+	if (path_check_writable(&t->files, host_fd))
+		fs.f_flags |= STATFS_RDONLY | STATFS_VALID;
+	return copy_to_user(t->mm, to, &fs, sizeof(fs)) ? -EFAULT : 0;
+}
+
+static int64_t sys_statfs(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+	struct path_target target;
+	int64_t ret = target_get(t, at, 0, 0, &target);
+
+	if (ret)
+		return ret;
+	ret = put_statfs(t, target.fd, a[1]);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_fstatfs(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	return host_fd < 0 ? -EBADF : put_statfs(t, host_fd, a[1]);
+}
+
+/* --- rights ---------------------------------------------------------------------------------- */
+
+/* Read-only mounts have no say about devices and pipes, but F1 has about the latter. */
+static bool is_special(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode);
+}
+
+static int64_t check_access(struct task *t, const struct path_target *target, int mode, int flags)
+{
+	struct stat st;
+
+	if (fstat(target->fd, &st) ||
+	    faccessat(AT_FDCWD, path_link(target->fd).text, mode, flags & AT_EACCESS))
+		return -errno;
+	if (!(mode & W_OK) || is_special(&st) || target->entry.kind == PROC_FD)
+		return 0;
+	return path_check_writable(&t->files, target->fd);
+}
+
+static int64_t do_access(struct task *t, const uint64_t at[2], int mode, int flags)
+{
+	struct path_target target;
+	int64_t ret;
+
+	if (mode & ~(R_OK | W_OK | X_OK))
+		return -EINVAL;
+	ret = target_get(t, at, flags, AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, &target);
+	if (ret)
+		return ret;
+	ret = check_access(t, &target, mode, flags);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_access(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+
+	return do_access(t, at, (int)a[1], 0);
+}
+
+static int64_t sys_faccessat(struct task *t, const uint64_t a[6])
+{
+	return do_access(t, a, (int)a[2], 0);
+}
+
+static int64_t sys_faccessat2(struct task *t, const uint64_t a[6])
+{
+	return do_access(t, a, (int)a[2], (int)a[3]);
+}
+
+/* --- changes --------------------------------------------------------------------------------- */
+
+/* One change of an inode; exactly what one of the calls below asks for. */
+struct change {
+	enum { CHANGE_MODE, CHANGE_OWNER, CHANGE_TIMES } what;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	const struct timespec *times; /* two, or NULL: now */
+};
+
+static int64_t change_mode(int fd, mode_t mode)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((mode & (S_ISUID | S_ISGID)) && !S_ISDIR(st.st_mode)) /* F4 */
+		return -EPERM;
+	return chmod(path_link(fd).text, mode & 07777) ? -errno : 0;
+}
+
+/* Any descriptor that is known to lie in an rw directory; a symbolic link is changed itself. */
+static int64_t change_apply(int fd, const struct change *c)
+{
+	int ret;
+
+	switch (c->what) {
+	case CHANGE_MODE:
+		return change_mode(fd, c->mode);
+	case CHANGE_OWNER:
+		ret = fchownat(fd, "", c->uid, c->gid, AT_EMPTY_PATH);
+		break;
+	default:
+		ret = utimensat(fd, "", c->times, AT_EMPTY_PATH);
+		break;
+	}
+	return ret ? -errno : 0;
+}
+
+static int64_t change_fd(struct task *t, int fd, const struct change *c)
+{
+	int64_t ret = path_check_writable(&t->files, fd);
+
+	return ret ? ret : change_apply(fd, c);
+}
+
+static int64_t change_guest_fd(struct task *t, int guest_fd, const struct change *c)
+{
+	int host_fd = files_host_fd(&t->files, guest_fd);
+
+	if (host_fd < 0 || (fcntl(host_fd, F_GETFL) & O_PATH))
+		return -EBADF;
+	return change_fd(t, host_fd, c);
+}
+
+static int64_t change_path(struct task *t, const uint64_t at[2], int flags, const struct change *c)
+{
+	struct path_target target;
+	int64_t ret = target_get(t, at, flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, &target);
+
+	if (ret)
+		return ret;
+	ret = change_fd(t, target.fd, c);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_chmod(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+
+	return change_path(t, at, 0, &(struct change){.what = CHANGE_MODE, .mode = (mode_t)a[1]});
+}
+
+static int64_t sys_fchmod(struct task *t, const uint64_t a[6])
+{
+	return change_guest_fd(t, (int)a[0], &(struct change){.what = CHANGE_MODE, .mode = (mode_t)a[1]});
+}
+
+static int64_t sys_fchmodat(struct task *t, const uint64_t a[6])
+{
+	return change_path(t, a, 0, &(struct change){.what = CHANGE_MODE, .mode = (mode_t)a[2]});
+}
+
+static struct change change_owner(uint64_t uid, uint64_t gid)
+{
+	return (struct change){.what = CHANGE_OWNER, .uid = (uid_t)uid, .gid = (gid_t)gid};
+}
+
+static int64_t sys_chown(struct task *t, const uint64_t a[6])
+{
+	const struct change c = change_owner(a[1], a[2]);
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+
+	return change_path(t, at, 0, &c);
+}
+
+static int64_t sys_lchown(struct task *t, const uint64_t a[6])
+{
+	const struct change c = change_owner(a[1], a[2]);
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+
+	return change_path(t, at, AT_SYMLINK_NOFOLLOW, &c);
+}
+
+static int64_t sys_fchown(struct task *t, const uint64_t a[6])
+{
+	const struct change c = change_owner(a[1], a[2]);
+
+	return change_guest_fd(t, (int)a[0], &c);
+}
+
+static int64_t sys_fchownat(struct task *t, const uint64_t a[6])
+{
+	const struct change c = change_owner(a[2], a[3]);
+
+	return change_path(t, a, (int)a[4], &c);
+}
+
+static bool times_valid(const struct timespec times[2])
+{
+	for (int i = 0; i < 2; i++) {
+		long ns = times[i].tv_nsec;
+		if (ns != UTIME_NOW && ns != UTIME_OMIT && (ns < 0 || ns > 999999999))
+			return false;
+	}
+	return true;
+}
+
+/* Without a name it is the descriptor that is meant: futimens. */
+static int64_t sys_utimensat(struct task *t, const uint64_t a[6])
+{
+	struct change c = {.what = CHANGE_TIMES};
+	struct timespec times[2];
+	int flags = (int)a[3];
+
+	if (a[2]) {
+		if (copy_from_user(t->mm, times, a[2], sizeof(times)))
+			return -EFAULT;
+		if (times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
+			return 0;
+		if (!times_valid(times))
+			return -EINVAL;
+		c.times = times;
+	}
+	if (a[1] || (int)a[0] == AT_FDCWD)
+		return change_path(t, a, flags, &c);
+	return flags ? -EINVAL : change_guest_fd(t, (int)a[0], &c);
+}
+
+/* --- length ---------------------------------------------------------------------------------- */
+
+static int64_t truncate_fd(struct task *t, int fd, off_t length)
+{
+	struct stat st;
+	int64_t ret = fstat(fd, &st) ? -errno : 0;
+	int verified;
+
+	if (!ret && !S_ISREG(st.st_mode))
+		ret = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (ret)
+		return ret;
+	verified = path_writable(&t->files, fd, 0);
+	if (verified < 0)
+		return verified;
+	ret = truncate(path_link(verified).text, length) ? -errno : 0;
+	close(verified);
+	return ret;
+}
+
+static int64_t sys_truncate(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+	struct path_target target;
+	int64_t ret;
+
+	if ((int64_t)a[1] < 0)
+		return -EINVAL;
+	ret = target_get(t, at, 0, 0, &target);
+	if (ret)
+		return ret;
+	ret = truncate_fd(t, target.fd, (off_t)a[1]);
+	close(target.fd);
+	return ret;
+}
+
+const struct syscall_entry sys_stat_calls[] = {
+	SYSCALL_ENTRY(stat),	  SYSCALL_ENTRY(lstat),
+	SYSCALL_ENTRY(fstat),	  SYSCALL_ENTRY(newfstatat),
+	SYSCALL_ENTRY(statx),	  SYSCALL_ENTRY(statfs),
+	SYSCALL_ENTRY(fstatfs),	  SYSCALL_ENTRY(access),
+	SYSCALL_ENTRY(faccessat), SYSCALL_ENTRY(faccessat2),
+	SYSCALL_ENTRY(chmod),	  SYSCALL_ENTRY(fchmod),
+	SYSCALL_ENTRY(fchmodat),  SYSCALL_ENTRY(chown),
+	SYSCALL_ENTRY(lchown),	  SYSCALL_ENTRY(fchown),
+	SYSCALL_ENTRY(fchownat),  SYSCALL_ENTRY(utimensat),
+	SYSCALL_ENTRY(truncate),  {0},
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * syscall.h - the system calls, by family; one function each, all of one shape.
+ *
+ * A handler gets the six argument registers as they are and returns a value for rax: a result or -errno. It reaches guest
+ * memory only by copy_from_user, copy_to_user and user_pin. Each family's file exports a table of its calls.
+ */
+#ifndef LODGE_LINUX_SYSCALL_H
+#define LODGE_LINUX_SYSCALL_H
+
+#include "task.h"
+
+typedef int64_t (*syscall_fn)(struct task *t, const uint64_t a[6]);
+
+struct syscall_entry {
+	int nr; /* as in <sys/syscall.h> */
+	syscall_fn fn;
+	const char *name;
+};
+
+#define SYSCALL_ENTRY(name) {SYS_##name, sys_##name, #name}
+
+/* Each family: a table that ends with fn == NULL. */
+extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_calls[], sys_poll_calls[], sys_path_calls[],
+	sys_stat_calls[], sys_socket_calls[], sys_proc_calls[], sys_time_calls[], sys_signal_calls[];
+
+/* Dispatches one call from t->regs and stores the result in rax. */
+void syscall_dispatch(struct task *t);
+
+/* The name of a call, or NULL. */
+const char *syscall_name(int nr);
+
+#endif

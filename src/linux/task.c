@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * task.c - the loop of a task: run until a trap, answer it, deliver signals, again.
+ *
+ * A task that is to end only says so (task_exit, task_die); the loop sees it before the guest runs again. While it runs,
+ * its thread blocks SIGPIPE, so that a write to a closed pipe is an error for the guest and not the end of its host, and
+ * leaves KICK_SIGNAL open.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "../../include/lodge.h"
+#include "../vmm/vm.h"
+#include "report.h"
+#include "syscall.h"
+#include "task.h"
+
+#define LOG_BYTES	 512
+#define NS_PER_SECOND	 1000000000ull
+
+/* Vectors of exceptions, Intel SDM vol. 3A, 6.3.1. */
+#define VECTOR_PF	 14
+#define VECTOR_MF	 16
+#define VECTOR_XM	 19
+
+/* FAULT_FLAG_ bits of Linux 5.11 that every user fault has, and the ones of a write and a fetch: shown in traces. */
+#define FAULT_FLAGS_USER 0x254u
+#define FAULT_FLAG_WRITE 0x001u
+#define FAULT_FLAG_INSTR 0x100u
+
+void task_log(struct task *t, const char *format, ...)
+{
+	char line[LOG_BYTES];
+	va_list args;
+
+	if (!t->log.fn)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	report_sanitize(line);
+	t->log.fn(t->log.ctx, line);
+}
+
+void task_exit(struct task *t, int status)
+{
+	t->exited = true;
+	t->exit_status = status & 0xff;
+	t->exit_signal = 0;
+}
+
+void task_die(struct task *t, int signo)
+{
+	t->exited = true;
+	t->exit_status = 0;
+	t->exit_signal = signo;
+}
+
+bool task_interrupted(struct task *t)
+{
+	return t->exited || atomic_load(&t->kill_signal) || (t->sig.pending & ~t->sig.blocked);
+}
+
+void task_kill(struct task *t, int signal)
+{
+	atomic_store(&t->kill_signal, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
+	pthread_mutex_lock(&t->kill_lock);
+	if (atomic_load(&t->running)) {
+		vcpu_kick(t->vcpu);
+		pthread_kill(t->thread, KICK_SIGNAL);
+	}
+	pthread_mutex_unlock(&t->kill_lock);
+}
+
+/* --- page faults ------------------------------------------------------------------------------------------------ */
+
+struct fault_counts {
+	uint64_t leaf[NR_FAULT_LEAVES];
+};
+
+static void fault_counts_read(const struct mm *mm, struct fault_counts *c)
+{
+	for (unsigned int i = 0; i < NR_FAULT_LEAVES; i++)
+		c->leaf[i] = atomic_load_explicit(&mm->faults[i], memory_order_relaxed);
+}
+
+/* One line for a fault (row K28): where, why, with which flags, and the leaves of the ladder that it came to. */
+static void trace_fault(struct task *t, gva_t address, uint32_t error_code, const struct fault_counts *before)
+{
+	uint32_t flags = FAULT_FLAGS_USER | (error_code & PF_WRITE ? FAULT_FLAG_WRITE : 0) |
+			 (error_code & PF_INSTR ? FAULT_FLAG_INSTR : 0);
+	char words[96], path[256] = "";
+	struct fault_counts now;
+	size_t len = 0;
+
+	fault_counts_read(t->mm, &now);
+	for (unsigned int i = 0; i < NR_FAULT_LEAVES; i++) {
+		if (now.leaf[i] == before->leaf[i] || len >= sizeof(path))
+			continue;
+		len += (size_t)snprintf(path + len, sizeof(path) - len, " > %s", fault_leaf_names[i]);
+	}
+	task_log(t, "fault %#" PRIx64 " error %#x (%s) flags %#x rip %#" PRIx64 ": do_user_addr_fault%s",
+		 address, error_code, fault_error_string(error_code, words, sizeof(words)), flags,
+		 t->regs.rip, path);
+}
+
+static struct fault_signal resolve_fault(struct task *t, gva_t address, uint32_t error_code)
+{
+	struct fault_counts before;
+
+	if (!(t->trace & LODGE_TRACE_FAULT))
+		return do_user_addr_fault(t->mm, address, error_code);
+	fault_counts_read(t->mm, &before);
+	struct fault_signal fs = do_user_addr_fault(t->mm, address, error_code);
+	trace_fault(t, address, error_code, &before);
+	return fs;
+}
+
+/* What a program may learn about an address that is not its own: nothing. Linux reports each as a protection error. */
+static void kernel_address_fault(struct task *t, gva_t address, uint32_t error_code)
+{
+	struct fault_context fc = {
+		.address = address,
+		.trapno = VECTOR_PF,
+		.error_code = (error_code & (PF_WRITE | PF_INSTR)) | PF_USER | PF_PROT,
+	};
+
+	atomic_fetch_add_explicit(&t->mm->faults[FAULT_SIGSEGV_MAPERR], 1, memory_order_relaxed);
+	signal_force(t, SIGSEGV, SEGV_MAPERR, &fc);
+}
+
+static void out_of_memory(struct task *t)
+{
+	task_log(t, "out of memory: the space owns %" PRIu64 " of %" PRIu64 " pages",
+		 atomic_load(&t->mm->memcg.usage_pages), t->mm->memcg.max_pages);
+	task_die(t, SIGKILL);
+}
+
+static void task_fault(struct task *t, const struct trap *trap)
+{
+	uint32_t error_code = trap->error_code | PF_USER;
+
+	if (trap->address >= TASK_SIZE) {
+		kernel_address_fault(t, trap->address, error_code);
+		return;
+	}
+	struct fault_signal fs = resolve_fault(t, trap->address, error_code);
+	if (fs.signo == SIGKILL) {
+		out_of_memory(t);
+	} else if (fs.signo) {
+		struct fault_context fc = {fs.address, VECTOR_PF, error_code};
+		signal_force(t, fs.signo, fs.code, &fc);
+	}
+}
+
+/* --- other exceptions ------------------------------------------------------------------------------------------- */
+
+/* As Linux's arch/x86/kernel/traps.c answers them. Vectors that are not here give SIGSEGV. */
+static const struct {
+	int signo, code;
+} exception_signal[32] = {
+	[0] = {SIGFPE, FPE_INTDIV},					 /* #DE */
+	[1] = {SIGTRAP, TRAP_TRACE},					 /* #DB */
+	[3] = {SIGTRAP, SI_KERNEL},					 /* #BP */
+	[4] = {SIGSEGV, SI_KERNEL},					 /* #OF */
+	[5] = {SIGSEGV, SI_KERNEL},					 /* #BR */
+	[6] = {SIGILL, ILL_ILLOPN},					 /* #UD */
+	[9] = {SIGFPE, SI_KERNEL},					 /* coprocessor segment overrun */
+	[10] = {SIGSEGV, SI_KERNEL},					 /* #TS */
+	[11] = {SIGBUS, SI_KERNEL},					 /* #NP */
+	[12] = {SIGBUS, SI_KERNEL},					 /* #SS */
+	[13] = {SIGSEGV, SI_KERNEL},					 /* #GP */
+	[VECTOR_MF] = {SIGFPE, FPE_FLTINV}, [17] = {SIGBUS, BUS_ADRALN}, /* #AC */
+	[VECTOR_XM] = {SIGFPE, FPE_FLTINV},
+};
+
+/* si_code for unmasked floating-point exceptions, by x87 status or MXCSR: they number them alike. */
+static int fpe_code(uint32_t raised)
+{
+	if (raised & 0x01)
+		return FPE_FLTINV;
+	if (raised & 0x04)
+		return FPE_FLTDIV;
+	if (raised & 0x08)
+		return FPE_FLTOVF;
+	if (raised & 0x12) /* denormal operand, underflow */
+		return FPE_FLTUND;
+	return raised & 0x20 ? FPE_FLTRES : FPE_FLTINV;
+}
+
+/* Looks into the legacy part of the vector state (Intel SDM vol. 1, 10.5.1) for what was raised and not masked. */
+static int fpe_code_of_task(struct task *t, uint8_t vector)
+{
+	_Alignas(64) uint8_t area[16384];
+	uint16_t control, status;
+	uint32_t mxcsr;
+
+	if (vcpu_get_xsave(t->vcpu, area, sizeof(area)) < 0)
+		return FPE_FLTINV;
+	memcpy(&control, area, sizeof(control));
+	memcpy(&status, area + 2, sizeof(status));
+	memcpy(&mxcsr, area + 24, sizeof(mxcsr));
+	return vector == VECTOR_MF ? fpe_code((uint32_t)status & ~(uint32_t)control)
+				   : fpe_code(mxcsr & ~(mxcsr >> 7));
+}
+
+static void task_exception(struct task *t, const struct trap *trap)
+{
+	struct fault_context fc = {.trapno = trap->vector, .error_code = trap->error_code};
+	int signo = 0, code = SI_KERNEL;
+
+	if (trap->vector < ARRAY_SIZE(exception_signal)) {
+		signo = exception_signal[trap->vector].signo;
+		code = exception_signal[trap->vector].code;
+	}
+	if (trap->vector == VECTOR_MF || trap->vector == VECTOR_XM)
+		code = fpe_code_of_task(t, trap->vector);
+	signal_force(t, signo ? signo : SIGSEGV, signo ? code : SI_KERNEL, &fc);
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------- */
+
+static void task_dead(struct task *t, const struct trap *trap)
+{
+	task_log(t, "the processor cannot go on: %s", trap->cause ? trap->cause : "no reason given");
+	report_death(t, SIGKILL, SI_KERNEL, NULL);
+	task_die(t, SIGKILL);
+}
+
+static void trace_exit(struct task *t, const struct trap *trap)
+{
+	static const char *const names[] = {"syscall", "fault", "exception", "kick", "dead"};
+	char vector[16] = "";
+
+	if (trap->kind == TRAP_EXCEPTION)
+		snprintf(vector, sizeof(vector), " %u", trap->vector);
+	task_log(t, "exit %s%s rip %#" PRIx64, names[trap->kind], vector, t->regs.rip);
+}
+
+static void task_trap(struct task *t, const struct trap *trap)
+{
+	if (t->trace & LODGE_TRACE_EXIT)
+		trace_exit(t, trap);
+	switch (trap->kind) {
+	case TRAP_SYSCALL:
+		syscall_dispatch(t);
+		break;
+	case TRAP_FAULT:
+		task_fault(t, trap);
+		break;
+	case TRAP_EXCEPTION:
+		task_exception(t, trap);
+		break;
+	case TRAP_KICK: /* whoever kicked left a word in kill_signal, or the look there is all it wanted */
+		break;
+	case TRAP_DEAD:
+		task_dead(t, trap);
+		break;
+	}
+}
+
+/* True while the guest should run: nobody has asked for its end, and no signal of its own has ended it. */
+static bool task_may_run(struct task *t)
+{
+	int kill_signal = atomic_exchange(&t->kill_signal, 0);
+
+	if (t->exited)
+		return false;
+	if (kill_signal) {
+		task_die(t, kill_signal);
+		return false;
+	}
+	signal_deliver(t);
+	return !t->exited;
+}
+
+static void task_loop(struct task *t)
+{
+	struct trap trap;
+
+	while (task_may_run(t)) {
+		vcpu_run(t->vcpu, t->mm, &t->regs, &trap);
+		task_trap(t, &trap);
+	}
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+/* What the thread's signal mask was, and whether a SIGPIPE of its own was waiting behind it. */
+struct thread_signals {
+	sigset_t old_mask;
+	bool sigpipe_pending;
+};
+
+static bool sigpipe_is_pending(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGPIPE) == 1;
+}
+
+static void thread_signals_enter(struct thread_signals *s)
+{
+	sigset_t set;
+
+	s->sigpipe_pending = sigpipe_is_pending();
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &set, &s->old_mask);
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* Takes back a SIGPIPE that the guest's writes have caused: the caller never made them. */
+static void thread_signals_leave(const struct thread_signals *s)
+{
+	static const struct timespec no_time;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	if (!s->sigpipe_pending && sigpipe_is_pending())
+		sigtimedwait(&set, NULL, &no_time);
+	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
+}
+
+static void task_set_running(struct task *t, bool running)
+{
+	pthread_mutex_lock(&t->kill_lock);
+	t->thread = pthread_self();
+	atomic_store(&t->running, running);
+	pthread_mutex_unlock(&t->kill_lock);
+}
+
+int task_run(struct task *t)
+{
+	struct thread_signals signals;
+	int ret = vcpu_get(t->vm, &t->vcpu);
+
+	if (ret < 0)
+		return ret;
+	uint64_t cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	t->start_ns = clock_ns(CLOCK_MONOTONIC);
+	thread_signals_enter(&signals);
+	task_set_running(t, true);
+	task_loop(t);
+	task_set_running(t, false);
+	thread_signals_leave(&signals);
+	t->wall_ns = clock_ns(CLOCK_MONOTONIC) - t->start_ns;
+	t->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+	t->vcpu_stats = *vcpu_stats(t->vcpu); /* since vcpu_get */
+	vcpu_put(t->vcpu);
+	t->vcpu = NULL;
+	return 0;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uio.c - see uio.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "host_wait.h"
+#include "task.h"
+#include "uio.h"
+
+#define FIRST_WINDOW_BYTES (64ul << 10) /* what a pipe holds */
+#define LAST_WINDOW_BYTES  (USER_PIN_MAX_PAGES * PAGE_SIZE)
+
+/* --- the guest's iovecs ---------------------------------------------------------------------- */
+
+int uio_single(struct uio *u, gva_t address, uint64_t bytes)
+{
+	if (!access_ok(address, bytes))
+		return -EFAULT;
+	u->bytes = min_u64(bytes, UIO_MAX_BYTES);
+	u->fast[0] = (struct iovec){.iov_base = (void *)address, .iov_len = u->bytes};
+	u->iov = u->fast;
+	u->nr = 1;
+	return 0;
+}
+
+/* The checks of the kernel's import_iovec: a negative length anywhere comes before a bad address. */
+static int uio_check(struct uio *u)
+{
+	for (unsigned int i = 0; i < u->nr; i++)
+		if (u->iov[i].iov_len > SSIZE_MAX)
+			return -EINVAL;
+	u->bytes = 0;
+	for (unsigned int i = 0; i < u->nr; i++) {
+		if (!access_ok((gva_t)u->iov[i].iov_base, u->iov[i].iov_len))
+			return -EFAULT;
+		u->iov[i].iov_len = min_u64(u->iov[i].iov_len, UIO_MAX_BYTES - u->bytes);
+		u->bytes += u->iov[i].iov_len;
+	}
+	return 0;
+}
+
+int uio_import(struct task *t, struct uio *u, gva_t array, uint64_t nr)
+{
+	int err;
+
+	if (nr > IOV_MAX)
+		return -EINVAL;
+	u->nr = (unsigned int)nr;
+	u->iov = nr > UIO_FAST_IOV ? calloc(nr, sizeof(*u->iov)) : u->fast;
+	if (!u->iov)
+		return -ENOMEM;
+	err = copy_from_user(t->mm, u->iov, array, nr * sizeof(*u->iov)) ? -EFAULT : uio_check(u);
+	if (err)
+		uio_destroy(u);
+	return err;
+}
+
+void uio_destroy(struct uio *u)
+{
+	if (u->iov != u->fast)
+		free(u->iov);
+}
+
+/* --- one transfer ---------------------------------------------------------------------------- */
+
+/* The state of a transfer under way. */
+struct uio_op {
+	struct task *t;
+	struct uio *u;
+	int host_fd;
+	bool to_file;
+	int64_t offset;
+	unsigned int index; /* of the iovec that comes next; what lies before is done */
+	size_t done;
+};
+
+static void uio_advance(struct uio_op *op, size_t bytes)
+{
+	op->done += bytes;
+	for (; op->index < op->u->nr; op->index++) {
+		struct iovec *iov = &op->u->iov[op->index];
+
+		if (bytes < iov->iov_len) {
+			iov->iov_base = (char *)iov->iov_base + bytes;
+			iov->iov_len -= bytes;
+			return;
+		}
+		bytes -= iov->iov_len;
+	}
+}
+
+/* Pins up to `window` bytes of what comes next, by cutting the iovec that the window ends in for a moment. */
+static int uio_pin(struct uio_op *op, size_t window, struct user_pin *pin)
+{
+	unsigned int last = op->index;
+	size_t before = 0, saved;
+	int err;
+
+	while (last + 1 < op->u->nr && before + op->u->iov[last].iov_len < window)
+		before += op->u->iov[last++].iov_len;
+	saved = op->u->iov[last].iov_len;
+	op->u->iov[last].iov_len = min_u64(saved, window - before);
+	err = user_pin(op->t->mm, &op->u->iov[op->index], last + 1 - op->index, 0, !op->to_file, pin);
+	op->u->iov[last].iov_len = saved;
+	return err;
+}
+
+static int64_t uio_call(const struct uio_op *op, const struct iovec *iov, unsigned int nr, int flags)
+{
+	off_t offset = op->offset == UIO_AT_POSITION ? -1 : op->offset + (off_t)op->done;
+	ssize_t n = op->to_file ? pwritev2(op->host_fd, iov, (int)nr, offset, flags)
+				: preadv2(op->host_fd, iov, (int)nr, offset, flags);
+
+	return n < 0 ? -errno : n;
+}
+
+/* The same call until it is not merely interrupted. */
+static int64_t uio_call_waiting(const struct uio_op *op, const struct iovec *iov, unsigned int nr)
+{
+	struct host_wait wait;
+	int64_t n;
+
+	host_wait_begin(&wait);
+	do
+		n = task_interrupted(op->t) ? -EINTR : uio_call(op, iov, nr, 0);
+	while (n == -EINTR && !task_interrupted(op->t));
+	host_wait_end(&wait);
+	return n;
+}
+
+/* Most transfers need no waiting, and then no preparation for it. Terminals and old pipes do not know RWF_NOWAIT. */
+static int64_t uio_call_stream(const struct uio_op *op, const struct iovec *iov, unsigned int nr)
+{
+	int64_t n = uio_call(op, iov, nr, RWF_NOWAIT);
+
+	if (n == -EAGAIN && (fcntl(op->host_fd, F_GETFL) & O_NONBLOCK))
+		return n;
+	return n == -EAGAIN || n == -EOPNOTSUPP ? uio_call_waiting(op, iov, nr) : n;
+}
+
+/* One window: bytes moved or -errno; *complete tells whether that was all of it. */
+static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *complete)
+{
+	struct user_pin pin;
+	int64_t n = uio_pin(op, window, &pin);
+
+	if (n < 0)
+		return n;
+	n = stream ? uio_call_stream(op, pin.iov, pin.nr_iov) : uio_call(op, pin.iov, pin.nr_iov, 0);
+	*complete = n == (int64_t)pin.bytes;
+	user_pin_release(op->t->mm, &pin);
+	if (n > 0)
+		uio_advance(op, (size_t)n);
+	return n;
+}
+
+/* A file ends at the first short count, a stream that is read after one piece; a stream takes all that is written. */
+static int64_t uio_loop(struct uio_op *op, bool stream)
+{
+	size_t window = FIRST_WINDOW_BYTES;
+	bool complete = true;
+	int64_t n = 0;
+
+	while (op->done < op->u->bytes && n >= 0) {
+		n = uio_window(op, window, stream, &complete);
+		if (n == 0 || (!stream && !complete) || (stream && !op->to_file))
+			break;
+		window = min_u64(stream ? window : window * 2, LAST_WINDOW_BYTES);
+	}
+	return n;
+}
+
+/* Nothing to move, or memory that cannot be had: the descriptor may still have an error to tell. */
+static int64_t uio_probe(const struct uio_op *op)
+{
+	struct iovec none = {.iov_base = (void *)&none};
+
+	return uio_call(op, &none, 1, 0);
+}
+
+static int64_t uio_result(struct uio_op *op, int64_t n)
+{
+	if (n == -EPIPE)
+		signal_send(op->t, SIGPIPE, NULL);
+	if (op->done)
+		return (int64_t)op->done;
+	if (n == -EINTR)
+		return host_wait_interrupted(op->t);
+	if (n == -EFAULT) {
+		int64_t told = uio_probe(op);
+		return told < 0 ? told : n;
+	}
+	return n;
+}
+
+int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
+{
+	const struct guest_file *file = files_get(&t->files, x->guest_fd);
+	struct uio_op op = {.t = t, .u = u, .to_file = x->to_file, .offset = x->offset};
+
+	if (!file)
+		return -EBADF;
+	op.host_fd = file->host_fd;
+	if (!u->bytes)
+		return uio_probe(&op);
+	/*
+	 * A broken pipe raises SIGPIPE for our thread as well; the thread that runs a task keeps it blocked (task.c), so
+	 * that only the guest gets its own.
+	 */
+	return uio_result(&op, uio_loop(&op, file->stream));
+}
