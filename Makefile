@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+#
+# make run       install what is missing, build, run a real program under lodge
+# make check     all tests            make check-svm   the KVM tests on emulated AMD hardware
+# make san       the same under sanitizers            make fuzz   bounded fuzzing
+# make bench     ratios against native and peers      make bench CASE=name
+# make tidy      layering, names, format, static checks
+# make features  the checklist rows shown by the last test run
+# make install   command, library, header, man pages under PREFIX
+#
+# Every file below src/ belongs to a room; a room may include only itself and the rooms below it (tests/tidy-includes).
+
+B ?= build
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+PREFIX ?= /usr/local
+OPT ?= -O2 -g
+SAN ?=
+
+WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-align \
+       -Wwrite-strings -Wvla -Wundef -Wno-missing-field-initializers
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing -fstack-protector-strong $(WARN) $(OPT) $(SAN) $(CFLAGS)
+LDFLAGS_ALL = -pthread $(SAN) $(LDFLAGS)
+LDLIBS_LODGE = -lseccomp
+
+rooms = mm uffd vmm linux guest
+sources = $(foreach r,$(rooms),$(wildcard src/$(r)/*.c src/$(r)/*.S))
+objects = $(patsubst src/%,$(B)/%.o,$(sources))
+mm_objects = $(filter $(B)/mm/%,$(objects))
+cli_objects = $(patsubst src/%,$(B)/%.o,$(wildcard src/cli/*.c))
+
+.PHONY: all lib
+all: $(B)/lodge $(B)/liblodge.a $(B)/liblodge-mm.a
+lib: $(B)/liblodge.a
+
+$(B)/%.c.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(B)/%.S.o: src/%.S
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The core alone: no KVM, no userfaultfd, no Linux calls of a guest.
+$(B)/liblodge-mm.a: $(mm_objects)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/liblodge.a: $(objects)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/lodge: $(cli_objects) $(B)/liblodge.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_LODGE)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+-include mk/deps.mk
+-include mk/tests.mk
+-include mk/bench.mk
+-include mk/install.mk
+
+.PHONY: clean
+clean:
+	rm -rf build

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+# How tests are built and run. Every tests/unit/X_test.c is one cmocka executable $(B)/tests/X_test over the core alone;
+# one that includes a header of a higher room is linked with the whole library. mk/guest.mk builds $(guest_tests), which drive
+# $(B)/lodge, and the $(guest_programs) that they run.
+# A name in brackets at the end of a test's title is the checklist row that it shows.
+
+T = $(B)/tests
+RESULTS = $(B)/results
+LDLIBS_TEST = -lcmocka
+
+sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/fixture.c sim/model.c)
+sim_objects := $(sim_objects:.c.o=.o)
+unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
+fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))
+history = $(T)/history_test
+
+# Tests that need more than the core.
+whole_tests := $(patsubst tests/unit/%.c,$(T)/%,$(shell grep -lE '^\#include ".*(linux|vmm|uffd|cli|guest)/|lodge\.h' \
+	tests/unit/*_test.c 2>/dev/null))
+core_tests = $(filter-out $(whole_tests),$(unit_tests))
+
+-include mk/guest.mk
+
+run_tests = @LODGE=$(B)/lodge LODGE_GUESTS=$(guest_dir) tests/run-tests $(RESULTS)
+
+$(T)/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# Position of the pattern's stem differs per kind, hence static rules.
+$(core_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge-mm.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+
+$(whole_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST) $(LDLIBS_LODGE)
+
+$(history): $(T)/sim/history.o $(sim_objects) $(B)/liblodge-mm.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+
+$(fuzzers): $(T)/fuzz_%: $(T)/fuzz/%.o $(sim_objects) $(B)/liblodge.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST) $(LDLIBS_LODGE)
+
+.PHONY: check check-core check-built san fuzz features tidy test-programs
+
+test-programs: $(unit_tests) $(history) $(guest_tests)
+
+check: all test-programs $(guest_programs)
+	$(run_tests) $(unit_tests) $(history) $(guest_tests)
+
+# The core's tests alone: quick, no KVM.
+check-core: $(core_tests) $(history)
+	$(run_tests) $(core_tests) $(history)
+
+# The threaded tests; everything else has nothing for the thread sanitizer to see.
+THREADED = stress
+
+SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g"
+SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g"
+
+san:
+	ASAN_OPTIONS=detect_leaks=1 $(MAKE) $(SAN_ADDRESS) check
+	$(MAKE) $(SAN_THREAD) check-threads
+
+.PHONY: check-threads
+threaded_tests = $(filter $(patsubst %,$(T)/%_test,$(THREADED)),$(unit_tests))
+check-threads: $(threaded_tests)
+	$(run_tests) $(threaded_tests)
+
+# FUZZ_SECONDS is shared out among the fuzzers.
+FUZZ_SECONDS ?= 60
+
+fuzz: $(history) $(fuzzers)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run-fuzz $(history) $(fuzzers)
+
+features:
+	@tests/features $(RESULTS)
+
+c_files = $(shell find src include tests bench examples -name '*.[ch]' 2>/dev/null)
+clang_warnings = -Weverything -Wno-padded -Wno-declaration-after-statement -Wno-gnu -Wno-reserved-identifier \
+	-Wno-reserved-macro-identifier -Wno-disabled-macro-expansion -Wno-unsafe-buffer-usage -Wno-covered-switch-default \
+	-Wno-sign-conversion -Wno-implicit-int-conversion -Wno-switch-enum -Wno-language-extension-token \
+	-Wno-vla -Wno-cast-qual -Wno-atomic-implicit-seq-cst -Wno-shorten-64-to-32 -Wno-gnu-designator \
+	-Wno-c99-designator -Wno-implicit-fallthrough -Wno-assign-enum -Wno-packed -Wno-bad-function-cast \
+	-Wno-format-nonliteral -Wno-missing-noreturn -Wno-missing-variable-declarations -Wno-pre-c2x-compat -Wno-c2x-compat
+
+tidy: all
+	tests/tidy-includes
+	B=$(B) tests/tidy-names
+	clang-format --dry-run -Werror $(c_files)
+	set -e; for f in $(filter %.c,$(sources)) $(wildcard src/cli/*.c); do \
+		clang -fsyntax-only -std=gnu11 -D_GNU_SOURCE -Werror $(WARN) $(clang_warnings) $$f; done
+	cppcheck --quiet --std=c11 --language=c --enable=warning,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem --suppress=unusedStructMember -D__x86_64__ -D_GNU_SOURCE src

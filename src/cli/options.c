@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../include/lodge.h"
+#include "message.h"
+#include "quantity.h"
+
+#define PAGE_BYTES	     4096
+#define DEFAULT_MEMORY_BYTES (256ull << 20)
+#define MIN_MEMORY_BYTES     (64ull << 10)
+#define MAX_WINDOW_BYTES     (2ull << 20)
+#define FIRST_CODE	     256 /* of long options for getopt: above every character */
+
+/* arg is NULL for an option without an argument. set: 0, or -EINVAL when the user has been told. */
+struct option_spec {
+	const char *name, *arg, *help;
+	int (*set)(struct run_options *o, const char *arg);
+};
+
+static void append(const char **list, const char *entry)
+{
+	while (*list)
+		list++;
+	*list = entry;
+}
+
+static int parse_size(const char *option, const char *arg, uint64_t *bytes)
+{
+	switch (quantity_bytes(arg, bytes)) {
+	case 0:
+		return 0;
+	case -ERANGE:
+		message("--%s %s: the size is too large", option, arg);
+		return -EINVAL;
+	default:
+		message("--%s '%s': not a size such as 512K, 64M or 2G", option, arg);
+		return -EINVAL;
+	}
+}
+
+static int set_memory(struct run_options *o, const char *arg)
+{
+	uint64_t bytes;
+	int err = parse_size("memory", arg, &bytes);
+
+	if (err)
+		return err;
+	if (bytes < MIN_MEMORY_BYTES || bytes % PAGE_BYTES) {
+		message("--memory %s: must be a multiple of 4K and at least 64K", arg);
+		return -EINVAL;
+	}
+	o->memory_bytes = bytes;
+	return 0;
+}
+
+static int set_fault_around(struct run_options *o, const char *arg)
+{
+	uint64_t bytes;
+	int err = parse_size("fault-around", arg, &bytes);
+
+	if (err)
+		return err;
+	if (bytes < PAGE_BYTES || bytes > MAX_WINDOW_BYTES || (bytes & (bytes - 1))) {
+		message("--fault-around %s: must be a power of two from 4K to 2M", arg);
+		return -EINVAL;
+	}
+	o->fault_around_pages = (uint32_t)(bytes / PAGE_BYTES);
+	return 0;
+}
+
+static int set_timeout(struct run_options *o, const char *arg)
+{
+	uint64_t ns;
+	int err = quantity_ns(arg, &ns);
+
+	if (err || ns == 0 || ns > INT64_MAX) {
+		message("--timeout '%s': not a number of seconds above 0, such as 5 or 0.25", arg);
+		return -EINVAL;
+	}
+	o->timeout_ns = ns;
+	o->timeout_text = arg;
+	return 0;
+}
+
+static int set_env(struct run_options *o, const char *arg)
+{
+	if (*arg == '=' || !strchr(arg, '=')) {
+		message("--env '%s': must be NAME=VALUE", arg);
+		return -EINVAL;
+	}
+	append(o->env, arg);
+	return 0;
+}
+
+static int set_rw(struct run_options *o, const char *arg)
+{
+	append(o->rw_dirs, arg);
+	return 0;
+}
+
+/* The bit of the event that begins at `name` and is `length` long, or 0. */
+static unsigned int trace_bit(const char *name, size_t length)
+{
+	static const struct {
+		const char *name;
+		unsigned int bit;
+	} events[] = {{"fault", LODGE_TRACE_FAULT},
+		      {"syscall", LODGE_TRACE_SYSCALL},
+		      {"exit", LODGE_TRACE_EXIT}};
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (strlen(events[i].name) == length && !memcmp(events[i].name, name, length))
+			return events[i].bit;
+	return 0;
+}
+
+static int set_trace(struct run_options *o, const char *arg)
+{
+	const char *name = arg;
+
+	for (;;) {
+		size_t length = strcspn(name, ",");
+		unsigned int bit = trace_bit(name, length);
+
+		if (!bit) {
+			message("--trace '%s': must be a list of fault, syscall, exit", arg);
+			return -EINVAL;
+		}
+		o->trace |= bit;
+		if (!name[length])
+			return 0;
+		name += length + 1;
+	}
+}
+
+static int set_stats_file(struct run_options *o, const char *arg)
+{
+	o->stats_file = arg;
+	return 0;
+}
+
+static int set_stats(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->stats = true;
+	return 0;
+}
+
+static int set_maps(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->maps = true;
+	return 0;
+}
+
+static int set_aslr(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->aslr = true;
+	return 0;
+}
+
+static int set_help(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->help = true;
+	return 0;
+}
+
+static int set_version(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->version = true;
+	return 0;
+}
+
+static const struct option_spec specs[] = {
+	{"memory", "SIZE", "memory the program may own, page tables included (256M)", set_memory},
+	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},
+	{"env", "NAME=VALUE", "set a variable over the caller's environment; repeatable", set_env},
+	{"rw", "DIR", "let the program write below DIR; repeatable", set_rw},
+	{"stats", NULL, "at the end: a readable report on stderr", set_stats},
+	{"stats-file", "FILE", "at the end: the same numbers as JSON into FILE", set_stats_file},
+	{"maps", NULL, "at the end: the address space on stderr, as /proc/PID/maps", set_maps},
+	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit", set_trace},
+	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
+	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
+	{"help", NULL, "show this text", set_help},
+	{"version", NULL, "show the version", set_version},
+};
+
+#define NR_SPECS (sizeof(specs) / sizeof(specs[0]))
+
+static void fill_getopt_table(struct option table[NR_SPECS + 1])
+{
+	for (size_t i = 0; i < NR_SPECS; i++)
+		table[i] = (struct option){
+			.name = specs[i].name,
+			.has_arg = specs[i].arg ? required_argument : no_argument,
+			.val = FIRST_CODE + (int)i,
+		};
+	table[NR_SPECS] = (struct option){0};
+}
+
+/* What getopt_long did not like: ':' a missing argument, '?' the rest. */
+static int complain(int code, char **argv)
+{
+	const char *last = argv[optind - 1];
+
+	if (code == ':')
+		message("option --%s needs an argument; see 'lodge run --help'",
+			specs[optopt - FIRST_CODE].name);
+	else if (optopt >= FIRST_CODE)
+		message("option --%s takes no argument; see 'lodge run --help'",
+			specs[optopt - FIRST_CODE].name);
+	else if (optopt)
+		message("unknown option '-%c'; see 'lodge run --help'", optopt);
+	else
+		message("unknown option '%s'; see 'lodge run --help'", last);
+	return -EINVAL;
+}
+
+static int parse_options(struct run_options *o, int argc, char **argv)
+{
+	struct option table[NR_SPECS + 1];
+	int code, err;
+
+	fill_getopt_table(table);
+	opterr = 0;
+	/* '+': the first word that is no option is the program, and the rest is its own. */
+	while ((code = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
+		if (code < FIRST_CODE)
+			return complain(code, argv);
+		err = specs[code - FIRST_CODE].set(o, optarg);
+		if (err)
+			return err;
+	}
+	o->program = argv + optind;
+	return 0;
+}
+
+int run_options_parse(struct run_options *o, int argc, char **argv)
+{
+	int err;
+
+	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES};
+	/* Neither list can have more entries than there are words. */
+	o->rw_dirs = calloc((size_t)argc + 1, sizeof(*o->rw_dirs));
+	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
+	if (!o->rw_dirs || !o->env) {
+		message("out of memory");
+		return -ENOMEM;
+	}
+	err = parse_options(o, argc, argv);
+	if (err || o->help || o->version)
+		return err;
+	if (!*o->program) {
+		message("no program given; see 'lodge run --help'");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+void run_options_destroy(struct run_options *o)
+{
+	free(o->rw_dirs);
+	free(o->env);
+}
+
+void run_options_help(FILE *out)
+{
+	fputs("usage: lodge run [OPTIONS] [--] PROGRAM [ARGUMENTS...]\n\n"
+	      "Runs a static x86-64 Linux program, or a script whose interpreter is one, in an address space "
+	      "of its own.\n"
+	      "It may read what you may read and write nothing but its output, unless --rw says so.\n\n",
+	      out);
+	for (size_t i = 0; i < NR_SPECS; i++) {
+		char left[40];
+
+		snprintf(left, sizeof(left), "--%s%s%s", specs[i].name, specs[i].arg ? " " : "",
+			 specs[i].arg ? specs[i].arg : "");
+		fprintf(out, "  %-22s %s\n", left, specs[i].help);
+	}
+	fputs("\nSIZE is a number with K, M, G or T behind it (powers of 1024), or plain bytes.\n\n"
+	      "Exit status: the program's own; 128+N if signal N ended it; 124 after a timeout; 125 if lodge "
+	      "failed;\n"
+	      "126 if the program cannot be executed here; 127 if it was not found.\n",
+	      out);
+}
+
+/* True when "NAME=..." is named by one of --env. */
+static bool overridden(const struct run_options *o, const char *variable)
+{
+	size_t length = strcspn(variable, "=") + 1;
+
+	for (const char **e = o->env; *e; e++)
+		if (!strncmp(*e, variable, length))
+			return true;
+	return false;
+}
+
+/* The last of several --env for one name wins. */
+static bool overridden_later(const char *const *env)
+{
+	struct run_options rest = {.env = (const char **)env + 1};
+
+	return overridden(&rest, *env);
+}
+
+const char **run_options_environment(const struct run_options *o)
+{
+	size_t n = 1;
+	const char **result, **next;
+
+	for (char **e = environ; e && *e; e++)
+		n++;
+	for (const char **e = o->env; *e; e++)
+		n++;
+	next = result = calloc(n, sizeof(*result));
+	if (!result)
+		return NULL;
+	for (char **e = environ; e && *e; e++)
+		if (!overridden(o, *e))
+			*next++ = *e;
+	for (const char **e = o->env; *e; e++)
+		if (!overridden_later(e))
+			*next++ = *e;
+	return result;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.h - what `lodge run` was asked to do.
+ *
+ * One table holds every option with its help text, so that `lodge run --help` shows what is accepted and nothing else.
+ */
+#ifndef LODGE_CLI_OPTIONS_H
+#define LODGE_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct run_options {
+	uint64_t memory_bytes;
+	uint32_t fault_around_pages; /* 0: the library's default */
+	uint64_t timeout_ns;	     /* 0: none */
+	const char *timeout_text;    /* as it was given */
+	unsigned int trace;	     /* enum lodge_trace */
+	bool stats, maps, aslr, help, version;
+	const char *stats_file;
+	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */
+	const char **env;     /* likewise: K=V each */
+	char **program;	      /* NULL-terminated: the program and its arguments, in argv */
+};
+
+/* argv[0] is "run". 0; on failure -EINVAL or -ENOMEM, and the user has been told. Destroy in either case. */
+int run_options_parse(struct run_options *o, int argc, char **argv);
+void run_options_destroy(struct run_options *o);
+
+/* Usage, one line per option, exit statuses. */
+void run_options_help(FILE *out);
+
+/* environ with the K=V of --env put over it: an array to be freed, its strings are shared. NULL: no memory. */
+const char **run_options_environment(const struct run_options *o);
+
+#endif

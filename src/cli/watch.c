@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../include/lodge.h"
+#include "message.h"
+#include "terminal.h"
+
+#define NS_PER_SECOND 1000000000ull
+#define GRACE_NS      (5 * NS_PER_SECOND)
+
+enum event { EVENT_STOP, EVENT_SIGNAL, EVENT_DEADLINE };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+void watch_block(struct watch *w)
+{
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+	sigemptyset(&w->signals);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++) {
+		struct sigaction sa;
+
+		/* A blocked signal is delivered to a signalfd even if it is ignored. */
+		if (!sigaction(ending[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
+			sigaddset(&w->signals, ending[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, &w->signals, &w->old_mask);
+}
+
+void watch_unblock(struct watch *w)
+{
+	pthread_sigmask(SIG_SETMASK, &w->old_mask, NULL);
+}
+
+/* The time left, or NULL for no end. */
+static struct timespec *time_left(uint64_t deadline_ns, struct timespec *ts)
+{
+	uint64_t now = now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+
+	if (!deadline_ns)
+		return NULL;
+	*ts = (struct timespec){.tv_sec = (time_t)(left / NS_PER_SECOND),
+				.tv_nsec = (long)(left % NS_PER_SECOND)};
+	return ts;
+}
+
+static enum event wait_event(struct watch *w, uint64_t deadline_ns, int *signo)
+{
+	for (;;) {
+		struct pollfd fds[] = {{w->stop_fd, POLLIN, 0}, {w->signal_fd, POLLIN, 0}};
+		struct signalfd_siginfo info;
+		struct timespec ts;
+		int n = ppoll(fds, 2, time_left(deadline_ns, &ts), NULL);
+
+		if (n > 0 && fds[0].revents)
+			return EVENT_STOP;
+		if (n > 0 && read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+			*signo = (int)info.ssi_signo;
+			return EVENT_SIGNAL;
+		}
+		if (n == 0)
+			return EVENT_DEADLINE;
+	}
+}
+
+/* The guest was told to end and lodge is still here. */
+static void leave_now(struct watch *w, int signo)
+{
+	terminal_restore(w->terminal);
+	message("the program did not end when it was told to; leaving it");
+	_exit(signo ? 128 + signo : WATCH_TIMEOUT_STATUS);
+}
+
+static void *watch_thread(void *arg)
+{
+	struct watch *w = arg;
+	int signo = 0, again = 0;
+
+	switch (wait_event(w, w->deadline_ns, &signo)) {
+	case EVENT_STOP:
+		return NULL;
+	case EVENT_SIGNAL:
+		w->cause = signo;
+		lodge_space_kill(w->space, signo);
+		break;
+	case EVENT_DEADLINE:
+		w->cause = WATCH_TIMEOUT;
+		lodge_space_kill(w->space, SIGKILL);
+		break;
+	}
+	if (wait_event(w, now_ns() + GRACE_NS, &again) != EVENT_STOP)
+		leave_now(w, again ? again : signo);
+	return NULL;
+}
+
+/* The thread must take no signal that the process gets. */
+static int start_thread(struct watch *w)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&w->thread, NULL, watch_thread, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+static void close_fds(struct watch *w)
+{
+	close(w->signal_fd);
+	close(w->stop_fd);
+}
+
+int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns,
+		const struct terminal *terminal)
+{
+	int err;
+
+	w->space = space;
+	w->terminal = terminal;
+	w->cause = 0;
+	w->deadline_ns = timeout_ns ? now_ns() + timeout_ns : 0;
+	w->signal_fd = signalfd(-1, &w->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (w->signal_fd < 0)
+		return -errno;
+	w->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (w->stop_fd < 0) {
+		err = -errno;
+		close(w->signal_fd);
+		return err;
+	}
+	err = start_thread(w);
+	if (err)
+		close_fds(w);
+	return err;
+}
+
+void watch_stop(struct watch *w)
+{
+	/* Adding 1 to an eventfd that nobody else writes cannot fail. */
+	eventfd_write(w->stop_fd, 1);
+	pthread_join(w->thread, NULL);
+	close_fds(w);
+}
