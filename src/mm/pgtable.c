@@ -35,6 +35,14 @@ void pgtable_free_page(struct frames *f, struct page *table)
 	page_put(f, table);
 }
 
+void pgtable_discard(struct page *table, struct list_head *freed)
+{
+	if (table->memcg)
+		memcg_uncharge(table->memcg, 1);
+	table->memcg = NULL;
+	list_add_tail(&table->node, freed);
+}
+
 int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels, pte_t kernel_entry)
 {
 	*pt = (struct pgtable){.frames = f, .memcg = cg, .levels = levels};
@@ -120,7 +128,7 @@ static void unlink_below(struct unlink *u, pte_t *table, unsigned int level, gva
 			if (at >= u->floor && last <= u->ceiling - 1) {
 				struct page *page = pfn_to_page(u->pt->frames, pte_pfn(entry));
 				pte_exchange(slot, 0);
-				list_add_tail(&page->node, u->freed);
+				pgtable_discard(page, u->freed);
 				u->pt->nr_tables--;
 				u->nr++;
 			}

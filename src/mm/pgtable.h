@@ -112,12 +112,15 @@ pte_t *pgtable_find_pmd(const struct pgtable *pt, gva_t address);
 struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot);
 
 /*
- * Unlinks every table that covers nothing outside [floor, ceiling), walking [start, end), and appends their pages (still
- * with refs 1) to `freed`. The entries in them must already be empty. Returns how many.
+ * Unlinks every table that covers nothing outside [floor, ceiling) (ceiling 0: no limit), walking [start, end), and discards
+ * their pages to `freed`. The entries in them must already be empty. Returns how many.
  */
 uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling, struct list_head *freed);
 
-/* Gives a table page from pgtable_unlink back to its zone, uncharging it. */
+/* Appends a table page that nothing points to any more to `freed`; its space no longer pays for it. */
+void pgtable_discard(struct page *table, struct list_head *freed);
+
+/* Gives a discarded table page back to its zone. */
 void pgtable_free_page(struct frames *f, struct page *table);
 
 #endif

@@ -80,7 +80,7 @@ void zap_all(struct mm *mm)
 		zap_range(&g, vma->start, vma->end);
 	zap_tables(&g, 0, mm->task_size, NULL, NULL);
 	/* The root is a table like the others: no processor may take its frame's next life for it. */
-	list_add_tail(&mm->pgt.root->node, &g.batch.freed_tables);
+	pgtable_discard(mm->pgt.root, &g.batch.freed_tables);
 	gather_tables(&g, 0, mm->task_size);
 	mm->pgt.root = NULL;
 	gather_end(&g);

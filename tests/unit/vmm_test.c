@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmm_test.c - the machine under KVM: descriptors, entry and exit, revocation in every form, several processors.
+ *
+ * Guests here are a few instructions each; they come back by a SYSCALL, or by the fault that is looked for. Skipped where
+ * there is no KVM.
+ */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../src/vmm/kvm.h"
+#include "../harness.h"
+
+#define CODE_VA 0x400000ull
+#define DATA_VA 0x10000000ull
+
+/* Labels of code below, in .rodata of this file. */
+#define BLOB(name, text)                                                                                     \
+	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name "_end:\n.popsection\n");                \
+	extern const char name[], name##_end[]
+
+BLOB(load_byte, "mov (%rbx), %al\n syscall\n");
+BLOB(store_byte, "movb $7, (%rbx)\n syscall\n");
+BLOB(call_rbx, "call *%rbx\n syscall\n");
+BLOB(just_ret, "ret\n");
+BLOB(just_syscall, "syscall\n");
+BLOB(just_ud2, "ud2\n");
+BLOB(read_forever, "1: mov (%rbx), %al\n incq (%rcx)\n jmp 1b\n");
+BLOB(spin, "1: pause\n jmp 1b\n");
+BLOB(sum_pages, "xor %eax, %eax\n 1: add (%rbx), %rax\n add $4096, %rbx\n dec %rdx\n jnz 1b\n mov %rax, %r12\n syscall\n");
+
+BLOB(ring0_ltr, "mov $0x40, %eax\n ltr %ax\n jmp *%rbx\n");
+BLOB(ring0_cs, "mov %cs, %eax\n mov %rax, (%rcx)\n jmp *%rbx\n");
+
+struct machine {
+	struct arena arena;
+	struct vm *vm;
+	struct mm *mm;
+	struct vcpu *v;
+};
+
+static bool have_kvm;
+
+static struct mm *make_space(struct machine *m)
+{
+	struct mm *mm = mm_create(vm_mm_host(m->vm), 65536);
+
+	assert_non_null(mm);
+	struct mmap_request r = {
+		.address = CODE_VA, .length = PAGE_SIZE, .prot = PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC};
+	r.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	assert_int_equal(mm_mmap(mm, &r), CODE_VA);
+	return mm;
+}
+
+static int setup(void **state)
+{
+	static struct machine m;
+
+	if (!have_kvm)
+		return 0;
+	memset(&m, 0, sizeof(m));
+	assert_int_equal(arena_init(&m.arena, 8ull << 30), 0);
+	m.vm = vm_create(&m.arena, NULL);
+	assert_non_null(m.vm);
+	m.mm = make_space(&m);
+	assert_int_equal(vcpu_get(m.vm, &m.v), 0);
+	*state = &m;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct machine *m = *state;
+
+	if (!have_kvm)
+		return 0;
+	vcpu_put(m->v);
+	mm_destroy(m->mm);
+	assert_int_equal(mm_host_destroy(vm_mm_host(m->vm)), 0);
+	vm_destroy(m->vm);
+	assert_int_equal(frames_leaked(&m->arena.frames), 0);
+	arena_destroy(&m->arena);
+	return 0;
+}
+
+static struct machine *machine(void **state)
+{
+	if (!have_kvm)
+		skip();
+	return *state;
+}
+
+/* --- running guests ----------------------------------------------------------------------------------------------------- */
+
+static void put_code(struct mm *mm, const char *from, const char *to)
+{
+	assert_int_equal(copy_to_user(mm, CODE_VA, from, (size_t)(to - from)), 0);
+}
+
+#define PUT(mm, name) put_code(mm, name, name##_end)
+
+static struct cpu_regs at_code(void)
+{
+	return (struct cpu_regs){.rip = CODE_VA, .rflags = 0x202, .rbx = DATA_VA, .rsp = CODE_VA + PAGE_SIZE};
+}
+
+/* Runs on, resolving faults as a task would, until anything that is not a fault, or one that earns a signal. */
+static struct trap run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs)
+{
+	struct trap trap;
+
+	for (;;) {
+		vcpu_run(v, mm, regs, &trap);
+		if (trap.kind != TRAP_FAULT || do_user_addr_fault(mm, trap.address, trap.error_code).signo)
+			return trap;
+	}
+}
+
+static void map_data(struct mm *mm, uint64_t bytes, unsigned int prot)
+{
+	struct mmap_request r = {.address = DATA_VA, .length = bytes, .prot = prot};
+
+	r.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	assert_int_equal(mm_mmap(mm, &r), DATA_VA);
+}
+
+#define RW (PROT_BITS_READ | PROT_BITS_WRITE)
+
+static void expect_syscall(struct machine *m)
+{
+	struct cpu_regs regs = at_code();
+
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+}
+
+static void expect_fault(struct machine *m, uint32_t error_code)
+{
+	struct cpu_regs regs = at_code();
+	struct trap t = run(m->v, m->mm, &regs);
+
+	assert_int_equal(t.kind, TRAP_FAULT);
+	assert_int_equal(t.address, DATA_VA);
+	assert_int_equal(t.error_code, error_code);
+}
+
+/* --- descriptors and frames --------------------------------------------------------------------------------------------- */
+
+/* Puts ring-0 code where the processor's thunk goes, runs it, and leaves by entry_done. */
+static void run_ring0(struct machine *m, const char *from, const char *to, uint64_t rcx)
+{
+	struct kvm_sync_regs *s = vcpu_sync(m->v);
+
+	memcpy(m->v->data + THUNK_OFFSET, from, (size_t)(to - from));
+	s->sregs = m->v->kernel;
+	s->regs = (struct kvm_regs){
+		.rip = m->v->text_va + THUNK_OFFSET, .rsp = m->v->data_va + CPU_RSP0, .rflags = 2, .rbx = m->vm->done, .rcx = rcx};
+	m->v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	assert_int_equal(vcpu_enter(m->v), 0);
+	assert_int_equal(m->v->run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(m->v->run->io.port, GUEST_CALL_DONE);
+}
+
+static void ltr_sets_busy(void **state)
+{
+	struct machine *m = machine(state);
+	uint8_t *type = (uint8_t *)m->v->data + CPU_GDT + GUEST_TSS + 5;
+
+	assert_int_equal(*type, 0x8b); /* present, DPL 0, 64-bit TSS, busy */
+	*type = 0x89;
+	run_ring0(m, ring0_ltr, ring0_ltr_end, 0);
+	assert_int_equal(*type, 0x8b);
+}
+
+static void ring0_selector(void **state)
+{
+	struct machine *m = machine(state);
+	uint64_t *seen = (uint64_t *)(void *)(m->v->data + 0x200);
+
+	run_ring0(m, ring0_cs, ring0_cs_end, m->v->data_va + 0x200);
+	assert_int_equal(*seen, GUEST_KERNEL_CS);
+}
+
+static void exception_frame(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	const uint64_t *frame = (const uint64_t *)(const void *)(m->v->data + CPU_RSP0 - 40);
+
+	PUT(m->mm, just_ud2);
+	struct trap t = run(m->v, m->mm, &regs);
+	assert_int_equal(t.kind, TRAP_EXCEPTION);
+	assert_int_equal(t.vector, 6);
+	assert_int_equal(vcpu_sync(m->v)->regs.rsp, m->v->data_va + CPU_RSP0 - 40);
+	assert_int_equal(frame[0], CODE_VA);
+	assert_int_equal(frame[1], GUEST_USER_CS);
+	assert_int_equal(frame[2] & 0x202, 0x202);
+	assert_int_equal(frame[3], CODE_VA + PAGE_SIZE);
+	assert_int_equal(frame[4], GUEST_USER_DS);
+}
+
+static void rsp0_moves(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	uint64_t rsp0 = m->v->data_va + CPU_RSP0, other = rsp0 - 0x100;
+	struct trap t;
+
+	PUT(m->mm, just_ud2);
+	run(m->v, m->mm, &regs);
+	memcpy(m->v->data + CPU_TSS + 4, &other, sizeof(other));
+	/* A new value counts from the next ltr on where ring 0 is emulated; set_sregs loads the task register again. */
+	regs = at_code();
+	vcpu_run(m->v, m->mm, &regs, &t);
+	assert_int_equal(vcpu_sync(m->v)->regs.rsp, other - 40);
+	memcpy(m->v->data + CPU_TSS + 4, &rsp0, sizeof(rsp0));
+}
+
+static void bad_frame_is_trapped(void **state)
+{
+	struct machine *m = machine(state);
+	struct kvm_sync_regs *s = vcpu_sync(m->v);
+	struct cpu_regs regs = at_code();
+	struct thunk t;
+
+	thunk_begin(&t, m->v);
+	thunk_iretq(&t);
+	s->sregs = m->v->kernel;
+	s->regs = (struct kvm_regs){.rip = t.va, .rsp = thunk_frame(m->v, &regs), .rflags = 2};
+	((uint64_t *)(void *)(m->v->data + CPU_RSP0 - 40))[1] = GUEST_KERNEL_CS;
+	m->v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	assert_int_equal(vcpu_enter(m->v), 0);
+	assert_int_equal(m->v->run->io.size, 1);
+	assert_int_equal(m->v->run->io.port, 6); /* ud2 */
+}
+
+/* --- system calls -------------------------------------------------------------------------------------------------------- */
+
+static void syscall_registers(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = {.rax = 39, .rbx = 2, .rdx = 4, .rsi = 5, .rdi = 6, .rbp = 7, .rsp = 0x1234560};
+	struct trap t;
+
+	PUT(m->mm, just_syscall);
+	uint64_t *r8 = &regs.r8;
+	for (unsigned int i = 0; i < 8; i++)
+		r8[i] = 100 + i;
+	regs.rip = CODE_VA;
+	regs.rflags = 0x246;
+	regs.fs_base = 0x7000;
+	regs.gs_base = 0x8000;
+	struct cpu_regs before = regs;
+	t = run(m->v, m->mm, &regs);
+	assert_int_equal(t.kind, TRAP_SYSCALL);
+	assert_int_equal(regs.rip, CODE_VA + 2);
+	assert_int_equal(regs.rcx, CODE_VA + 2);
+	assert_int_equal(regs.r11 & ~0x10000ull, 0x246);
+	assert_int_equal(regs.rflags & ~0x10000ull, 0x246);
+	before.rip = regs.rip;
+	before.rcx = regs.rcx;
+	before.r11 = regs.r11;
+	before.rflags = regs.rflags;
+	assert_memory_equal(&before, &regs, sizeof(regs));
+}
+
+static void jump_to_lstar_is_no_syscall(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	struct trap t;
+
+	PUT(m->mm, call_rbx);
+	regs.rbx = m->vm->lstar;
+	regs.rcx = DATA_VA;
+	t = run(m->v, m->mm, &regs);
+	assert_int_equal(t.kind, TRAP_FAULT);
+	assert_true(t.address >= KERNEL_DATA_BASE);
+}
+
+/* --- translation --------------------------------------------------------------------------------------------------------- */
+
+static void walk_agrees(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	uint64_t expected = 0;
+
+	map_data(m->mm, 64 * PAGE_SIZE, RW);
+	for (uint64_t i = 0; i < 64; i++) {
+		uint64_t value = i * i + 3;
+		assert_int_equal(copy_to_user(m->mm, DATA_VA + i * PAGE_SIZE, &value, sizeof(value)), 0);
+	}
+	for (uint64_t i = 0; i < 64; i++) {
+		pte_t *slot = pgtable_find(&m->mm->pgt, DATA_VA + i * PAGE_SIZE);
+		uint64_t *bytes = pfn_address(m->mm->frames, pte_pfn(*slot));
+		*bytes += i; /* behind the copy's back, through the walk alone */
+		expected += *bytes;
+	}
+	PUT(m->mm, sum_pages);
+	regs.rdx = 64;
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	assert_int_equal(regs.r12, expected);
+}
+
+static void two_spaces(void **state)
+{
+	struct machine *m = machine(state);
+	struct mm *other = make_space(m), *mine = m->mm;
+	struct mm *space[2] = {mine, other};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t value = 1000 + i;
+		map_data(space[i], PAGE_SIZE, RW);
+		PUT(space[i], sum_pages);
+		assert_int_equal(copy_to_user(space[i], DATA_VA, &value, sizeof(value)), 0);
+	}
+	for (unsigned int i = 0; i < 20; i++) {
+		struct cpu_regs regs = at_code();
+		regs.rdx = 1;
+		assert_int_equal(run(m->v, space[i % 2], &regs).kind, TRAP_SYSCALL);
+		assert_int_equal(regs.r12, 1000 + i % 2);
+	}
+	mm_destroy(other);
+}
+
+/* --- revocation ---------------------------------------------------------------------------------------------------------- */
+
+static void unmapped_page_faults(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, load_byte);
+	map_data(m->mm, 4 * PAGE_SIZE, RW);
+	expect_syscall(m);
+	assert_int_equal(mm_munmap(m->mm, DATA_VA, PAGE_SIZE), 0);
+	expect_fault(m, PF_USER);
+}
+
+static void unmapped_range_faults(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, load_byte);
+	map_data(m->mm, 8 * PAGE_SIZE, RW);
+	for (uint64_t i = 0; i < 8; i++) {
+		struct cpu_regs regs = at_code();
+		regs.rbx += i * PAGE_SIZE;
+		assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	}
+	assert_int_equal(mm_munmap(m->mm, DATA_VA + PAGE_SIZE, 6 * PAGE_SIZE), 0);
+	for (uint64_t i = 0; i < 8; i++) {
+		struct cpu_regs regs = at_code();
+		regs.rbx += i * PAGE_SIZE;
+		assert_int_equal(run(m->v, m->mm, &regs).kind, i == 0 || i == 7 ? TRAP_SYSCALL : TRAP_FAULT);
+	}
+}
+
+static void read_only_page_faults(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, store_byte);
+	map_data(m->mm, 4 * PAGE_SIZE, RW);
+	expect_syscall(m);
+	assert_int_equal(mm_mprotect(m->mm, DATA_VA, PAGE_SIZE, PROT_BITS_READ), 0);
+	expect_fault(m, PF_USER | PF_WRITE | PF_PROT);
+	assert_int_equal(mm_mprotect(m->mm, DATA_VA, PAGE_SIZE, RW), 0);
+	expect_syscall(m);
+}
+
+static void no_execute_faults(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, call_rbx);
+	map_data(m->mm, PAGE_SIZE, RW | PROT_BITS_EXEC);
+	assert_int_equal(copy_to_user(m->mm, DATA_VA, just_ret, (size_t)(just_ret_end - just_ret)), 0);
+	expect_syscall(m);
+	assert_int_equal(mm_mprotect(m->mm, DATA_VA, PAGE_SIZE, RW), 0);
+	expect_fault(m, PF_USER | PF_INSTR | PF_PROT);
+}
+
+static uint8_t load_data(struct machine *m)
+{
+	struct cpu_regs regs = at_code();
+
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	return (uint8_t)regs.rax;
+}
+
+static void frame_change_is_seen(void **state)
+{
+	struct machine *m = machine(state);
+	uint8_t nine = 9;
+
+	PUT(m->mm, load_byte);
+	map_data(m->mm, 64 * PAGE_SIZE, RW);
+	assert_int_equal(load_data(m), 0); /* the zero page */
+	assert_int_equal(copy_to_user(m->mm, DATA_VA, &nine, 1), 0);
+	assert_int_equal(load_data(m), 9); /* another frame under the same address */
+}
+
+/* Tables are freed and become tables again, for other addresses, many times over. */
+static void reused_tables(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, load_byte);
+	for (unsigned int round = 0; round < 200; round++) {
+		uint8_t mark = (uint8_t)(round + 1);
+		gva_t at = DATA_VA + (round % 7) * PMD_SIZE;
+		struct mmap_request r = {.address = at, .length = PAGE_SIZE, .prot = RW};
+		struct cpu_regs regs = at_code();
+		r.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+		assert_int_equal(mm_mmap(m->mm, &r), at);
+		assert_int_equal(copy_to_user(m->mm, at, &mark, 1), 0);
+		regs.rbx = at;
+		assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+		assert_int_equal((uint8_t)regs.rax, mark);
+		assert_int_equal(mm_munmap(m->mm, at, PAGE_SIZE), 0);
+		regs = at_code();
+		regs.rbx = at;
+		assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_FAULT);
+	}
+	assert_int_equal(mm_check(m->mm, complain), 0);
+}
+
+/* More changes at once than the list of pokes and the thunk can hold. */
+static void many_at_once(void **state)
+{
+	struct machine *m = machine(state);
+	const uint64_t tables = 1500;
+
+	PUT(m->mm, load_byte);
+	map_data(m->mm, tables * PMD_SIZE, RW);
+	m->mm->fault_around_pages = 1;
+	for (uint64_t i = 0; i < tables; i++) {
+		struct cpu_regs regs = at_code();
+		regs.rbx = DATA_VA + i * PMD_SIZE;
+		if (i % 100 == 0)
+			assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+		else
+			assert_int_equal(clear_user(m->mm, regs.rbx, 1), 0);
+	}
+	assert_int_equal(mm_munmap(m->mm, DATA_VA, tables * PMD_SIZE), 0);
+	for (uint64_t i = 0; i < tables; i += 100) {
+		struct cpu_regs regs = at_code();
+		regs.rbx = DATA_VA + i * PMD_SIZE;
+		assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_FAULT);
+	}
+}
+
+/* A space is destroyed while its tables are still known to the machine; the next one gets the same frames. */
+static void space_after_space(void **state)
+{
+	struct machine *m = machine(state);
+
+	for (unsigned int round = 0; round < 30; round++) {
+		struct mm *mm = make_space(m);
+		uint64_t value = round;
+		struct cpu_regs regs = at_code();
+		regs.rdx = 1;
+		PUT(mm, sum_pages);
+		map_data(mm, PAGE_SIZE, RW);
+		assert_int_equal(copy_to_user(mm, DATA_VA, &value, sizeof(value)), 0);
+		assert_int_equal(run(m->v, mm, &regs).kind, TRAP_SYSCALL);
+		assert_int_equal(regs.r12, round);
+		mm_destroy(mm);
+	}
+}
+
+/* --- several processors -------------------------------------------------------------------------------------------------- */
+
+struct other_cpu {
+	struct machine *m;
+	pthread_t thread;
+	const char *from, *to;
+	struct cpu_regs regs;
+	struct trap last;
+	_Atomic(struct vcpu *) v;
+	_Atomic bool stop;
+};
+
+static void *other_main(void *arg)
+{
+	struct other_cpu *o = arg;
+	struct vcpu *v;
+
+	assert_int_equal(vcpu_get(o->m->vm, &v), 0);
+	atomic_store(&o->v, v);
+	do
+		o->last = run(v, o->m->mm, &o->regs);
+	while (o->last.kind == TRAP_KICK && !atomic_load(&o->stop));
+	vcpu_put(v);
+	return NULL;
+}
+
+#define COUNTER_VA (DATA_VA + 8 * PAGE_SIZE)
+
+static uint64_t counter(struct machine *m)
+{
+	uint64_t n = 0;
+
+	assert_int_equal(copy_from_user(m->mm, &n, COUNTER_VA, sizeof(n)), 0);
+	return n;
+}
+
+static void start_other(struct other_cpu *o, struct machine *m)
+{
+	*o = (struct other_cpu){.m = m, .regs = at_code()};
+	o->regs.rcx = COUNTER_VA;
+	assert_int_equal(pthread_create(&o->thread, NULL, other_main, o), 0);
+}
+
+static void other_cpu_sees_unmap(void **state)
+{
+	struct machine *m = machine(state);
+	struct other_cpu o;
+
+	PUT(m->mm, read_forever);
+	map_data(m->mm, 16 * PAGE_SIZE, RW);
+	assert_int_equal(clear_user(m->mm, DATA_VA, 16 * PAGE_SIZE), 0);
+	start_other(&o, m);
+	while (counter(m) < 1000)
+		usleep(1000);
+	assert_int_equal(mm_munmap(m->mm, DATA_VA, PAGE_SIZE), 0);
+	uint64_t after = counter(m);
+	usleep(20000);
+	/* It may have been past the load when the page went, so it counts once more at most. */
+	assert_true(counter(m) <= after + 1);
+	pthread_join(o.thread, NULL);
+	assert_int_equal(o.last.kind, TRAP_FAULT);
+	assert_int_equal(o.last.address, DATA_VA);
+}
+
+static void kick_stops_a_spinning_guest(void **state)
+{
+	struct machine *m = machine(state);
+	struct other_cpu o;
+
+	PUT(m->mm, spin);
+	start_other(&o, m);
+	while (!atomic_load(&o.v))
+		usleep(1000);
+	usleep(10000);
+	atomic_store(&o.stop, true);
+	vcpu_kick(atomic_load(&o.v));
+	pthread_join(o.thread, NULL);
+	assert_int_equal(o.last.kind, TRAP_KICK);
+	assert_true(o.regs.rip >= CODE_VA && o.regs.rip < CODE_VA + 4);
+}
+
+static void kick_before_entry_is_kept(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	struct trap t;
+
+	PUT(m->mm, load_byte);
+	map_data(m->mm, 4 * PAGE_SIZE, RW);
+	expect_syscall(m);
+	assert_int_equal(mm_munmap(m->mm, DATA_VA, PAGE_SIZE), 0); /* so that the next entry has a thunk */
+	vcpu_kick(m->v);
+	vcpu_run(m->v, m->mm, &regs, &t);
+	assert_int_equal(t.kind, TRAP_KICK);
+	assert_int_equal(regs.rip, CODE_VA);
+	assert_int_equal(regs.rbx, DATA_VA);
+	expect_fault(m, PF_USER);
+}
+
+static void bad_rip_never_enters(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	struct trap t;
+	uint64_t runs = vcpu_stats(m->v)->runs;
+
+	regs.rip = 0x800000000000ull;
+	vcpu_run(m->v, m->mm, &regs, &t);
+	assert_int_equal(t.kind, TRAP_EXCEPTION);
+	assert_int_equal(t.vector, 13);
+	assert_int_equal(vcpu_stats(m->v)->runs, runs);
+}
+
+static void nothing(int signo)
+{
+	(void)signo;
+}
+
+#define TEST(name, fn) {name, fn, setup, teardown, NULL}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST("vmm: ltr marks the TSS busy [A1]", ltr_sets_busy),
+		TEST("vmm: ring 0 runs on the kernel's code selector [A6]", ring0_selector),
+		TEST("vmm: an exception pushes ss, rsp, rflags, cs, rip below RSP0 [A3 A4]", exception_frame),
+		TEST("vmm: the next trap lands on a changed RSP0 [A2]", rsp0_moves),
+		TEST("vmm: a return to a frame without user cs ends in ud2 [A13]", bad_frame_is_trapped),
+		TEST("vmm: SYSCALL delivers every register and changes rcx and r11 only [A8 A9 A10]", syscall_registers),
+		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
+		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
+		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
+		TEST("vmm: an unmapped page faults at once [B10]", unmapped_page_faults),
+		TEST("vmm: every page of an unmapped range faults, its neighbours do not [B10]", unmapped_range_faults),
+		TEST("vmm: a page made read-only faults on the next write [B11]", read_only_page_faults),
+		TEST("vmm: a page made non-executable faults on the next call [B17]", no_execute_faults),
+		TEST("vmm: another frame under an address is seen [K14]", frame_change_is_seen),
+		TEST("vmm: freed table pages serve again as tables", reused_tables),
+		TEST("vmm: more revocations at once than one entry can carry", many_at_once),
+		TEST("vmm: spaces that follow each other do not see each other", space_after_space),
+		TEST("vmm: a processor running the space sees an unmap", other_cpu_sees_unmap),
+		TEST("vmm: a kick stops a spinning guest", kick_stops_a_spinning_guest),
+		TEST("vmm: a kick before the entry loses neither itself nor the revocation", kick_before_entry_is_kept),
+		TEST("vmm: a rip outside the user half never enters the guest [B29]", bad_rip_never_enters),
+	};
+	struct sigaction sa = {.sa_handler = nothing};
+
+	sigaction(KICK_SIGNAL, &sa, NULL);
+	have_kvm = access("/dev/kvm", R_OK | W_OK) == 0;
+	return cmocka_run_group_tests_name("vmm", tests, NULL, NULL);
+}
