@@ -27,7 +27,9 @@
 #include "types.h"
 
 struct address_space;
+struct kmem_cache;
 struct memcg;
+struct slob;
 
 #define MAX_ORDER 11 /* block orders are 0..MAX_ORDER-1 */
 
@@ -56,10 +58,25 @@ enum page_flags {
 
 struct page {
 	struct list_head node;	       /* (Z) free list while refs == 0, else the owner's list */
-	struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
-	uint64_t index;		       /* (C) PG_CACHE: page offset in mapping; PG_SLAB: objects in use */
-	void *freelist;		       /* PG_SLAB: first free object (the cache's lock) */
-	struct memcg *memcg;	       /* (C) who pays for the frame, or NULL */
+	union {
+		struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
+		struct kmem_cache *slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
+	};
+	union {
+		uint64_t index; /* (C) PG_CACHE: page offset in mapping */
+		struct {	/* PG_SLAB; (L) list_lock of the slab's node */
+			uint16_t inuse;	    /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
+			uint16_t objects;   /* (C) in the slab */
+			uint16_t slab_tail; /* (C) frames from the slab's first one, on every frame */
+			uint8_t slab_order; /* (C) */
+			uint8_t slab_node;  /* (C) virtual node */
+		};
+	};
+	void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
+	union {
+		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
+		void *s_mem;	     /* (C) PG_SLAB: first object */
+	};
 	_Atomic uint32_t refs;	       /* (A) 0: owned by the allocator */
 	_Atomic uint32_t mapcount;     /* (A) page-table entries that map the frame */
 	_Atomic uint32_t flags;	       /* (A) enum page_flags */
@@ -104,6 +121,8 @@ struct frames {
 	/* Induced failures: when fail_in is positive it counts down at each allocation, and the one that makes it 0 fails. */
 	_Atomic long fail_in;	  /* (A) */
 	_Atomic uint64_t nr_fail; /* (A) allocations that were made to fail */
+	uint32_t kmem_backend;	  /* (C) enum kmem_backend of the host's own caches */
+	struct slob *slob;	  /* (kmem registry) the SLOB heap of these frames; NULL: no cache uses it */
 };
 
 static inline pfn_t page_to_pfn(const struct frames *f, const struct page *page)
