@@ -101,7 +101,7 @@ static void destroy_list(struct kmem_cache *c, struct list_head *head)
 {
 	struct page *slab, *next;
 
-	list_for_each_entry_safe(slab, next, head, node)
+	list_for_each_entry_safe (slab, next, head, node)
 		slab_destroy(c, slab);
 }
 

@@ -14,9 +14,9 @@ struct kmem_cache {
 	pthread_mutex_t lock; /* rank LOCK_KMEM; zone->lock nests inside */
 	struct frames *frames;
 	const char *name;
-	uint32_t object_bytes;	  /* (C) rounded up to 16 */
+	uint32_t object_bytes;	   /* (C) rounded up to 16 */
 	uint32_t objects_per_slab; /* (C) */
-	struct list_head partial; /* slabs with a free object */
+	struct list_head partial;  /* slabs with a free object */
 	struct list_head full;
 	uint64_t nr_objects; /* allocated */
 	uint64_t nr_slabs;
