@@ -81,7 +81,8 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 /*
  * Loads a program (ELF64 static or static-PIE, or a script with #!) with NULL-terminated argv and envp. `path` is a path
  * of the host; without a slash it is searched in PATH of envp. Errors: -ENOENT, -EACCES, -ENOEXEC (not a program for this
- * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (a dynamic program), -E2BIG, -EINVAL (malformed).
+ * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (a dynamic program), -E2BIG, -ELOOP (#! lines in
+ * a circle), -EINVAL (malformed).
  */
 int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv, const char *const *envp,
 		     struct lodge_error *err);

@@ -76,7 +76,7 @@ features:
 	@tests/features $(RESULTS)
 
 c_files = $(shell find src include tests bench examples -name '*.[ch]' 2>/dev/null)
-clang_warnings = -Weverything -Wno-padded -Wno-declaration-after-statement -Wno-gnu -Wno-reserved-identifier \
+clang_warnings = -Weverything -Wno-unknown-warning-option -Wno-padded -Wno-declaration-after-statement -Wno-gnu -Wno-reserved-identifier \
 	-Wno-reserved-macro-identifier -Wno-disabled-macro-expansion -Wno-unsafe-buffer-usage -Wno-covered-switch-default \
 	-Wno-sign-conversion -Wno-implicit-int-conversion -Wno-switch-enum -Wno-language-extension-token \
 	-Wno-vla -Wno-cast-qual -Wno-atomic-implicit-seq-cst -Wno-shorten-64-to-32 -Wno-gnu-designator \
@@ -90,4 +90,4 @@ tidy: all
 	set -e; for f in $(filter %.c,$(sources)) $(wildcard src/cli/*.c); do \
 		clang -fsyntax-only -std=gnu11 -D_GNU_SOURCE -Werror $(WARN) $(clang_warnings) $$f; done
 	cppcheck --quiet --std=c11 --language=c --enable=warning,portability --inline-suppr --error-exitcode=1 \
-		--suppress=missingIncludeSystem --suppress=unusedStructMember -D__x86_64__ -D_GNU_SOURCE src
+		--suppress=missingIncludeSystem --suppress=comparePointers --suppress=internalAstError --suppress=unusedStructMember -D__x86_64__ -D_GNU_SOURCE src

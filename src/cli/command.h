@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * command.h - the subcommands of lodge. Each takes its own words, argv[0] being its name, and returns an exit status.
+ * command.h - the subcommands of lodge. Each takes its own words, argv[0] being its name, and returns an exit
+ * status.
  */
 #ifndef LODGE_CLI_COMMAND_H
 #define LODGE_CLI_COMMAND_H

@@ -2,7 +2,8 @@
 /*
  * options.h - what `lodge run` was asked to do.
  *
- * One table holds every option with its help text, so that `lodge run --help` shows what is accepted and nothing else.
+ * One table holds every option with its help text, so that `lodge run --help` shows what is accepted and
+ * nothing else.
  */
 #ifndef LODGE_CLI_OPTIONS_H
 #define LODGE_CLI_OPTIONS_H
@@ -31,7 +32,9 @@ void run_options_destroy(struct run_options *o);
 /* Usage, one line per option, exit statuses. */
 void run_options_help(FILE *out);
 
-/* environ with the K=V of --env put over it: an array to be freed, its strings are shared. NULL: no memory. */
+/*
+ * environ with the K=V of --env put over it: an array to be freed, its strings are shared. NULL: no memory.
+ */
 const char **run_options_environment(const struct run_options *o);
 
 #endif

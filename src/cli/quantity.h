@@ -2,8 +2,8 @@
 /*
  * quantity.h - sizes and durations as users write them.
  *
- * The whole text must be the quantity: no sign, no blank, nothing behind it. 0, -EINVAL (not a quantity) or -ERANGE (more
- * than the type holds); *out is untouched on failure.
+ * The whole text must be the quantity: no sign, no blank, nothing behind it. 0, -EINVAL (not a quantity) or
+ * -ERANGE (more than the type holds); *out is untouched on failure.
  */
 #ifndef LODGE_CLI_QUANTITY_H
 #define LODGE_CLI_QUANTITY_H

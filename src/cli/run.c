@@ -2,7 +2,8 @@
 /*
  * run.c - `lodge run`: one program, from options to exit status.
  *
- * Standard output belongs to the program alone; all that lodge says goes to stderr or to the file of --stats-file.
+ * Standard output belongs to the program alone; all that lodge says goes to stderr or to the file of --stats-
+ * file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,8 +32,8 @@ struct run {
 };
 
 /*
- * A descriptor that the caller closed is closed for the program too. Its number must not fall to a file of ours, or the
- * program's output would go there: /dev/null holds the place.
+ * A descriptor that the caller closed is closed for the program too. Its number must not fall to a file of
+ * ours, or the program's output would go there: /dev/null holds the place.
  */
 static int reserve_standard_fds(int fds[3])
 {
@@ -121,8 +122,8 @@ static int run_program(struct run *r)
 	struct lodge_error err = {""};
 	int status, ret;
 
-	/* Where a write of the program finds no reader, the signal is the program's, not ours. */
-	signal(SIGPIPE, SIG_IGN);
+	/* A write for the program that passes a limit on file sizes must fail, not end us. */
+	signal(SIGXFSZ, SIG_IGN);
 	ret = watch_start(&r->watch, r->space, r->options.timeout_ns, &r->terminal);
 	if (ret < 0) {
 		message("cannot start the watch thread: %s", strerror(-ret));

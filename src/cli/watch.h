@@ -2,9 +2,9 @@
 /*
  * watch.h - what may end a run from outside: a signal from the user, or the clock.
  *
- * The signals are blocked in every thread and read by one thread of its own, because lodge_space_kill takes locks that a
- * signal handler must not. A second signal, or a guest that has not ended GRACE seconds after it was told to, ends lodge
- * at once: nothing a guest does may make lodge unkillable by Ctrl-C.
+ * The signals are blocked in every thread and read by one thread of its own, because lodge_space_kill takes
+ * locks that a signal handler must not. A second signal, or a guest that has not ended GRACE seconds after it
+ * was told to, ends lodge at once: nothing a guest does may make lodge unkillable by Ctrl-C.
  */
 #ifndef LODGE_CLI_WATCH_H
 #define LODGE_CLI_WATCH_H
@@ -30,7 +30,10 @@ struct watch {
 	int cause; /* what ended the run: 0, a signal, or WATCH_TIMEOUT; valid after watch_stop */
 };
 
-/* Blocks the signals that end a run, except those the caller has us ignore (nohup, background jobs). Before any thread. */
+/*
+ * Blocks the signals that end a run, except those the caller has us ignore (nohup, background jobs). Before
+ * any thread.
+ */
 void watch_block(struct watch *w);
 
 /* Undoes watch_block. */

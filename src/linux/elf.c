@@ -431,9 +431,11 @@ static int clear_tail(struct mm *mm, const struct elf_segment *s)
 
 	if (s->file_end == s->end || !(s->prot & PROT_BITS_WRITE) || !bytes)
 		return 0;
-	if (!clear_user(mm, s->file_end, bytes))
-		return 0;
-	return memcg_room(&mm->memcg) ? -EIO : -ENOMEM;
+	/* First the page, since only this says why it cannot be had. */
+	int ret = mm_populate(mm, s->file_end, bytes);
+	if (!ret && clear_user(mm, s->file_end, bytes))
+		ret = -EFAULT;
+	return ret == -EFAULT ? -EIO : ret;
 }
 
 static int map_segment(const struct elf_segment *s, struct mm *mm, struct backing *file)

@@ -482,7 +482,7 @@ static void set_names(struct task *t, const char *filename, char *exe_path)
 {
 	const char *slash = strrchr(filename, '/');
 
-	snprintf(t->comm, sizeof(t->comm), "%s", slash ? slash + 1 : filename);
+	snprintf(t->comm, sizeof(t->comm), "%.*s", (int)sizeof(t->comm) - 1, slash ? slash + 1 : filename);
 	free(t->exe_path);
 	t->exe_path = exe_path;
 }

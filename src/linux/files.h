@@ -24,7 +24,7 @@ struct task;
 #define NR_OPEN_DEFAULT 1024 /* soft RLIMIT_NOFILE of a guest */
 
 struct guest_file {
-	int host_fd; /* -1: free; otherwise no other guest descriptor has the same one */
+	int host_fd; /* -1: free. Only the caller's may stand behind two guest descriptors */
 	bool cloexec;
 	bool owned;  /* close host_fd with the guest's; false for the caller's 0, 1, 2 */
 	bool stream; /* a pipe, terminal or socket: reading and writing may wait for others */

@@ -220,15 +220,28 @@ static int open_new(struct task *t, const struct path *p, int flags, mode_t mode
 	return err;
 }
 
+/* A file is not made by a name with a slash behind it, nor is a directory opened so. */
+static int check_slash(const struct path *p)
+{
+	struct path copy = *p;
+	struct path_parent parent;
+	int err = path_parent(&copy, &parent);
+
+	if (err < 0)
+		return err;
+	close(parent.fd);
+	return parent.slash && strspn(parent.name, "./") != strlen(parent.name) ? -EISDIR : 0;
+}
+
 static int open_or_create(struct task *t, const struct path *p, int flags, mode_t mode)
 {
-	size_t len = strlen(p->text);
-	bool slash = len && p->text[len - 1] == '/';
-	int ret = -EAGAIN;
+	int ret = path_has_slash(p) ? check_slash(p) : 0;
 
+	if (ret)
+		return ret;
 	for (int i = 0; i < CREATE_ATTEMPTS; i++) {
 		ret = open_existing(t, p, flags);
-		if (ret != -ENOENT && !(ret == -ENOTDIR && slash))
+		if (ret != -ENOENT)
 			return ret;
 		ret = open_new(t, p, flags, mode);
 		if (ret != -EEXIST || (flags & O_EXCL))

@@ -71,10 +71,16 @@ static int walk_error(int base, const char *dir, int error)
 {
 	int fd = error == -ELOOP ? open_at(base, dir, 0, 0) : error;
 
-	if (fd < 0)
-		return error;
-	close(fd);
-	return -EACCES;
+	if (fd >= 0)
+		close(fd);
+	return fd == error ? error : -EACCES;
+}
+
+bool path_has_slash(const struct path *p)
+{
+	size_t len = strlen(p->text);
+
+	return len && p->text[len - 1] == '/';
 }
 
 int path_parent(struct path *p, struct path_parent *parent)
@@ -222,7 +228,8 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 	char at[PATH_MAX];
 	struct path copy = *p;
 	struct path_parent parent;
-	int err = flags & PATH_NOFOLLOW ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
+	bool itself = (flags & PATH_NOFOLLOW) && !path_has_slash(p);
+	int err = itself ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
 
 	if (err < 0)
 		return err == -EACCES ? err : error;
@@ -230,6 +237,10 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 	close(parent.fd);
 	if (err < 0 || (size_t)err + strlen(parent.name) + 2 > sizeof(at))
 		return error;
+	if (parent.slash) {
+		flags = (flags & ~PATH_NOFOLLOW) | PATH_DIRECTORY;
+		parent.name[strcspn(parent.name, "/")] = '\0';
+	}
 	sprintf(at + err, "/%s", parent.name);
 	target->entry = procfs_entry(at);
 	if (target->entry.kind == PROC_REFUSED && error == -ELOOP)

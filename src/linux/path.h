@@ -39,6 +39,9 @@ struct path_target {
 /* 0 or -errno. Leaves the path as it is. */
 int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target);
 
+/* The path ends with a slash: it means a directory, and not a link to one. */
+bool path_has_slash(const struct path *p);
+
 /* The directory of the last component, and that component. */
 struct path_parent {
 	int fd;	    /* O_PATH; the caller's to close */

@@ -134,8 +134,8 @@ static void probe_syscall(struct lodge_feature *row, const struct machine *m)
 
 static void probe_vector(struct lodge_feature *row, const struct machine *m)
 {
-	row->ok = !m->error && m->platform.xcr0;
-	if (!m->error)
+	row->ok = !m->error;
+	if (row->ok)
 		FOUND(row, "xcr0 %#" PRIx64 ", %u bytes%s", m->platform.xcr0, m->platform.xsave_bytes,
 		      m->platform.fsgsbase ? ", fsgsbase" : "");
 	if (!row->ok)

@@ -4,10 +4,10 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <seccomp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "../../include/lodge.h"
 #include "maps.h"
@@ -243,12 +243,55 @@ static void print_exits(const struct lodge_stats *s, FILE *out)
 		(double)s->guest_cpu_ns / NS_PER_MS);
 }
 
-/* The name of a call that lodge does not have, or NULL; to be freed. */
-static char *unknown_name(int nr)
+/* The name of a call that was answered ENOSYS; "" for one that nobody would expect. */
+static const char *unknown_name(int nr)
 {
+#define NAME(name) [SYS_##name] = #name
+	/* clang-format off */
+	static const char *const names[NR_SYSCALLS] = {
+		NAME(rseq), NAME(clone), NAME(clone3), NAME(fork), NAME(vfork), NAME(execve),
+		NAME(execveat), NAME(wait4), NAME(waitid), NAME(connect), NAME(accept), NAME(accept4),
+		NAME(sendto), NAME(recvfrom), NAME(sendmsg), NAME(recvmsg), NAME(sendmmsg), NAME(recvmmsg),
+		NAME(shutdown), NAME(bind), NAME(listen), NAME(getsockname), NAME(getpeername),
+		NAME(setsockopt), NAME(getsockopt), NAME(epoll_create), NAME(epoll_create1),
+		NAME(epoll_ctl), NAME(epoll_wait), NAME(epoll_pwait), NAME(epoll_pwait2), NAME(eventfd),
+		NAME(eventfd2), NAME(signalfd), NAME(signalfd4), NAME(timerfd_create),
+		NAME(timerfd_settime), NAME(timerfd_gettime), NAME(timer_create), NAME(timer_settime),
+		NAME(timer_gettime), NAME(timer_getoverrun), NAME(timer_delete), NAME(getitimer),
+		NAME(setitimer), NAME(alarm), NAME(inotify_init), NAME(inotify_init1),
+		NAME(inotify_add_watch), NAME(inotify_rm_watch), NAME(fanotify_init), NAME(fanotify_mark),
+		NAME(shmget), NAME(shmat), NAME(shmctl), NAME(shmdt), NAME(semget), NAME(semop),
+		NAME(semctl), NAME(semtimedop), NAME(msgget), NAME(msgsnd), NAME(msgrcv), NAME(msgctl),
+		NAME(mq_open), NAME(mq_unlink), NAME(mq_timedsend), NAME(mq_timedreceive), NAME(mq_notify),
+		NAME(mq_getsetattr), NAME(io_setup), NAME(io_destroy), NAME(io_getevents), NAME(io_submit),
+		NAME(io_cancel), NAME(io_pgetevents), NAME(io_uring_setup), NAME(io_uring_enter),
+		NAME(io_uring_register), NAME(getdents), NAME(readahead), NAME(splice), NAME(tee),
+		NAME(vmsplice), NAME(sync_file_range), NAME(syncfs), NAME(preadv2), NAME(pwritev2),
+		NAME(openat2), NAME(name_to_handle_at), NAME(open_by_handle_at), NAME(setxattr),
+		NAME(lsetxattr), NAME(fsetxattr), NAME(getxattr), NAME(lgetxattr), NAME(fgetxattr),
+		NAME(listxattr), NAME(llistxattr), NAME(flistxattr), NAME(removexattr), NAME(lremovexattr),
+		NAME(fremovexattr), NAME(utime), NAME(utimes), NAME(futimesat), NAME(memfd_create),
+		NAME(memfd_secret), NAME(userfaultfd), NAME(remap_file_pages), NAME(mbind),
+		NAME(set_mempolicy), NAME(get_mempolicy), NAME(migrate_pages), NAME(move_pages),
+		NAME(pkey_mprotect), NAME(pkey_alloc), NAME(pkey_free), NAME(process_madvise),
+		NAME(process_mrelease), NAME(process_vm_readv), NAME(process_vm_writev), NAME(membarrier),
+		NAME(futex_waitv), NAME(personality), NAME(getpriority), NAME(setpriority),
+		NAME(ioprio_set), NAME(ioprio_get), NAME(sched_setparam), NAME(sched_setscheduler),
+		NAME(sched_setattr), NAME(sched_getattr), NAME(sched_get_priority_max),
+		NAME(sched_get_priority_min), NAME(sched_rr_get_interval), NAME(setfsuid), NAME(setfsgid),
+		NAME(set_thread_area), NAME(get_thread_area), NAME(modify_ldt), NAME(ptrace), NAME(kcmp),
+		NAME(seccomp), NAME(bpf), NAME(perf_event_open), NAME(add_key), NAME(request_key),
+		NAME(keyctl), NAME(pidfd_open), NAME(pidfd_send_signal), NAME(pidfd_getfd), NAME(unshare),
+		NAME(setns), NAME(chroot), NAME(pivot_root), NAME(mount), NAME(umount2), NAME(syslog),
+		NAME(reboot), NAME(sethostname), NAME(setdomainname), NAME(iopl), NAME(ioperm),
+		NAME(clock_adjtime), NAME(adjtimex), NAME(landlock_create_ruleset),
+		NAME(landlock_add_rule), NAME(landlock_restrict_self), NAME(restart_syscall),
+	};
+	/* clang-format on */
+#undef NAME
 	const char *ours = syscall_name(nr);
 
-	return ours ? strdup(ours) : seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, nr);
+	return ours ? ours : names[nr] ? names[nr] : "";
 }
 
 static void print_unknown(struct task *t, const struct lodge_stats *s, FILE *out)
@@ -257,11 +300,8 @@ static void print_unknown(struct task *t, const struct lodge_stats *s, FILE *out
 		return;
 	fprintf(out, ROW "%" PRIu64 " answered ENOSYS:", "calls", s->unknown_syscalls);
 	for (int nr = 0; nr < NR_SYSCALLS; nr++) {
-		if (!atomic_load_explicit(&t->unknown[nr], memory_order_relaxed))
-			continue;
-		char *name = unknown_name(nr);
-		fprintf(out, " %s(%d)", name ? name : "", nr);
-		free(name);
+		if (atomic_load_explicit(&t->unknown[nr], memory_order_relaxed))
+			fprintf(out, " %s(%d)", unknown_name(nr), nr);
 	}
 	fputc('\n', out);
 }

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "../guest/abi.h"
 #include "../vmm/vm.h"
 #include "sigframe.h"
 #include "task.h"
@@ -335,10 +334,10 @@ int sigframe_pop(struct task *t)
 	if (copy_from_user(t->mm, &frame, t->regs.rsp - sizeof(uint64_t), sizeof(frame)))
 		return -EFAULT;
 	signal_set_blocked(t, frame.sigmask);
+	/* As in Linux 6.12 it is the handler's stack pointer that counts here, and to be refused is no reason to fail. */
+	signal_set_altstack(t, frame.uc_stack.sp, frame.uc_stack.bytes, frame.uc_stack.flags);
 	if (!segments_valid(&frame) || xstate_restore(t, frame.mc.fpstate))
 		return -EFAULT;
 	regs_restore(&t->regs, &frame.mc);
-	/* As Linux has it, a stack that sigaltstack would refuse is no reason to fail here. */
-	signal_set_altstack(t, frame.uc_stack.sp, frame.uc_stack.bytes, frame.uc_stack.flags);
 	return 0;
 }

@@ -35,7 +35,6 @@
 void sigstate_init(struct sigstate *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->altstack_flags = SS_DISABLE;
 }
 
 bool signal_default_ignored(int signo)

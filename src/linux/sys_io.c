@@ -102,29 +102,30 @@ struct sendfile_op {
 	size_t bytes;
 };
 
+/* One call until it is not merely interrupted. */
 static int64_t sendfile_piece(struct task *t, const struct sendfile_op *op, size_t bytes)
 {
-	struct host_wait wait;
 	ssize_t n;
 
-	host_wait_begin(&wait);
 	do
 		n = sendfile(op->out, op->in, op->offset, bytes);
 	while (n < 0 && errno == EINTR && !task_interrupted(t));
-	host_wait_end(&wait);
 	return n < 0 ? -errno : n;
 }
 
 static int64_t sendfile_run(struct task *t, const struct sendfile_op *op)
 {
+	struct host_wait wait;
 	size_t done = 0;
 	int64_t n;
 
+	host_wait_begin(&wait);
 	do {
 		n = sendfile_piece(t, op, min_u64(op->bytes - done, SENDFILE_PIECE_BYTES));
 		if (n > 0)
 			done += (size_t)n;
 	} while (n > 0 && done < op->bytes && !task_interrupted(t));
+	host_wait_end(&wait);
 	if (n == -EPIPE)
 		signal_send(t, SIGPIPE, NULL);
 	if (done)

@@ -93,6 +93,9 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	if ((mode & O_ACCMODE) == O_WRONLY)
 		return -EACCES;
 	r->may_not_write = (mode & O_ACCMODE) != O_RDWR;
+	/* No file is longer than a signed offset can say. */
+	if (r->length > INT64_MAX || (r->pgoff << PAGE_SHIFT) > INT64_MAX - r->length)
+		return -EOVERFLOW;
 	if (is_dev_zero(host_fd))
 		return mm_mmap(t->mm, r);
 	err = hostfile_get(t->hostfiles, host_fd, NULL, &r->file);
@@ -205,7 +208,7 @@ static int64_t sys_msync(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if ((a[0] & ~PAGE_MASK) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
 		return -EINVAL;
-	if (a[0] + length < a[0] || (a[1] && !length))
+	if (a[0] + length < a[0])
 		return -ENOMEM;
 	return range_mapped(t->mm, a[0], a[0] + length);
 }

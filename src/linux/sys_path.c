@@ -201,13 +201,14 @@ static int64_t sys_symlinkat(struct task *t, const uint64_t a[6])
 static int64_t link_target(struct task *t, const struct path_target *target, int dirfd, gva_t name)
 {
 	struct place at;
+	struct stat st;
 	int64_t ret = place_find_new(t, dirfd, name, &at);
 
 	if (ret)
 		return ret;
 	ret = path_check_writable(&t->files, target->fd);
 	if (ret == -EROFS)
-		ret = -EXDEV;
+		ret = fstatat(at.dir_fd, at.parent.name, &st, AT_SYMLINK_NOFOLLOW) ? -EXDEV : -EEXIST;
 	if (!ret)
 		ret = result(linkat(AT_FDCWD, path_link(target->fd).text, at.dir_fd, at.parent.name,
 				    AT_SYMLINK_FOLLOW));

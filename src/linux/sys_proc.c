@@ -171,7 +171,9 @@ static int64_t set_name(struct task *t, gva_t from)
 		return -EFAULT;
 	if (len == -ENAMETOOLONG && copy_from_user(t->mm, name, from, sizeof(name) - 1))
 		return -EFAULT;
-	memcpy(t->comm, name, sizeof(name) - 1);
+	/* The copy may have read on behind the NUL. */
+	memset(t->comm, 0, sizeof(t->comm));
+	memcpy(t->comm, name, strnlen(name, sizeof(t->comm) - 1));
 	return 0;
 }
 

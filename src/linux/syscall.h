@@ -18,11 +18,15 @@ struct syscall_entry {
 	const char *name;
 };
 
-#define SYSCALL_ENTRY(name) {SYS_##name, sys_##name, #name}
+#define SYSCALL_ENTRY(name)                   \
+	{                                     \
+		SYS_##name, sys_##name, #name \
+	}
 
 /* Each family: a table that ends with fn == NULL. */
-extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_calls[], sys_poll_calls[], sys_path_calls[],
-	sys_stat_calls[], sys_socket_calls[], sys_proc_calls[], sys_time_calls[], sys_signal_calls[];
+extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_calls[], sys_poll_calls[],
+	sys_path_calls[], sys_stat_calls[], sys_socket_calls[], sys_proc_calls[], sys_time_calls[],
+	sys_signal_calls[];
 
 /* Dispatches one call from t->regs and stores the result in rax. */
 void syscall_dispatch(struct task *t);

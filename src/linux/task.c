@@ -88,24 +88,26 @@ static void fault_counts_read(const struct mm *mm, struct fault_counts *c)
 		c->leaf[i] = atomic_load_explicit(&mm->faults[i], memory_order_relaxed);
 }
 
-/* One line for a fault (row K28): where, why, with which flags, and the leaves of the ladder that it came to. */
+/* One line for a fault: where, why, with which flags, and the leaves of the ladder that it came to. */
 static void trace_fault(struct task *t, gva_t address, uint32_t error_code, const struct fault_counts *before)
 {
 	uint32_t flags = FAULT_FLAGS_USER | (error_code & PF_WRITE ? FAULT_FLAG_WRITE : 0) |
 			 (error_code & PF_INSTR ? FAULT_FLAG_INSTR : 0);
 	char words[96], path[256] = "";
 	struct fault_counts now;
+	bool handled = false;
 	size_t len = 0;
 
 	fault_counts_read(t->mm, &now);
 	for (unsigned int i = 0; i < NR_FAULT_LEAVES; i++) {
 		if (now.leaf[i] == before->leaf[i] || len >= sizeof(path))
 			continue;
+		handled |= i <= FAULT_SPURIOUS;
 		len += (size_t)snprintf(path + len, sizeof(path) - len, " > %s", fault_leaf_names[i]);
 	}
-	task_log(t, "fault %#" PRIx64 " error %#x (%s) flags %#x rip %#" PRIx64 ": do_user_addr_fault%s",
+	task_log(t, "fault %#" PRIx64 " error %#x (%s) flags %#x rip %#" PRIx64 ": do_user_addr_fault%s%s",
 		 address, error_code, fault_error_string(error_code, words, sizeof(words)), flags,
-		 t->regs.rip, path);
+		 t->regs.rip, handled ? " > handle_mm_fault" : "", path);
 }
 
 static struct fault_signal resolve_fault(struct task *t, gva_t address, uint32_t error_code)

@@ -63,8 +63,8 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 
 static bool can_merge(const struct vma *a, const struct vma *b)
 {
-	return a && b && a->end == b->start && a->flags == b->flags && a->file == b->file && a->mapping == b->mapping &&
-	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
+	return a && b && a->end == b->start && a->flags == b->flags && a->file == b->file &&
+	       a->mapping == b->mapping && a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
 }
 
 /* Lets `lower` swallow `upper`, its neighbour. */
@@ -131,7 +131,7 @@ static bool hint_is_free(const struct mm *mm, gva_t hint, uint64_t length)
 {
 	struct vma *next = vma_find(&mm->vmas, hint);
 
-	return hint >= mm->mmap_min_addr && length <= mm->task_size && hint <= mm->task_size - length &&
+	return length <= mm->task_size && hint <= mm->task_size - length &&
 	       (!next || hint + length <= vma_start_gap(next));
 }
 
@@ -142,6 +142,8 @@ int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigne
 	if (length > mm->task_size)
 		return -ENOMEM;
 	hint = page_align_down(hint);
+	if (hint)
+		hint = max_u64(hint, mm->mmap_min_addr);
 	if (hint && hint_is_free(mm, hint, length))
 		return (int64_t)hint;
 	if (flags & MAP_32BIT) {

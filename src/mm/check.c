@@ -39,7 +39,8 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 		return "area maps a page of another mapping";
 	if ((vma->flags & VM_SHARED) && (flags & PG_ANON))
 		return "shared area maps an anonymous page";
-	if (pte_write(pte) && !(vma->flags & VM_SHARED) && (!(flags & PG_ANON) || atomic_load(&page->mapcount) != 1))
+	if (pte_write(pte) && !(vma->flags & VM_SHARED) &&
+	    (!(flags & PG_ANON) || atomic_load(&page->mapcount) != 1))
 		return "private area may write a page that others see";
 	c->rss[page_counter(page)]++;
 	return NULL;
@@ -92,8 +93,8 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 
 static bool could_merge(const struct vma *a, const struct vma *b)
 {
-	return b && a->end == b->start && a->flags == b->flags && a->mapping == b->mapping && a->name == b->name &&
-	       a->pgoff + vma_pages(a) == b->pgoff;
+	return b && a->end == b->start && a->flags == b->flags && a->mapping == b->mapping &&
+	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
 }
 
 static void check_areas(struct check *c)

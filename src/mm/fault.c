@@ -25,13 +25,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "area.h"
 #include "fault.h"
 #include "gather.h"
 #include "zap.h"
 
 #define SMALL_AREA_PAGES  16
 #define ZERO_AROUND_PAGES 16
-#define FILE_AROUND_PAGES 32
+#define FILE_AROUND_PAGES 64
 
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_ANON_WRITE] = "do_anonymous_page write",
@@ -230,7 +231,8 @@ static enum vm_fault_result map_anon_window(struct fault *f, struct window w)
 	gather_end(&f->gather);
 	rss_add(f->mm, MM_ANONPAGES, mapped);
 	if (mapped > 1)
-		atomic_fetch_add_explicit(&f->mm->fault_around_mapped, (uint64_t)mapped - 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&f->mm->fault_around_mapped, (uint64_t)mapped - 1,
+					  memory_order_relaxed);
 	/* Out of frames before the window came to the page that is needed? */
 	pte_t now = pte_read(f->slot);
 	return pte_none(now) || is_zero_page(now) ? VM_FAULT_OOM : VM_FAULT_DONE;
@@ -572,17 +574,20 @@ struct vma *mm_expand_stack(struct mm *mm, gva_t address)
 	vma_resize(&mm->vmas, vma, start, vma->end);
 	mm->total_vm_pages += grow;
 	count(mm, FAULT_STACK_GROWTH);
-	return vma;
+	return area_merge(mm, vma); /* it may have come down to the other half of a stack that was cut */
 }
 
 const char *fault_error_string(uint32_t error_code, char *buffer, size_t bytes)
 {
-	const char *access = error_code & PF_INSTR ? "instruction fetch from" : error_code & PF_WRITE ? "write to" : "read of";
-	const char *why = error_code & PF_RSVD ? "an entry with reserved bits"
+	const char *access = error_code & PF_INSTR   ? "instruction fetch from"
+			     : error_code & PF_WRITE ? "write to"
+						     : "read of";
+	const char *why = error_code & PF_RSVD	 ? "an entry with reserved bits"
 			  : error_code & PF_PROT ? "a page that forbids it"
 						 : "a page not present";
 
-	snprintf(buffer, bytes, "%s %s, %s mode%s%s", access, why, error_code & PF_USER ? "user" : "supervisor",
-		 error_code & PF_PK ? ", protection key" : "", error_code & PF_SGX ? ", SGX" : "");
+	snprintf(buffer, bytes, "%s %s, %s mode%s%s", access, why,
+		 error_code & PF_USER ? "user" : "supervisor", error_code & PF_PK ? ", protection key" : "",
+		 error_code & PF_SGX ? ", SGX" : "");
 	return buffer;
 }

@@ -88,7 +88,8 @@ static void radix_trim(struct address_space *as, struct radix_path *path, uint64
 		parent->count--;
 		kmem_cache_free(cache, n);
 	}
-	while (as->root && (!as->root->count || (as->height > 1 && as->root->count == 1 && as->root->slot[0]))) {
+	while (as->root &&
+	       (!as->root->count || (as->height > 1 && as->root->count == 1 && as->root->slot[0]))) {
 		struct radix_node *old = as->root;
 		as->root = old->slot[0]; /* NULL in an empty root */
 		as->height = as->root ? as->height - 1 : 0;
@@ -210,6 +211,8 @@ int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, stru
 	struct page *page = filemap_find(as, index);
 
 	*major = false;
+	if (!page && !as->host && index >= as->size_pages)
+		return -ENXIO;
 	if (!page) {
 		page = cache_page_alloc(as, cg);
 		if (!page)
@@ -285,39 +288,44 @@ void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr
 	}
 }
 
-static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last)
+/* The first page of the tree at or after *index, which it is stored to; NULL: none. Goes by nodes, not by indices. */
+static struct page *radix_next(const struct address_space *as, uint64_t *index)
 {
-	uint64_t dropped = 0;
-
-	for (uint64_t index = first; index <= last; index++) {
-		struct page *page = radix_find(as, index);
-		/* One reference is the tree's: any other is a pin or a mapping. */
-		if (page && atomic_load(&page->refs) == 1) {
-			radix_remove(as, index);
-			page_put(as->mm_host->frames, page);
-			dropped++;
+	for (uint64_t at = *index; as->root && radix_covers(as->height, at);) {
+		const struct radix_node *n = as->root;
+		unsigned int level = as->height - 1;
+		while (n->slot[radix_index(at, level)] && level)
+			n = n->slot[radix_index(at, level--)];
+		struct page *page = n->slot[radix_index(at, level)];
+		if (page) {
+			*index = at;
+			return page;
 		}
-		if (!as->nr_pages || index == ~0ull)
+		/* Nothing below this slot: on to the next one of the node, or, by carry, of those above it. */
+		uint64_t span = 1ull << (RADIX_SHIFT * level), next = (at | (span - 1)) + 1;
+		if (next <= at)
 			break;
+		at = next;
 	}
-	return dropped;
-}
-
-/* The highest index that the tree as it is could hold. */
-static uint64_t radix_highest(const struct address_space *as)
-{
-	unsigned int bits = as->height * RADIX_SHIFT;
-
-	return bits < 64 ? (1ull << bits) - 1 : ~0ull;
+	return NULL;
 }
 
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
 {
-	uint64_t dropped = 0;
+	uint64_t dropped = 0, index = first;
+	struct page *page;
 
 	pthread_mutex_lock(&as->lock);
-	if (as->root)
-		dropped = drop_range(as, first, min_u64(last, radix_highest(as)));
+	while (index <= last && (page = radix_next(as, &index)) && index <= last) {
+		/* One reference is the tree's: any other is a pin or a mapping. */
+		if (atomic_load(&page->refs) == 1) {
+			radix_remove(as, index);
+			page_put(as->mm_host->frames, page);
+			dropped++;
+		}
+		if (++index == 0)
+			break;
+	}
 	pthread_mutex_unlock(&as->lock);
 	return dropped;
 }
@@ -360,12 +368,13 @@ void backing_put(struct backing *b)
 	b->ops->release(b);
 }
 
-struct address_space *shmem_create(struct mm_host *h)
+struct address_space *shmem_create(struct mm_host *h, uint64_t nr_pages)
 {
 	struct address_space *as = kmem_cache_zalloc(&h->mapping_cache);
 
 	if (as) {
 		address_space_init(as, h, NULL);
+		as->size_pages = nr_pages;
 		atomic_store(&as->refs, 1);
 	}
 	return as;

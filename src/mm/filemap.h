@@ -10,8 +10,8 @@
 
 #include "page_alloc.h"
 
-#define RADIX_SHIFT 6
-#define RADIX_SLOTS (1u << RADIX_SHIFT)
+#define RADIX_SHIFT	 6
+#define RADIX_SLOTS	 (1u << RADIX_SHIFT)
 
 /* Size of a node of the tree, for whoever owns the cache of them. */
 #define RADIX_NODE_BYTES ((RADIX_SLOTS + 1) * sizeof(void *))
@@ -21,12 +21,13 @@ struct mm_host;
 struct radix_node;
 
 struct address_space {
-	pthread_mutex_t lock; /* rank LOCK_CACHE */
+	pthread_mutex_t lock;	 /* rank LOCK_CACHE */
 	struct mm_host *mm_host; /* (C) frames and the cache of nodes */
 	struct backing *host;	 /* (C) NULL: anonymous shared memory */
 	struct radix_node *root;
 	unsigned int height; /* levels of nodes; 0: empty */
 	uint64_t nr_pages;
+	uint64_t size_pages;   /* (C) shared anonymous memory: where it ends */
 	_Atomic uint32_t refs; /* (A) shared anonymous memory: areas that hold it */
 };
 
@@ -52,10 +53,10 @@ int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, stru
 void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr_pages, struct memcg *cg);
 
 /*
- * Shared anonymous memory: an address_space of its own, held by every area that maps it. NULL: no memory. shmem_put by
+ * Shared anonymous memory of nr_pages: an address_space of its own, held by every area that maps it. NULL: no memory. shmem_put by
  * the last holder destroys it; its pages must be unmapped by then.
  */
-struct address_space *shmem_create(struct mm_host *h);
+struct address_space *shmem_create(struct mm_host *h, uint64_t nr_pages);
 void shmem_get(struct address_space *as);
 void shmem_put(struct mm_host *h, struct address_space *as);
 

@@ -16,16 +16,17 @@ struct list_head {
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_entry(ptr, type, member)	container_of(ptr, type, member)
 
-#define list_for_each_entry(pos, head, member)                                                               \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head);               \
+#define list_for_each_entry(pos, head, member)                                                 \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
-#define list_for_each_entry_safe(pos, tmp, head, member)                                                     \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member),                                       \
-	    tmp = list_entry(pos->member.next, __typeof__(*pos), member);                                    \
-	     &pos->member != (head); pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))
+#define list_for_each_entry_safe(pos, tmp, head, member)                  \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member),    \
+	    tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
+	     &pos->member != (head);                                      \
+	     pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))
 
 static inline void list_init(struct list_head *head)
 {

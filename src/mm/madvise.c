@@ -158,8 +158,8 @@ static int populate(struct mm *mm, gva_t start, gva_t end, enum populate_for wha
 			err = -ENOMEM;
 			break;
 		}
-		bool write = what == POPULATE_WRITE ||
-			     (what == POPULATE_AS_MAPPED && (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE);
+		bool write = what == POPULATE_WRITE || (what == POPULATE_AS_MAPPED &&
+							(vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE);
 		if (!vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
 			err = what == POPULATE_AS_MAPPED ? -ENOMEM : -EINVAL;
 		else
@@ -184,7 +184,8 @@ int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 	if (!bytes)
 		return 0;
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
-		return populate(mm, start, start + bytes, advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
+		return populate(mm, start, start + bytes,
+				advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
 	pthread_rwlock_rdlock(&mm->mmap_lock);
 	int err = advise_range(mm, start, start + bytes, advice);
 	pthread_rwlock_unlock(&mm->mmap_lock);

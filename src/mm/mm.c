@@ -13,7 +13,7 @@
 #include "zap.h"
 
 /* mmap_base with the layout that is not randomised: 128 MiB below the stack's end. */
-#define MMAP_BASE 0x7ffff7fff000ull
+#define MMAP_BASE	   0x7ffff7fff000ull
 
 #define FAULT_AROUND_PAGES 512
 

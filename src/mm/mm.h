@@ -6,7 +6,8 @@
  * LOCK_KMEM, LOCK_ZONE. A fault takes mmap_lock for reading; whatever changes areas takes it for writing.
  *
  * Operations on areas have the semantics of the Linux system call of the same name (5.11): they return 0 (or an address)
- * or -errno, and when they fail the space is as it was. They take mmap_lock themselves.
+ * or -errno, and when they fail the space is as it was, except that mprotect and madvise over several areas, and mremap to
+ * a fixed place, keep what they did before the error, as Linux does. They take mmap_lock themselves.
  */
 #ifndef LODGE_MM_MM_H
 #define LODGE_MM_MM_H
@@ -61,12 +62,12 @@ struct mm {
 	pthread_rwlock_t mmap_lock;	 /* rank LOCK_MMAP */
 	pthread_mutex_t page_table_lock; /* rank LOCK_PTL */
 	struct memcg memcg;
-	struct pgtable pgt;	/* (page_table_lock) */
-	struct vma_tree vmas;	/* (mmap_lock) */
-	gva_t mmap_base;	/* mappings are placed below it, top down */
-	gva_t task_size;	/* (C) */
+	struct pgtable pgt;				  /* (page_table_lock) */
+	struct vma_tree vmas;				  /* (mmap_lock) */
+	gva_t mmap_base;				  /* mappings are placed below it, top down */
+	gva_t task_size;				  /* (C) */
 	gva_t start_code, end_code, start_data, end_data; /* set by the loader */
-	gva_t start_brk, brk;				   /* (mmap_lock) */
+	gva_t start_brk, brk;				  /* (mmap_lock) */
 	gva_t start_stack, arg_start, arg_end, env_start, env_end;
 	uint64_t total_vm_pages; /* (mmap_lock) */
 	uint64_t stack_limit_bytes;
@@ -74,7 +75,7 @@ struct mm {
 	uint64_t data_limit_bytes;
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
-	uint32_t fault_around_pages; /* widest anonymous window: a power of two, 1..512 */
+	uint32_t fault_around_pages;		      /* widest anonymous window: a power of two, 1..512 */
 	_Atomic int64_t rss[NR_MM_COUNTERS];	      /* (A) pages */
 	_Atomic uint64_t peak_rss;		      /* (A) pages */
 	_Atomic uint64_t faults[NR_FAULT_LEAVES];     /* (A) */
@@ -115,14 +116,14 @@ unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t
 #define PROT_BITS_EXEC	0x4
 
 struct mmap_request {
-	gva_t address;	   /* wanted, or 0 */
-	uint64_t length;   /* bytes; rounded up */
-	unsigned int prot; /* PROT_ bits */
-	unsigned int flags; /* MAP_ bits as in <sys/mman.h> */
+	gva_t address;	      /* wanted, or 0 */
+	uint64_t length;      /* bytes; rounded up */
+	unsigned int prot;    /* PROT_ bits */
+	unsigned int flags;   /* MAP_ bits as in <sys/mman.h> */
 	struct backing *file; /* NULL: anonymous. The area takes its own reference */
 	uint64_t pgoff;	      /* in pages */
-	bool may_not_write;   /* the file is not open for writing: a shared mapping can never become writable */
-	const char *name;     /* of a special mapping ("[vdso]"), or NULL; static storage */
+	bool may_not_write; /* the file is not open for writing: a shared mapping can never become writable */
+	const char *name;   /* of a special mapping ("[vdso]"), or NULL; static storage */
 	uint64_t extra_flags; /* VM_GROWSDOWN and kin */
 };
 
@@ -132,7 +133,8 @@ int mm_munmap(struct mm *mm, gva_t start, uint64_t length);
 int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot);
 /* The new break, or the old one when the request cannot be met. */
 gva_t mm_brk(struct mm *mm, gva_t brk);
-int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags, gva_t new_address);
+int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags,
+		  gva_t new_address);
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice);
 /* Touches every page of the range ahead of the guest. 0, -ENOMEM or -EFAULT. */
 int mm_populate(struct mm *mm, gva_t start, uint64_t length);
@@ -201,7 +203,8 @@ struct user_pin {
  * guest memory. Stops at the first page that cannot be had or at USER_PIN_MAX_PAGES pages; pin->bytes tells how far it
  * came. 0, -EFAULT when not even the first byte could be pinned, -ENOMEM.
  */
-int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write, struct user_pin *pin);
+int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write,
+	     struct user_pin *pin);
 void user_pin_release(struct mm *mm, struct user_pin *pin);
 
 /*

@@ -52,7 +52,8 @@ static bool is_obvious_overcommit(const struct mm *mm, uint64_t vm_flags, uint64
 {
 	const struct zone *z = &mm->frames->zone[ZONE_NORMAL];
 
-	return (vm_flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE && nr_pages > z->limit_pfn - z->start_pfn;
+	return (vm_flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE &&
+	       nr_pages > z->limit_pfn - z->start_pfn;
 }
 
 /* Where the request goes: an address, or -errno. */
@@ -68,7 +69,8 @@ static int64_t choose_address(struct mm *mm, const struct mmap_request *r, uint6
 		return -EINVAL;
 	if (r->address < mm->mmap_min_addr)
 		return -EPERM;
-	if ((r->flags & MAP_FIXED_NOREPLACE) && vma_find_intersection(&mm->vmas, r->address, r->address + length))
+	if ((r->flags & MAP_FIXED_NOREPLACE) &&
+	    vma_find_intersection(&mm->vmas, r->address, r->address + length))
 		return -EEXIST;
 	return (int64_t)r->address;
 }
@@ -89,13 +91,17 @@ static struct vma *make_area(struct mm *mm, const struct mmap_request *r, gva_t 
 
 	if (!vma)
 		return NULL;
-	*vma = (struct vma){.start = start, .end = start + length, .flags = request_vm_flags(r), .mm = mm, .name = r->name};
+	*vma = (struct vma){.start = start,
+			    .end = start + length,
+			    .flags = request_vm_flags(r),
+			    .mm = mm,
+			    .name = r->name};
 	if (r->file) {
 		vma->file = backing_get(r->file);
 		vma->mapping = &r->file->cache;
 		vma->pgoff = r->pgoff;
 	} else if (is_shared(r->flags)) {
-		vma->mapping = shmem_create(mm->host);
+		vma->mapping = shmem_create(mm->host, length >> PAGE_SHIFT);
 		if (!vma->mapping) {
 			kmem_cache_free(&mm->host->vma_cache, vma);
 			return NULL;
@@ -154,7 +160,8 @@ int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 	int64_t start = do_mmap(mm, r);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	if (start >= 0 && (r->flags & (MAP_POPULATE | MAP_LOCKED)) && r->prot)
-		mm_populate(mm, (gva_t)start, r->length); /* as Linux: the mapping stands even if this fails */
+		mm_populate(mm, (gva_t)start,
+			    r->length); /* as Linux: the mapping stands even if this fails */
 	return start;
 }
 
@@ -190,13 +197,15 @@ static bool brk_within_limits(const struct mm *mm, gva_t brk)
 	uint64_t data = mm->end_data - mm->start_data, heap = brk - mm->start_brk;
 
 	return brk >= mm->start_brk && brk < mm->task_size &&
-	       (mm->data_limit_bytes == ~0ull || (heap <= mm->data_limit_bytes && data <= mm->data_limit_bytes - heap));
+	       (mm->data_limit_bytes == ~0ull ||
+		(heap <= mm->data_limit_bytes && data <= mm->data_limit_bytes - heap));
 }
 
 static int grow_heap(struct mm *mm, gva_t from, gva_t to)
 {
 	struct vma *next = vma_find(&mm->vmas, from);
-	struct mmap_request r = {.prot = PROT_BITS_READ | PROT_BITS_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+	struct mmap_request r = {.prot = PROT_BITS_READ | PROT_BITS_WRITE,
+				 .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
 
 	if (next && to + PAGE_SIZE > vma_start_gap(next))
 		return -ENOMEM;

@@ -42,7 +42,8 @@ static bool gave_up_rights(pte_t old, pte_t new)
 {
 	if (!(old & PTE_PRESENT))
 		return false;
-	return !(new & PTE_PRESENT) || (pte_write(old) && !pte_write(new)) || (!(old & PTE_NX) && (new & PTE_NX));
+	return !(new &PTE_PRESENT) || (pte_write(old) && !pte_write(new)) ||
+	       (!(old & PTE_NX) && (new &PTE_NX));
 }
 
 static void protect_entry(void *ctx, pte_t *slot, gva_t address)
@@ -69,7 +70,8 @@ static void change_protection(struct mm *mm, struct vma *vma)
 }
 
 /* Gives the part of `vma` that lies in [start, end) the access flags; *next is where to go on. */
-static int protect_area(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t access, struct vma **next)
+static int protect_area(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t access,
+			struct vma **next)
 {
 	struct spare_areas spare;
 

@@ -172,15 +172,11 @@ static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 	return 0;
 }
 
-/* MREMAP_FIXED: makes room at the wanted place. The checks come before anything is unmapped. */
+/* MREMAP_FIXED: makes room at the wanted place. */
 static int clear_target(struct mremap *m)
 {
 	struct mm *mm = m->mm;
 
-	if (m->new & ~PAGE_MASK || m->new_len > mm->task_size || m->new > mm->task_size - m->new_len)
-		return -EINVAL;
-	if (m->old + m->old_len > m->new && m->new + m->new_len > m->old)
-		return -EINVAL;
 	if (m->new < mm->mmap_min_addr)
 		return -EPERM;
 	if (mm->vmas.nr + 2 >= mm->max_map_count - 3)
@@ -225,18 +221,35 @@ static int64_t do_mremap(struct mremap *m)
 	return move_area(m, vma);
 }
 
-int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags, gva_t new_address)
+/* What can be told from the numbers alone. */
+static int check_numbers(const struct mremap *m)
+{
+	const unsigned int known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	uint64_t task_size = m->mm->task_size;
+
+	if (m->flags & ~known || m->old & ~PAGE_MASK || !m->new_len)
+		return -EINVAL;
+	if ((m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(m->flags & MREMAP_MAYMOVE))
+		return -EINVAL;
+	if ((m->flags & MREMAP_DONTUNMAP) && m->old_len != m->new_len)
+		return -EINVAL;
+	if (m->flags & MREMAP_FIXED) {
+		if (m->new & ~PAGE_MASK || m->new_len > task_size || m->new > task_size - m->new_len)
+			return -EINVAL;
+		if (m->old + m->old_len > m->new && m->new + m->new_len > m->old)
+			return -EINVAL;
+	}
+	return m->old > task_size || m->old_len > task_size - m->old ? -EFAULT : 0;
+}
+
+int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags,
+		  gva_t new_address)
 {
 	struct mremap m = {mm, old, new_address, page_align_up(old_len), page_align_up(new_len), flags};
+	int err = check_numbers(&m);
 
-	if ((flags & ~(unsigned int)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) || old & ~PAGE_MASK || !m.new_len)
-		return -EINVAL;
-	if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE))
-		return -EINVAL;
-	if ((flags & MREMAP_DONTUNMAP) && m.old_len != m.new_len)
-		return -EINVAL;
-	if (old > mm->task_size || m.old_len > mm->task_size - old)
-		return -EFAULT;
+	if (err)
+		return err;
 	pthread_rwlock_wrlock(&mm->mmap_lock);
 	int64_t result = do_mremap(&m);
 	pthread_rwlock_unlock(&mm->mmap_lock);

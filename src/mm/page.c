@@ -23,10 +23,18 @@ static void zone_init(struct zone *z, enum zone_type type, pfn_t start, pfn_t li
 	z->bank_end_pfn = start;
 }
 
+/* The last block's buddy is looked at even if it lies beyond the last frame: the table covers whole blocks. */
+static uint64_t mem_map_bytes(pfn_t max_pfn)
+{
+	uint64_t block = 1ull << (MAX_ORDER - 1);
+
+	return ((max_pfn + block - 1) & ~(block - 1)) * sizeof(struct page);
+}
+
 int frames_init(struct frames *f, void *direct_map, pfn_t max_pfn, const struct bank_ops *ops, void *ctx)
 {
 	memset(f, 0, sizeof(*f));
-	void *map = mmap(NULL, max_pfn * sizeof(struct page), PROT_READ | PROT_WRITE,
+	void *map = mmap(NULL, mem_map_bytes(max_pfn), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return -ENOMEM;
@@ -36,7 +44,8 @@ int frames_init(struct frames *f, void *direct_map, pfn_t max_pfn, const struct 
 	f->bank_ops = ops;
 	f->bank_ctx = ctx;
 	zone_init(&f->zone[ZONE_TABLE], ZONE_TABLE, 0, min_u64(TABLE_END_PFN, max_pfn));
-	zone_init(&f->zone[ZONE_OBJECT], ZONE_OBJECT, min_u64(TABLE_END_PFN, max_pfn), min_u64(NORMAL_START_PFN, max_pfn));
+	zone_init(&f->zone[ZONE_OBJECT], ZONE_OBJECT, min_u64(TABLE_END_PFN, max_pfn),
+		  min_u64(NORMAL_START_PFN, max_pfn));
 	zone_init(&f->zone[ZONE_NORMAL], ZONE_NORMAL, min_u64(NORMAL_START_PFN, max_pfn), max_pfn);
 	return 0;
 }
@@ -46,7 +55,7 @@ void frames_destroy(struct frames *f)
 	for (unsigned int i = 0; i < NR_ZONES; i++)
 		pthread_mutex_destroy(&f->zone[i].lock);
 	if (f->mem_map)
-		munmap(f->mem_map, f->max_pfn * sizeof(struct page));
+		munmap(f->mem_map, mem_map_bytes(f->max_pfn));
 	f->mem_map = NULL;
 }
 

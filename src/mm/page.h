@@ -31,13 +31,13 @@ struct kmem_cache;
 struct memcg;
 struct slob;
 
-#define MAX_ORDER 11 /* block orders are 0..MAX_ORDER-1 */
+#define MAX_ORDER	 11 /* block orders are 0..MAX_ORDER-1 */
 
 #define TABLE_END_PFN	 (1ull << (30 - PAGE_SHIFT)) /* 1 GiB: what the kernel half of a guest maps */
 #define NORMAL_START_PFN (1ull << (32 - PAGE_SHIFT)) /* 4 GiB */
 
 enum zone_type {
-	ZONE_TABLE,  /* page tables, descriptor tables, entry code: supervisor-only in guests, never reclaimed */
+	ZONE_TABLE, /* page tables, descriptor tables, entry code: supervisor-only in guests, never reclaimed */
 	ZONE_OBJECT, /* object caches; not part of any guest's physical space */
 	ZONE_NORMAL, /* what guests map */
 	NR_ZONES,

@@ -186,13 +186,14 @@ void page_put(struct frames *f, struct page *page)
 	page_free(f, page);
 }
 
-static unsigned int check_list(struct frames *f, struct zone *z, unsigned int order, void (*complain)(const char *, pfn_t))
+static unsigned int check_list(struct frames *f, struct zone *z, unsigned int order,
+			       void (*complain)(const char *, pfn_t))
 {
 	unsigned int bad = 0;
 	uint64_t nr = 0;
 	struct page *page;
 
-	list_for_each_entry(page, &z->free_area[order].free_list, node) {
+	list_for_each_entry (page, &z->free_area[order].free_list, node) {
 		pfn_t pfn = page_to_pfn(f, page);
 		const char *what = NULL;
 		nr++;
@@ -231,7 +232,8 @@ unsigned int zone_check(struct frames *f, enum zone_type type, void (*complain)(
 	}
 	for (pfn_t pfn = z->start_pfn; pfn < z->fresh_pfn; pfn++)
 		used += atomic_load(&pfn_to_page(f, pfn)->refs) != 0;
-	if (free_pages != z->nr_free_pages || free_pages + used + (z->bank_end_pfn - z->fresh_pfn) != z->present_pages) {
+	if (free_pages != z->nr_free_pages ||
+	    free_pages + used + (z->bank_end_pfn - z->fresh_pfn) != z->present_pages) {
 		bad++;
 		if (complain)
 			complain("free, used and fresh frames do not add up", free_pages);

@@ -43,7 +43,8 @@ void pgtable_discard(struct page *table, struct list_head *freed)
 	list_add_tail(&table->node, freed);
 }
 
-int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels, pte_t kernel_entry)
+int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels,
+		 pte_t kernel_entry)
 {
 	*pt = (struct pgtable){.frames = f, .memcg = cg, .levels = levels};
 	pt->root = table_alloc(pt);
@@ -123,8 +124,8 @@ static void unlink_below(struct unlink *u, pte_t *table, unsigned int level, gva
 		gva_t last = at + span - 1;
 		if ((entry & PTE_PRESENT) && !(entry & PTE_HUGE)) {
 			if (level > 1)
-				unlink_below(u, table_of(u->pt, pte_pfn(entry)), level - 1, max_u64(at, start),
-					     min_u64(last, end));
+				unlink_below(u, table_of(u->pt, pte_pfn(entry)), level - 1,
+					     max_u64(at, start), min_u64(last, end));
 			if (at >= u->floor && last <= u->ceiling - 1) {
 				struct page *page = pfn_to_page(u->pt->frames, pte_pfn(entry));
 				pte_exchange(slot, 0);
@@ -138,7 +139,8 @@ static void unlink_below(struct unlink *u, pte_t *table, unsigned int level, gva
 	}
 }
 
-uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling, struct list_head *freed)
+uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling,
+			struct list_head *freed)
 {
 	struct unlink u = {pt, floor, ceiling, freed, 0};
 

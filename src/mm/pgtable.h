@@ -31,7 +31,7 @@ typedef uint64_t pte_t;
 #define PTE_NX	     (1ull << 63)
 #define PTE_PFN_MASK 0x000ffffffffff000ull
 
-#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
+#define TABLE_FLAGS  (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
 
 static inline pte_t pte_make(pfn_t pfn, uint64_t flags)
 {
@@ -94,7 +94,8 @@ struct pgtable {
 };
 
 /* A root with an empty user half; kernel_entry goes into the first slot of the kernel half. 0 or -ENOMEM. */
-int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels, pte_t kernel_entry);
+int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigned int levels,
+		 pte_t kernel_entry);
 
 /* Frees the root; every table below it must be gone. */
 void pgtable_destroy(struct pgtable *pt);
@@ -115,7 +116,8 @@ struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot);
  * Unlinks every table that covers nothing outside [floor, ceiling) (ceiling 0: no limit), walking [start, end), and discards
  * their pages to `freed`. The entries in them must already be empty. Returns how many.
  */
-uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling, struct list_head *freed);
+uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling,
+			struct list_head *freed);
 
 /* Appends a table page that nothing points to any more to `freed`; its space no longer pays for it. */
 void pgtable_discard(struct page *table, struct list_head *freed);

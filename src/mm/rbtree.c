@@ -29,7 +29,8 @@ void rb_propagate(struct rb_root *root, struct rb_node *node)
 			break;
 }
 
-static void replace_child(struct rb_root *root, struct rb_node *parent, struct rb_node *old, struct rb_node *new)
+static void replace_child(struct rb_root *root, struct rb_node *parent, struct rb_node *old,
+			  struct rb_node *new)
 {
 	if (!parent)
 		root->node = new;

@@ -16,24 +16,24 @@ typedef uint64_t gva_t;
 typedef uint64_t gpa_t;
 typedef uint64_t pfn_t;
 
-#define PAGE_SHIFT 12
-#define PAGE_SIZE  (1ull << PAGE_SHIFT)
-#define PAGE_MASK  (~(PAGE_SIZE - 1))
+#define PAGE_SHIFT	  12
+#define PAGE_SIZE	  (1ull << PAGE_SHIFT)
+#define PAGE_MASK	  (~(PAGE_SIZE - 1))
 
-#define PMD_SHIFT 21
-#define PMD_SIZE  (1ull << PMD_SHIFT)
-#define PMD_MASK  (~(PMD_SIZE - 1))
-#define PMD_PAGES (PMD_SIZE / PAGE_SIZE)
+#define PMD_SHIFT	  21
+#define PMD_SIZE	  (1ull << PMD_SHIFT)
+#define PMD_MASK	  (~(PMD_SIZE - 1))
+#define PMD_PAGES	  (PMD_SIZE / PAGE_SIZE)
 
 /* The first address beyond what a guest may map: one guard page below the end of the lower canonical half. */
-#define TASK_SIZE 0x7ffffffff000ull
+#define TASK_SIZE	  0x7ffffffff000ull
 
 /* Distance that other mappings keep from a stack which may grow: 256 pages. */
-#define STACK_GUARD_GAP (256ull << PAGE_SHIFT)
+#define STACK_GUARD_GAP	  (256ull << PAGE_SHIFT)
 
 #define BYTES_TO_PAGES(n) (((uint64_t)(n) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
 
 static inline uint64_t page_align_down(uint64_t x)
 {

@@ -169,7 +169,8 @@ static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, stru
 	while (bytes) {
 		size_t part = min_u64(bytes, PAGE_SIZE - (user & ~PAGE_MASK));
 		struct page *page;
-		if (pin->nr_pages == USER_PIN_MAX_PAGES || get_user_pages(mm, page_align_down(user), 1, write, &page) != 1)
+		if (pin->nr_pages == USER_PIN_MAX_PAGES ||
+		    get_user_pages(mm, page_align_down(user), 1, write, &page) != 1)
 			return false;
 		pin->pages[pin->nr_pages++] = page;
 		add_piece(pin, (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK), part);
@@ -179,7 +180,8 @@ static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, stru
 	return true;
 }
 
-int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write, struct user_pin *pin)
+int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write,
+	     struct user_pin *pin)
 {
 	size_t wanted = 0;
 
@@ -194,7 +196,8 @@ int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t s
 			continue;
 		}
 		wanted += guest[i].iov_len - skip;
-		if (!pin_buffer(mm, (gva_t)(uintptr_t)guest[i].iov_base + skip, guest[i].iov_len - skip, write, pin))
+		if (!pin_buffer(mm, (gva_t)(uintptr_t)guest[i].iov_base + skip, guest[i].iov_len - skip,
+				write, pin))
 			break;
 		skip = 0;
 	}

@@ -20,28 +20,28 @@ struct mm;
 struct address_space;
 
 /* Linux's bits, so that the dumps read alike. */
-#define VM_READ	     0x00000001ul
-#define VM_WRITE     0x00000002ul
-#define VM_EXEC	     0x00000004ul
-#define VM_SHARED    0x00000008ul
-#define VM_MAYREAD   0x00000010ul
-#define VM_MAYWRITE  0x00000020ul
-#define VM_MAYEXEC   0x00000040ul
-#define VM_MAYSHARE  0x00000080ul
-#define VM_GROWSDOWN 0x00000100ul
-#define VM_LOCKED    0x00002000ul
-#define VM_NORESERVE 0x00200000ul
+#define VM_READ		0x00000001ul
+#define VM_WRITE	0x00000002ul
+#define VM_EXEC		0x00000004ul
+#define VM_SHARED	0x00000008ul
+#define VM_MAYREAD	0x00000010ul
+#define VM_MAYWRITE	0x00000020ul
+#define VM_MAYEXEC	0x00000040ul
+#define VM_MAYSHARE	0x00000080ul
+#define VM_GROWSDOWN	0x00000100ul
+#define VM_LOCKED	0x00002000ul
+#define VM_NORESERVE	0x00200000ul
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 
 struct vma {
 	gva_t start, end; /* end is the first byte after */
 	uint64_t flags;	  /* VM_ */
-	uint64_t pgoff;	  /* offset in the file, in pages; anonymous: start >> PAGE_SHIFT when it was mapped */
+	uint64_t pgoff; /* offset in the file, in pages; anonymous: start >> PAGE_SHIFT when it was mapped */
 	struct mm *mm;
 	struct backing *file;	       /* the mapped file, or NULL; one reference */
 	struct address_space *mapping; /* where shared or file pages come from, or NULL: private anonymous */
-	const char *name;	       /* of a special mapping, or NULL; static storage. [heap] and [stack]: mm_vma_name */
+	const char *name; /* of a special mapping, or NULL; static storage. [heap] and [stack]: mm_vma_name */
 	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
 	gva_t window_end;
 	uint32_t window_pages;
@@ -96,7 +96,7 @@ void vma_resize(struct vma_tree *t, struct vma *vma, gva_t start, gva_t end);
 
 /* What vma_gap_* looks for. */
 struct vma_gap {
-	uint64_t length;	       /* bytes, page aligned, not 0 */
+	uint64_t length;	     /* bytes, page aligned, not 0 */
 	gva_t low_limit, high_limit; /* the whole range must lie within [low_limit, high_limit) */
 };
 

@@ -9,7 +9,8 @@ enum mm_counter page_counter(const struct page *page)
 	return page->mapping && page->mapping->host ? MM_FILEPAGES : MM_SHMEMPAGES;
 }
 
-void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address), void *ctx)
+void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
+	      void *ctx)
 {
 	for (gva_t at = start; at < end;) {
 		gva_t stop = min_u64((at & PMD_MASK) + PMD_SIZE, end);

@@ -21,6 +21,7 @@ void vma_free(struct mm *mm, struct vma *vma);
 enum mm_counter page_counter(const struct page *page);
 
 /* Calls fn for every non-empty entry in [start, end); page_table_lock is held. */
-void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address), void *ctx);
+void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
+	      void *ctx);
 
 #endif

@@ -40,7 +40,8 @@ int arena_init(struct arena *a, uint64_t max_bytes)
 	uint64_t total = (NORMAL_START_PFN << PAGE_SHIFT) + normal;
 
 	*a = (struct arena){.reserved_bytes = total + PMD_SIZE};
-	char *map = mmap(NULL, a->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *map =
+		mmap(NULL, a->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return -ENOMEM;
 	a->base = (char *)(((uintptr_t)map + PMD_SIZE - 1) & PMD_MASK);

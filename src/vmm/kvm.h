@@ -21,39 +21,39 @@
 enum mmu_kind {
 	MMU_UNKNOWN,
 	MMU_HARDWARE, /* nested paging: a reload of cr3 forgets everything */
-	MMU_SHADOW,   /* entries are cached until the guest itself stores to them: pokes, then a reload of cr3 */
-	MMU_PVM,      /* the same, but SYSCALL stays at CPL3 and a poke alone is enough */
+	MMU_SHADOW, /* entries are cached until the guest itself stores to them: pokes, then a reload of cr3 */
+	MMU_PVM,    /* the same, but SYSCALL stays at CPL3 and a poke alone is enough */
 };
 
 struct vm {
 	int kvm_fd, fd;
 	struct arena *arena;
 	struct mm_host mm_host;
-	struct kvm_cpuid2 *cpuid;   /* (C) */
-	uint32_t run_bytes;	    /* (C) size of a vCPU's shared page */
-	uint32_t xsave_bytes;	    /* (C) */
-	uint64_t xcr0;		    /* (C) 0: the machine does not let us choose */
-	uint64_t cr4;		    /* (C) */
+	struct kvm_cpuid2 *cpuid;      /* (C) */
+	uint32_t run_bytes;	       /* (C) size of a vCPU's shared page */
+	uint32_t xsave_bytes;	       /* (C) */
+	uint64_t xcr0;		       /* (C) 0: the machine does not let us choose */
+	uint64_t cr4;		       /* (C) */
 	gva_t idt, stubs, lstar, done; /* (C) in the kernel half */
-	gpa_t kernel_root;	    /* (C) page tables with the kernel half only, for runs at ring 0 */
-	struct page *image;	    /* (C) entry code, idt, tables of the kernel half: one block */
-	_Atomic int mmu_kind;	    /* (A) enum mmu_kind */
-	_Atomic bool broken;	    /* (A) a revocation was lost: nothing may run any more */
+	gpa_t kernel_root;	       /* (C) page tables with the kernel half only, for runs at ring 0 */
+	struct page *image;	       /* (C) entry code, idt, tables of the kernel half: one block */
+	_Atomic int mmu_kind;	       /* (A) enum mmu_kind */
+	_Atomic bool broken;	       /* (A) a revocation was lost: nothing may run any more */
 
 	pthread_mutex_t lock;
-	struct vcpu *all;	 /* (L) every vCPU ever made */
-	struct vcpu *idle;	 /* (L) those nobody owns */
-	unsigned int nr_vcpus;	 /* (L) */
+	struct vcpu *all;	    /* (L) every vCPU ever made */
+	struct vcpu *idle;	    /* (L) those nobody owns */
+	unsigned int nr_vcpus;	    /* (L) */
 	_Atomic uint32_t nr_active; /* (A) vCPUs with an owner */
-	_Atomic uint32_t nr_slots; /* (A) */
+	_Atomic uint32_t nr_slots;  /* (A) */
 
 	_Atomic uint64_t tlb_gen; /* (A) counts revocations */
 
 	pthread_mutex_t poke_lock;
-	_Atomic uint32_t nr_pokes;  /* (A) written under poke_lock */
-	uint32_t poke[MAX_POKES];   /* (K) gpa: a multiple of 8 pokes one entry, an odd one a whole table */
-	uint64_t poke_epoch;	    /* (K) counts how often the list was emptied */
-	struct list_head stale;	    /* (K) freed tables whose poke is in the list */
+	_Atomic uint32_t nr_pokes; /* (A) written under poke_lock */
+	uint32_t poke[MAX_POKES];  /* (K) gpa: a multiple of 8 pokes one entry, an odd one a whole table */
+	uint64_t poke_epoch;	   /* (K) counts how often the list was emptied */
+	struct list_head stale;	   /* (K) freed tables whose poke is in the list */
 };
 
 /* What a vCPU needs in guest memory: one page of data, one of code that the VMM writes. */
@@ -71,24 +71,24 @@ struct vcpu {
 	struct vm *vm;
 	int fd;
 	unsigned int id;
-	struct kvm_run *run;	  /* shared with KVM */
-	struct kvm_sregs user;	  /* (C) as at CPL3; fs, gs and cr3 are filled in for each run */
-	struct kvm_sregs kernel;  /* (C) as at ring 0 */
-	struct page *area;	  /* two frames */
-	char *data;		  /* their bytes */
-	gva_t data_va, text_va;	  /* in the kernel half */
+	struct kvm_run *run;		   /* shared with KVM */
+	struct kvm_sregs user;		   /* (C) as at CPL3; fs, gs and cr3 are filled in for each run */
+	struct kvm_sregs kernel;	   /* (C) as at ring 0 */
+	struct page *area;		   /* two frames */
+	char *data;			   /* their bytes */
+	gva_t data_va, text_va;		   /* in the kernel half */
 	struct vcpu *next_all, *next_idle; /* (L) */
-	pthread_t owner;	  /* (O) */
-	_Atomic(struct mm *) mm;  /* (A) the space it last entered */
-	_Atomic bool in_guest;	  /* (A) */
-	_Atomic bool kicked;	  /* (A) */
-	_Atomic uint64_t tlb_gen; /* (A) of the last flush */
-	gpa_t root;		  /* (O) page tables it last entered; 0: none */
-	unsigned int thunk_body;  /* (O) bytes of the last thunk without its ending */
-	uint32_t thunk_pokes;	  /* (O) how many of vm->poke it carried */
-	uint64_t thunk_epoch;	  /* (O) vm->poke_epoch when it was written */
-	bool used;		  /* (O) a program ran on it: its vector state is not fresh */
-	struct vcpu_stats stats;  /* (O) */
+	pthread_t owner;		   /* (O) */
+	_Atomic(struct mm *) mm;	   /* (A) the space it last entered */
+	_Atomic bool in_guest;		   /* (A) */
+	_Atomic bool kicked;		   /* (A) */
+	_Atomic uint64_t tlb_gen;	   /* (A) of the last flush */
+	gpa_t root;			   /* (O) page tables it last entered; 0: none */
+	unsigned int thunk_body;	   /* (O) bytes of the last thunk without its ending */
+	uint32_t thunk_pokes;		   /* (O) how many of vm->poke it carried */
+	uint64_t thunk_epoch;		   /* (O) vm->poke_epoch when it was written */
+	bool used;			   /* (O) a program ran on it: its vector state is not fresh */
+	struct vcpu_stats stats;	   /* (O) */
 };
 
 /* The processor that this thread owns, or NULL. */

@@ -61,9 +61,10 @@ static void take_down(struct selftest *s)
 	pgtable_unlink(&s->pt, CODE_VA, DATA_VA + PAGE_SIZE, 0, 0, &freed);
 	if (s->pt.root)
 		list_add_tail(&s->pt.root->node, &freed);
-	list_for_each_entry_safe(table, next, &freed, node) {
+	list_for_each_entry_safe (table, next, &freed, node) {
 		list_del(&table->node);
-		atomic_fetch_or(&table->flags, PG_RESERVED); /* a handful of frames, kept until the machine goes */
+		atomic_fetch_or(&table->flags,
+				PG_RESERVED); /* a handful of frames, kept until the machine goes */
 	}
 	if (s->code)
 		page_put(f, s->code);
@@ -92,9 +93,10 @@ static int run(struct selftest *s, unsigned int entry, struct thunk *t)
 	sync->regs.rip = t->va;
 	sync->regs.rsp = thunk_frame(v, &regs);
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-	v->run->immediate_exit = 0;
 	int err;
 	do {
+		v->run->immediate_exit =
+			0; /* a kick waits, and one that comes now must not stop this for good */
 		err = vcpu_enter(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);

@@ -40,7 +40,7 @@ static void free_stale(struct vm *vm)
 {
 	struct page *table, *next;
 
-	list_for_each_entry_safe(table, next, &vm->stale, node) {
+	list_for_each_entry_safe (table, next, &vm->stale, node) {
 		list_del(&table->node);
 		pgtable_free_page(&vm->arena->frames, table);
 	}
@@ -130,7 +130,7 @@ static void add_batch(struct vm *vm, struct mmu_batch *batch)
 		if (t->last != t->first)
 			add_poke(vm, gpa + t->last * sizeof(pte_t));
 	}
-	list_for_each_entry_safe(table, next, &batch->freed_tables, node) {
+	list_for_each_entry_safe (table, next, &batch->freed_tables, node) {
 		add_poke(vm, page_to_gpa(&vm->arena->frames, table) + 1);
 		list_del(&table->node);
 		list_add_tail(&table->node, &vm->stale);
@@ -186,7 +186,7 @@ static void free_tables(struct vm *vm, struct mmu_batch *batch)
 {
 	struct page *table, *next;
 
-	list_for_each_entry_safe(table, next, &batch->freed_tables, node) {
+	list_for_each_entry_safe (table, next, &batch->freed_tables, node) {
 		list_del(&table->node);
 		pgtable_free_page(&vm->arena->frames, table);
 	}
@@ -304,7 +304,8 @@ void shootdown_finish(struct vcpu *v, bool unfinished)
 		if (nr == v->thunk_pokes) {
 			clear_pokes(vm);
 		} else { /* more came while the program ran: tables wait for those */
-			memmove(vm->poke, vm->poke + v->thunk_pokes, (nr - v->thunk_pokes) * sizeof(vm->poke[0]));
+			memmove(vm->poke, vm->poke + v->thunk_pokes,
+				(nr - v->thunk_pokes) * sizeof(vm->poke[0]));
 			atomic_store(&vm->nr_pokes, nr - v->thunk_pokes);
 			vm->poke_epoch++;
 		}

@@ -59,12 +59,14 @@ static bool user_bytes_are(struct mm *mm, gva_t at, uint8_t first, uint8_t *seco
 	return true;
 }
 
-static bool is_syscall_fault(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs, const struct trap *trap)
+static bool is_syscall_fault(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs,
+			     const struct trap *trap)
 {
 	uint8_t second;
 
 	return trap->vector == VECTOR_PF && (trap->error_code & PF_INSTR) && regs->rip == v->vm->lstar &&
-	       trap->address == v->vm->lstar && user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) && second == 0x05;
+	       trap->address == v->vm->lstar && user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) &&
+	       second == 0x05;
 }
 
 static void syscall_trap(struct vcpu *v, struct cpu_regs *regs, struct trap *trap)
@@ -91,7 +93,8 @@ static void restore_int_n(struct mm *mm, struct cpu_regs *regs, struct trap *tra
 	trap->error_code = (uint32_t)n * 8 + 2;
 }
 
-static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap, unsigned int vector)
+static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap,
+		      unsigned int vector)
 {
 	const char *top = v->data + stack_top(vector);
 	const struct exception_frame *f = (const void *)(top - sizeof(*f));

@@ -15,25 +15,25 @@
 
 #include "kvm.h"
 
-#define MSR_STAR   0xc0000081u
-#define MSR_LSTAR  0xc0000082u
-#define MSR_CSTAR  0xc0000083u
-#define MSR_SFMASK 0xc0000084u
+#define MSR_STAR      0xc0000081u
+#define MSR_LSTAR     0xc0000082u
+#define MSR_CSTAR     0xc0000083u
+#define MSR_SFMASK    0xc0000084u
 
-#define CR0_USER  0x80050033ull /* PG AM WP NE ET MP PE */
-#define EFER_USER 0xd01ull	/* NXE LMA LME SCE */
+#define CR0_USER      0x80050033ull /* PG AM WP NE ET MP PE */
+#define EFER_USER     0xd01ull	    /* NXE LMA LME SCE */
 
-#define FLAG_TF (1ull << 8)
-#define FLAG_IF (1ull << 9)
-#define FLAG_DF (1ull << 10)
-#define FLAG_NT (1ull << 14)
-#define FLAG_RF (1ull << 16)
-#define FLAG_AC (1ull << 18)
-#define FLAG_ID (1ull << 21)
+#define FLAG_TF	      (1ull << 8)
+#define FLAG_IF	      (1ull << 9)
+#define FLAG_DF	      (1ull << 10)
+#define FLAG_NT	      (1ull << 14)
+#define FLAG_RF	      (1ull << 16)
+#define FLAG_AC	      (1ull << 18)
+#define FLAG_ID	      (1ull << 21)
 
-#define FLAG_STATUS 0x8d5ull /* CF PF AF ZF SF OF */
-#define FLAG_IOPL   0x3000ull
-#define FLAG_ONE    0x2ull
+#define FLAG_STATUS   0x8d5ull /* CF PF AF ZF SF OF */
+#define FLAG_IOPL     0x3000ull
+#define FLAG_ONE      0x2ull
 
 #define USER_FLAGS    (FLAG_STATUS | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_RF | FLAG_AC | FLAG_ID)
 #define SYSCALL_FLAGS (FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_AC)
@@ -50,7 +50,8 @@ static void write_gdt(struct vcpu *v)
 	/* No 32-bit code segment: in compatibility mode AMD's SYSCALL would enter ring 0 by another door. */
 	gdt[GUEST_USER_DS / 8] = 0x00cff3000000ffff;
 	gdt[GUEST_USER_CS / 8] = 0x00affb000000ffff;
-	gdt[GUEST_TSS / 8] = 0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56; /* busy */
+	gdt[GUEST_TSS / 8] =
+		0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56; /* busy */
 	gdt[GUEST_TSS / 8 + 1] = tss >> 32;
 }
 
@@ -98,8 +99,11 @@ static void fill_sregs(struct vcpu *v, struct kvm_sregs *s)
 	s->efer = EFER_USER;
 	s->gdt = (struct kvm_dtable){.base = v->data_va + CPU_GDT, .limit = CPU_TSS - 1};
 	s->idt = (struct kvm_dtable){.base = v->vm->idt, .limit = PAGE_SIZE - 1};
-	s->tr = (struct kvm_segment){
-		.base = v->data_va + CPU_TSS, .limit = TSS_LIMIT, .selector = GUEST_TSS, .type = 11, .present = 1};
+	s->tr = (struct kvm_segment){.base = v->data_va + CPU_TSS,
+				     .limit = TSS_LIMIT,
+				     .selector = GUEST_TSS,
+				     .type = 11,
+				     .present = 1};
 	s->ldt = (struct kvm_segment){.unusable = 1};
 	s->ds = s->es = s->fs = s->gs = null_segment();
 	s->cr3 = v->vm->kernel_root;
@@ -116,7 +120,8 @@ static int set_msrs(struct vcpu *v)
 		struct kvm_msrs head;
 		struct kvm_msr_entry entry[4];
 	} msrs = {.head.nmsrs = 4,
-		  .entry = {{.index = MSR_STAR, .data = (uint64_t)GUEST_USER32_CS << 48 | (uint64_t)GUEST_KERNEL_CS << 32},
+		  .entry = {{.index = MSR_STAR,
+			     .data = (uint64_t)GUEST_USER32_CS << 48 | (uint64_t)GUEST_KERNEL_CS << 32},
 			    {.index = MSR_LSTAR, .data = v->vm->lstar},
 			    {.index = MSR_CSTAR, .data = v->vm->lstar},
 			    {.index = MSR_SFMASK, .data = SYSCALL_FLAGS}}};
@@ -228,7 +233,10 @@ int vcpu_get(struct vm *vm, struct vcpu **result)
 	v->stats = (struct vcpu_stats){0};
 	atomic_fetch_add(&vm->nr_active, 1);
 	current_vcpu = v;
-	*result = v;
+	if (err)
+		vcpu_put(v);
+	else
+		*result = v;
 	return err;
 }
 
@@ -270,9 +278,9 @@ int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
 	s->sregs = v->kernel;
 	s->regs = (struct kvm_regs){.rip = rip, .rsp = stack, .rflags = FLAG_ONE};
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-	v->run->immediate_exit = 0; /* a kick waits: this run is short and has to end */
 	int err;
 	do {
+		v->run->immediate_exit = 0; /* a kick waits: this run is short and has to end */
 		err = vcpu_enter(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);
@@ -362,7 +370,8 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	bool thunk = false;
 
 	regs->rflags = user_rflags(regs->rflags);
-	if (regs->rip > TASK_SIZE) { /* TASK_SIZE itself is where a syscall at the very end returns to: a plain fault */
+	if (regs->rip >
+	    TASK_SIZE) { /* TASK_SIZE itself is where a syscall at the very end returns to: a plain fault */
 		*trap = (struct trap){.kind = TRAP_EXCEPTION, .vector = 13};
 		return;
 	}
@@ -411,7 +420,7 @@ const struct vcpu_stats *vcpu_stats(const struct vcpu *v)
 
 #define FCW_DEFAULT   0x37f
 #define MXCSR_DEFAULT 0x1f80
-#define XSAVE_MXCSR   24  /* offsets in the standard format (Intel SDM vol. 1, 13.4) */
+#define XSAVE_MXCSR   24 /* offsets in the standard format (Intel SDM vol. 1, 13.4) */
 #define XSAVE_BV      512
 
 int vcpu_get_xsave(struct vcpu *v, void *area, size_t bytes)

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 
+#include "../guest/abi.h" /* the selectors that programs see */
 #include "../mm/mm.h"
 
 struct vm;
@@ -24,7 +25,7 @@ struct cpu_regs {
 };
 
 enum trap_kind {
-	TRAP_SYSCALL,	/* rcx and r11 hold rip and rflags, as the instruction leaves them; regs.rip is behind it */
+	TRAP_SYSCALL, /* rcx and r11 hold rip and rflags, as the instruction leaves them; regs.rip is behind it */
 	TRAP_FAULT,	/* #PF: address, error_code */
 	TRAP_EXCEPTION, /* any other exception: vector, error_code; regs.rip as the processor reports it */
 	TRAP_KICK,	/* vcpu_kick, or a signal for this thread */
@@ -62,10 +63,10 @@ int vcpu_set_xsave(struct vcpu *vcpu, const void *area, size_t bytes);
 int vcpu_reset_fpu(struct vcpu *vcpu);
 
 struct vcpu_stats {
-	uint64_t runs;	   /* KVM_RUN calls */
+	uint64_t runs; /* KVM_RUN calls */
 	uint64_t syscalls, faults, exceptions, kicks;
-	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
-	uint64_t flushes;  /* entries that began with a TLB flush */
+	uint64_t pokes;	  /* stores that made a shadow MMU forget an entry */
+	uint64_t flushes; /* entries that began with a TLB flush */
 };
 
 const struct vcpu_stats *vcpu_stats(const struct vcpu *vcpu);

@@ -22,7 +22,7 @@
 #define MAX_CPUID   256
 
 /* Three pages below 4 GiB that VT-x without unrestricted guest wants; no slot is there. */
-#define TSS_ADDR 0xfffbd000ul
+#define TSS_ADDR    0xfffbd000ul
 
 extern const char entry_stubs[], entry_lstar[], entry_done[], entry_end[];
 
@@ -44,7 +44,7 @@ struct gate {
 	uint32_t offset_high, zero;
 };
 
-#define GATE_INTERRUPT	   0x8e /* present, DPL 0 */
+#define GATE_INTERRUPT	    0x8e /* present, DPL 0 */
 #define GATE_INTERRUPT_CPL3 0xee
 
 static uint8_t gate_ist(unsigned int vector)
@@ -109,7 +109,8 @@ static int make_image(struct vm *vm)
 	memcpy(page_address(f, image), entry_stubs, (size_t)(entry_end - entry_stubs));
 	write_idt(vm, (struct gate *)page_address(f, image + 1));
 	write_windows(vm, page_to_pfn(f, image));
-	vm->mm_host.kernel_entry = pte_make(page_to_pfn(f, image) + 2, PTE_PRESENT | PTE_WRITE | PTE_ACCESSED);
+	vm->mm_host.kernel_entry =
+		pte_make(page_to_pfn(f, image) + 2, PTE_PRESENT | PTE_WRITE | PTE_ACCESSED);
 	vm->kernel_root = gpa + 5 * PAGE_SIZE;
 	((pte_t *)page_address(f, image + 5))[PTRS_PER_TABLE / 2] = vm->mm_host.kernel_entry;
 	return 0;
@@ -125,13 +126,13 @@ static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vm *vm, uint32_t f
 	return NULL;
 }
 
-#define CR4_PAE	       (1u << 5)
-#define CR4_PGE	       (1u << 7)
-#define CR4_OSFXSR     (1u << 9)
-#define CR4_OSXMMEXCPT (1u << 10)
-#define CR4_UMIP       (1u << 11)
-#define CR4_FSGSBASE   (1u << 16)
-#define CR4_OSXSAVE    (1u << 18)
+#define CR4_PAE		 (1u << 5)
+#define CR4_PGE		 (1u << 7)
+#define CR4_OSFXSR	 (1u << 9)
+#define CR4_OSXMMEXCPT	 (1u << 10)
+#define CR4_UMIP	 (1u << 11)
+#define CR4_FSGSBASE	 (1u << 16)
+#define CR4_OSXSAVE	 (1u << 18)
 
 #define XCR0_X87_SSE_AVX 0x07u
 #define XCR0_AVX512	 0xe0u
@@ -139,7 +140,8 @@ static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vm *vm, uint32_t f
 /* Hardware enforces CR4 and XCR0, so they say exactly what CPUID offers. */
 static void choose_features(struct vm *vm)
 {
-	const struct kvm_cpuid_entry2 *f1 = cpuid_leaf(vm, 1, 0), *f7 = cpuid_leaf(vm, 7, 0), *fd = cpuid_leaf(vm, 13, 0);
+	const struct kvm_cpuid_entry2 *f1 = cpuid_leaf(vm, 1, 0), *f7 = cpuid_leaf(vm, 7, 0),
+				      *fd = cpuid_leaf(vm, 13, 0);
 
 	vm->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	if (f7 && (f7->ecx & (1u << 2)))

@@ -15,8 +15,8 @@
 #define DATA_VA 0x10000000ull
 
 /* Labels of code below, in .rodata of this file. */
-#define BLOB(name, text)                                                                                     \
-	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name "_end:\n.popsection\n");                \
+#define BLOB(name, text)                                                                      \
+	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name "_end:\n.popsection\n"); \
 	extern const char name[], name##_end[]
 
 BLOB(load_byte, "mov (%rbx), %al\n syscall\n");
@@ -27,7 +27,8 @@ BLOB(just_syscall, "syscall\n");
 BLOB(just_ud2, "ud2\n");
 BLOB(read_forever, "1: mov (%rbx), %al\n incq (%rcx)\n jmp 1b\n");
 BLOB(spin, "1: pause\n jmp 1b\n");
-BLOB(sum_pages, "xor %eax, %eax\n 1: add (%rbx), %rax\n add $4096, %rbx\n dec %rdx\n jnz 1b\n mov %rax, %r12\n syscall\n");
+BLOB(sum_pages, "xor %eax, %eax\n 1: add (%rbx), %rax\n add $4096, %rbx\n dec %rdx\n jnz 1b\n mov %rax, "
+		"%r12\n syscall\n");
 
 BLOB(ring0_ltr, "mov $0x40, %eax\n ltr %ax\n jmp *%rbx\n");
 BLOB(ring0_cs, "mov %cs, %eax\n mov %rax, (%rcx)\n jmp *%rbx\n");
@@ -46,8 +47,9 @@ static struct mm *make_space(struct machine *m)
 	struct mm *mm = mm_create(vm_mm_host(m->vm), 65536);
 
 	assert_non_null(mm);
-	struct mmap_request r = {
-		.address = CODE_VA, .length = PAGE_SIZE, .prot = PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC};
+	struct mmap_request r = {.address = CODE_VA,
+				 .length = PAGE_SIZE,
+				 .prot = PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC};
 	r.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 	assert_int_equal(mm_mmap(mm, &r), CODE_VA);
 	return mm;
@@ -153,8 +155,11 @@ static void run_ring0(struct machine *m, const char *from, const char *to, uint6
 
 	memcpy(m->v->data + THUNK_OFFSET, from, (size_t)(to - from));
 	s->sregs = m->v->kernel;
-	s->regs = (struct kvm_regs){
-		.rip = m->v->text_va + THUNK_OFFSET, .rsp = m->v->data_va + CPU_RSP0, .rflags = 2, .rbx = m->vm->done, .rcx = rcx};
+	s->regs = (struct kvm_regs){.rip = m->v->text_va + THUNK_OFFSET,
+				    .rsp = m->v->data_va + CPU_RSP0,
+				    .rflags = 2,
+				    .rbx = m->vm->done,
+				    .rcx = rcx};
 	m->v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	assert_int_equal(vcpu_enter(m->v), 0);
 	assert_int_equal(m->v->run->exit_reason, KVM_EXIT_IO);
@@ -239,7 +244,8 @@ static void bad_frame_is_trapped(void **state)
 static void syscall_registers(void **state)
 {
 	struct machine *m = machine(state);
-	struct cpu_regs regs = {.rax = 39, .rbx = 2, .rdx = 4, .rsi = 5, .rdi = 6, .rbp = 7, .rsp = 0x1234560};
+	struct cpu_regs regs = {
+		.rax = 39, .rbx = 2, .rdx = 4, .rsi = 5, .rdi = 6, .rbp = 7, .rsp = 0x1234560};
 	struct trap t;
 
 	PUT(m->mm, just_syscall);
@@ -588,7 +594,10 @@ static void nothing(int signo)
 	(void)signo;
 }
 
-#define TEST(name, fn) {name, fn, setup, teardown, NULL}
+#define TEST(name, fn)                          \
+	{                                       \
+		name, fn, setup, teardown, NULL \
+	}
 
 int main(void)
 {
@@ -598,12 +607,14 @@ int main(void)
 		TEST("vmm: an exception pushes ss, rsp, rflags, cs, rip below RSP0 [A3 A4]", exception_frame),
 		TEST("vmm: the next trap lands on a changed RSP0 [A2]", rsp0_moves),
 		TEST("vmm: a return to a frame without user cs ends in ud2 [A13]", bad_frame_is_trapped),
-		TEST("vmm: SYSCALL delivers every register and changes rcx and r11 only [A8 A9 A10]", syscall_registers),
+		TEST("vmm: SYSCALL delivers every register and changes rcx and r11 only [A8 A9 A10]",
+		     syscall_registers),
 		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
 		TEST("vmm: an unmapped page faults at once [B10]", unmapped_page_faults),
-		TEST("vmm: every page of an unmapped range faults, its neighbours do not [B10]", unmapped_range_faults),
+		TEST("vmm: every page of an unmapped range faults, its neighbours do not [B10]",
+		     unmapped_range_faults),
 		TEST("vmm: a page made read-only faults on the next write [B11]", read_only_page_faults),
 		TEST("vmm: a page made non-executable faults on the next call [B17]", no_execute_faults),
 		TEST("vmm: another frame under an address is seen [K14]", frame_change_is_seen),
@@ -612,7 +623,8 @@ int main(void)
 		TEST("vmm: spaces that follow each other do not see each other", space_after_space),
 		TEST("vmm: a processor running the space sees an unmap", other_cpu_sees_unmap),
 		TEST("vmm: a kick stops a spinning guest", kick_stops_a_spinning_guest),
-		TEST("vmm: a kick before the entry loses neither itself nor the revocation", kick_before_entry_is_kept),
+		TEST("vmm: a kick before the entry loses neither itself nor the revocation",
+		     kick_before_entry_is_kept),
 		TEST("vmm: a rip outside the user half never enters the guest [B29]", bad_rip_never_enters),
 	};
 	struct sigaction sa = {.sa_handler = nothing};

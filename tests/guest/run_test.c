@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+/* run_test.c - `lodge run`: exit statuses, streams, environment, listings, reports. */
+#include "harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUSYBOX "/bin/busybox"
+
+static void expect_end(const char *how, int status)
+{
+	struct outcome o = lodge_run(guest_path("end"), how, NULL);
+
+	expect_status(&o, status);
+	outcome_free(&o);
+}
+
+static void exit_statuses_are_the_programs(void **state)
+{
+	(void)state;
+	expect_end("0", 0);
+	expect_end("3", 3);
+	expect_end("255", 255);
+	expect_end("256", 0);
+}
+
+static void death_by_signal_n_is_128_plus_n(void **state)
+{
+	static const struct {
+		const char *how;
+		int signal;
+	} ends[] = {
+		{"segv", SIGSEGV}, {"abort", SIGABRT}, {"fpe", SIGFPE},	  {"ill", SIGILL},
+		{"bus", SIGBUS},   {"trap", SIGTRAP},  {"kill", SIGKILL}, {"term", SIGTERM},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		expect_end(ends[i].how, 128 + ends[i].signal);
+}
+
+/* [R13] Where, what, and which kind of SIGSEGV. */
+static void a_fatal_fault_is_reported_on_stderr(void **state)
+{
+	struct outcome o = lodge_run(guest_path("end"), "segv", NULL);
+
+	(void)state;
+	expect_status(&o, 139);
+	assert_memory_equal(o.err, "lodge: ", 7);
+	assert_non_null(strstr(o.err, "SIGSEGV"));
+	assert_non_null(strstr(o.err, "0x8"));
+	for (char *line = o.err; *line; line = strchr(line, '\n') + 1)
+		assert_memory_equal(line, "lodge: ", 7);
+	assert_int_equal(o.out_bytes, 0);
+	outcome_free(&o);
+}
+
+static void expect_hello(const char *name)
+{
+	struct command c =
+		lodge_command("--env", "HELLO_NAME=lodge", guest_path(name), "7", "two words", "", NULL);
+	struct outcome o = command_run(&c);
+
+	expect_status(&o, 7);
+	assert_string_equal(o.out, "hello, lodge\nargument 1: 7\nargument 2: two words\nargument 3: \n");
+	assert_int_equal(o.err_bytes, 0);
+	outcome_free(&o);
+}
+
+static void static_glibc_musl_and_pie_programs_run(void **state)
+{
+	(void)state;
+	expect_hello("hello_glibc");
+	expect_hello("hello_musl");
+	expect_hello("hello_pie");
+}
+
+/* [A8 A10 A11 A14 A6] */
+static void registers_survive_calls_and_faults(void **state)
+{
+	struct outcome o = lodge_run(guest_path("regs"), NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	outcome_free(&o);
+}
+
+static void vector_registers_and_tls_survive_faults_and_calls(void **state)
+{
+	struct outcome native = native_run(guest_path("avx_tls"), NULL);
+	struct outcome o = lodge_run(guest_path("avx_tls"), NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	print_message("# natively %s# under lodge %s", native.out, o.out);
+	outcome_free(&native);
+	outcome_free(&o);
+}
+
+static void stdin_is_the_programs(void **state)
+{
+	struct command c = lodge_command(BUSYBOX, "cat", NULL);
+	struct running r = command_start(&c);
+	struct outcome o;
+
+	(void)state;
+	assert_int_equal(write(r.in, "first\n", 6), 6);
+	command_expect(&r, "first\n");
+	assert_int_equal(write(r.in, "second\n", 7), 7);
+	command_expect(&r, "second\n");
+	close(r.in);
+	r.in = -1;
+	o = command_wait(&r, 10);
+	expect_status(&o, 0);
+	outcome_free(&o);
+}
+
+static void many_megabytes_through_pipes_arrive_unchanged(void **state)
+{
+	static const char script[] =
+		"\"$1\" run busybox seq 1 1000000 | \"$1\" run busybox cat | busybox md5sum;"
+		"busybox seq 1 1000000 | busybox md5sum";
+	struct command c = {.argv = {"/bin/sh", "-c", script, "sh", lodge_path()}};
+	struct outcome o = command_run(&c);
+	char *half = o.out + o.out_bytes / 2;
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_true(o.out_bytes > 60);
+	assert_memory_equal(o.out, half, o.out_bytes / 2);
+	outcome_free(&o);
+}
+
+static void close_stdout(void *arg)
+{
+	(void)arg;
+	close(1);
+}
+
+/* The place of a closed descriptor must not fall to one of lodge's own files. */
+static void a_closed_stdout_is_closed_for_the_program(void **state)
+{
+	struct command lodge = lodge_command(BUSYBOX, "echo", "lost", NULL);
+	struct command native = {.argv = {BUSYBOX, "echo", "lost"}, .in_child = close_stdout};
+	struct outcome n = command_run(&native), o;
+
+	(void)state;
+	lodge.in_child = close_stdout;
+	o = command_run(&lodge);
+	expect_same(&n, &o);
+	outcome_free(&n);
+	outcome_free(&o);
+}
+
+static void close_all(void *arg)
+{
+	(void)arg;
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+}
+
+static void with_all_streams_closed_the_status_is_still_right(void **state)
+{
+	struct command c = lodge_command(guest_path("end"), "3", NULL);
+	struct outcome o;
+
+	(void)state;
+	c.in_child = close_all;
+	o = command_run(&c);
+	expect_status(&o, 3);
+	outcome_free(&o);
+}
+
+static void close_stderr(void *arg)
+{
+	(void)arg;
+	close(2);
+}
+
+/* What lodge says must not land in the file that took the place of stderr. */
+static void with_stderr_closed_the_report_file_stays_clean(void **state)
+{
+	const char *path = scratch_path("clean.json");
+	struct command c = lodge_command("--stats-file", path, guest_path("end"), "segv", NULL);
+	struct outcome o;
+	size_t bytes;
+	char *json;
+
+	(void)state;
+	c.in_child = close_stderr;
+	o = command_run(&c);
+	expect_status(&o, 139);
+	json = read_file(path, &bytes);
+	assert_non_null(json);
+	assert_true(json_valid(json));
+	free(json);
+	outcome_free(&o);
+}
+
+static void a_reader_that_leaves_ends_the_program_with_sigpipe(void **state)
+{
+	struct command c = lodge_command(BUSYBOX, "yes", NULL);
+	struct running r = command_start(&c);
+	struct outcome o;
+
+	(void)state;
+	command_expect(&r, "y\n");
+	close(r.out);
+	r.out = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	o = command_wait(&r, 10);
+	expect_status(&o, 128 + SIGPIPE);
+	outcome_free(&o);
+}
+
+static void env_is_the_callers_and_options_win(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	setenv("LODGE_C", "inherited", 1);
+	o = lodge_run("--env", "LODGE_A=1", "--env", "HOME=/nowhere", "--env", "LODGE_A=2=3", "--env",
+		      "LODGE_B=", BUSYBOX, "env", NULL);
+	unsetenv("LODGE_C");
+	expect_status(&o, 0);
+	assert_non_null(strstr(o.out, "\nLODGE_A=2=3\n"));
+	assert_null(strstr(o.out, "LODGE_A=1"));
+	assert_non_null(strstr(o.out, "\nHOME=/nowhere\n"));
+	assert_non_null(strstr(o.out, "\nLODGE_B=\n"));
+	assert_non_null(strstr(o.out, "LODGE_C=inherited\n"));
+	outcome_free(&o);
+}
+
+static void a_program_without_a_slash_is_found_in_path(void **state)
+{
+	struct outcome o = lodge_run("--env", "PATH=/nowhere:/bin", "busybox", "echo", "found", NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "found\n");
+	outcome_free(&o);
+	o = lodge_run("--env", "PATH=/nowhere", "busybox", "echo", NULL);
+	expect_refused(&o, 127);
+	outcome_free(&o);
+}
+
+static void words_behind_the_program_are_its_own(void **state)
+{
+	struct outcome o = lodge_run("--", BUSYBOX, "echo", "--memory", "--", "-x", NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "--memory -- -x\n");
+	outcome_free(&o);
+}
+
+/*
+ * --- listings and reports
+ * ---------------------------------------------------------------------------------------
+ */
+
+/*
+ * One line of a listing; inode and device of a file differ per machine, and so do ends that depend on a
+ * build.
+ */
+static const char *listing_line(const char *text, const char *start)
+{
+	const char *line = strstr(text, start);
+
+	if (!line || (line != text && line[-1] != '\n'))
+		fail_msg("no line '%s' in:\n%s", start, text);
+	return line;
+}
+
+static void expect_line(const char *text, const char *line)
+{
+	const char *found = listing_line(text, line);
+
+	if (found[strlen(line)] != '\n')
+		fail_msg("more than '%s' in:\n%s", line, text);
+}
+
+static const char *realpath_of(const char *program)
+{
+	static char path[4096];
+
+	assert_non_null(realpath(guest_path(program), path));
+	return path;
+}
+
+static unsigned int count_lines(const char *text)
+{
+	unsigned int n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/*
+ * The form of each line, and the addresses that Linux 5.11 uses without randomisation: the first mapping
+ * ends at mmap_base.
+ */
+static void maps_are_those_of_linux_at_its_addresses(void **state)
+{
+	struct outcome o = lodge_run("--maps", guest_path("anon_mmap"), NULL);
+	const char *program = listing_line(o.err, "00400000-00401000 r--p 00000000 ");
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_int_equal(o.out_bytes, 0);
+	assert_int_equal(count_lines(o.err), 7);
+	listing_line(o.err, "00401000-");
+	assert_int_equal(strcspn(program, "\n") - strlen(realpath_of("anon_mmap")), 73);
+	expect_line(o.err, "7ffff7ffe000-7ffff7fff000 rw-p 00000000 00:00 0 ");
+	expect_line(o.err,
+		    "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]");
+	assert_non_null(strstr(o.err, " 00:00 0                                  [heap]\n"));
+	outcome_free(&o);
+}
+
+/* [R3] */
+static void a_shared_anonymous_mapping_is_listed_as_dev_zero(void **state)
+{
+	struct outcome o = lodge_run("--maps", guest_path("anon_mmap"), "s", NULL);
+	const char *line;
+
+	(void)state;
+	expect_status(&o, 0);
+	line = listing_line(o.err, "7ffff7ffe000-7ffff7fff000 rw-s 00000000 00:01 ");
+	assert_non_null(strstr(line, " /dev/zero (deleted)\n"));
+	outcome_free(&o);
+}
+
+/* [F6] */
+static void aslr_moves_the_stack_and_without_it_runs_are_alike(void **state)
+{
+	struct outcome a = lodge_run("--maps", guest_path("anon_mmap"), NULL);
+	struct outcome b = lodge_run("--maps", guest_path("anon_mmap"), NULL);
+	struct outcome c = lodge_run("--maps", "--aslr", guest_path("anon_mmap"), NULL);
+	struct outcome d = lodge_run("--maps", "--aslr", guest_path("anon_mmap"), NULL);
+
+	(void)state;
+	expect_status(&c, 0);
+	assert_string_equal(a.err, b.err);
+	assert_string_not_equal(a.err, c.err);
+	assert_string_not_equal(c.err, d.err);
+	outcome_free(&a);
+	outcome_free(&b);
+	outcome_free(&c);
+	outcome_free(&d);
+}
+
+static void stats_are_readable_on_stderr_and_json_in_a_file(void **state)
+{
+	const char *path = scratch_path("stats.json");
+	struct outcome o = lodge_run("--stats", "--stats-file", path, BUSYBOX, "echo", "counted", NULL);
+	size_t bytes;
+	char *json = read_file(path, &bytes);
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "counted\n");
+	assert_true(count_lines(o.err) > 3);
+	assert_non_null(json);
+	assert_true(json_valid(json));
+	assert_int_equal(json[0], '{');
+	assert_int_equal(count_lines(json), 1);
+	assert_int_equal(json[bytes - 1], '\n');
+	free(json);
+	outcome_free(&o);
+}
+
+static void a_report_that_cannot_be_written_is_a_failure_of_lodge(void **state)
+{
+	struct outcome o = lodge_run("--stats-file", "/dev/full", guest_path("end"), "3", NULL);
+
+	(void)state;
+	expect_refused(&o, 125);
+	outcome_free(&o);
+}
+
+static void the_harness_knows_json_when_it_sees_it(void **state)
+{
+	(void)state;
+	assert_true(json_valid("{\"a\": [1, -2.5e3, true, null, \"x\\n\"], \"b\": {}}\n"));
+	assert_false(json_valid("{\"a\": 1,}"));
+	assert_false(json_valid("{\"a\" 1}"));
+	assert_false(json_valid("{\"a\": nan}"));
+	assert_false(json_valid("{} {}"));
+	assert_false(json_valid(""));
+}
+
+static void traces_are_lines_of_lodge_on_stderr(void **state)
+{
+	static const char *const kinds[] = {"fault", "syscall", "exit", "fault,syscall,exit"};
+	size_t lines = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		char option[64];
+		struct outcome o;
+
+		snprintf(option, sizeof(option), "--trace=%s", kinds[i]);
+		o = lodge_run(option, BUSYBOX, "echo", "traced", NULL);
+		expect_status(&o, 0);
+		assert_string_equal(o.out, "traced\n");
+		for (char *line = o.err; *line; line = strchr(line, '\n') + 1)
+			assert_memory_equal(line, "lodge: ", 7);
+		assert_true(count_lines(o.err) > 0);
+		if (i == 3)
+			assert_true(count_lines(o.err) > lines);
+		lines += i < 3 && count_lines(o.err) > lines ? count_lines(o.err) - lines : 0;
+		outcome_free(&o);
+	}
+}
+
+/* The number behind "name": in a report. */
+static uint64_t json_number_of(const char *json, const char *name)
+{
+	char key[64];
+	const char *found;
+
+	snprintf(key, sizeof(key), "\"%s\":", name);
+	found = strstr(json, key);
+	assert_non_null(found);
+	return strtoull(found + strlen(key), NULL, 10);
+}
+
+/* A wider window means fewer faults; both end alike. */
+static void fault_around_sets_how_much_one_fault_maps(void **state)
+{
+	const char *narrow = scratch_path("narrow.json"), *wide = scratch_path("wide.json");
+	struct outcome a = lodge_run("--fault-around", "4K", "--stats-file", narrow, BUSYBOX, "dd",
+				     "if=/dev/zero", "of=/dev/null", "bs=16M", "count=1", NULL);
+	struct outcome b = lodge_run("--fault-around", "2M", "--stats-file", wide, BUSYBOX, "dd",
+				     "if=/dev/zero", "of=/dev/null", "bs=16M", "count=1", NULL);
+	size_t bytes;
+	char *a_json = read_file(narrow, &bytes), *b_json = read_file(wide, &bytes);
+
+	(void)state;
+	expect_status(&a, 0);
+	expect_status(&b, 0);
+	assert_true(json_number_of(a_json, "minor_faults") > 2 * json_number_of(b_json, "minor_faults"));
+	free(a_json);
+	free(b_json);
+	outcome_free(&a);
+	outcome_free(&b);
+}
+
+static void two_lodges_run_at_once(void **state)
+{
+	struct command c = lodge_command(BUSYBOX, "cat", NULL);
+	struct running a = command_start(&c), b = command_start(&c);
+	struct outcome oa, ob;
+
+	(void)state;
+	assert_int_equal(write(a.in, "a\n", 2), 2);
+	assert_int_equal(write(b.in, "b\n", 2), 2);
+	command_expect(&b, "b\n");
+	command_expect(&a, "a\n");
+	close(a.in);
+	close(b.in);
+	a.in = b.in = -1;
+	oa = command_wait(&a, 10);
+	ob = command_wait(&b, 10);
+	expect_status(&oa, 0);
+	expect_status(&ob, 0);
+	outcome_free(&oa);
+	outcome_free(&ob);
+}
+
+/* The 137 of a program that needs more than it may own comes with a reason, and it never owned more. */
+static void memory_beyond_the_limit_ends_the_program_with_a_report(void **state)
+{
+	static const char *const modes[] = {"fill_memory", "fill_tables"};
+	const char *path = scratch_path("limit.json");
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct outcome o = lodge_run("--memory", "24M", "--stats-file", path, guest_path("hostile"),
+					     modes[i], NULL);
+		size_t bytes;
+		char *json = read_file(path, &bytes);
+
+		expect_status(&o, 128 + SIGKILL);
+		assert_memory_equal(o.err, "lodge: ", 7);
+		assert_non_null(strstr(o.err, "memory"));
+		assert_int_equal(json_number_of(json, "limit_pages"), 24 << 8);
+		assert_in_range(json_number_of(json, "peak_usage_pages"), 23 << 8, 24 << 8);
+		free(json);
+		outcome_free(&o);
+	}
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[] = {
+		CASE("run: exit statuses are those of the program", exit_statuses_are_the_programs),
+		CASE("run: death by signal N is 128+N", death_by_signal_n_is_128_plus_n),
+		CASE("run: a fatal fault is reported on stderr [R13]", a_fatal_fault_is_reported_on_stderr),
+		CASE("run: static glibc, musl and static-PIE programs run",
+		     static_glibc_musl_and_pie_programs_run),
+		CASE("run: registers survive calls and faults [A6 A8 A10 A11 A14]",
+		     registers_survive_calls_and_faults),
+		CASE("run: vector registers and TLS survive faults and calls",
+		     vector_registers_and_tls_survive_faults_and_calls),
+		CASE("run: stdin is that of the program", stdin_is_the_programs),
+		CASE("run: many megabytes through pipes arrive unchanged",
+		     many_megabytes_through_pipes_arrive_unchanged),
+		CASE("run: a closed stdout is closed for the program",
+		     a_closed_stdout_is_closed_for_the_program),
+		CASE("run: with all streams closed the status is still right",
+		     with_all_streams_closed_the_status_is_still_right),
+		CASE("run: with stderr closed the report file stays clean",
+		     with_stderr_closed_the_report_file_stays_clean),
+		CASE("run: a reader that leaves ends the program with SIGPIPE",
+		     a_reader_that_leaves_ends_the_program_with_sigpipe),
+		CASE("run: the environment is that of the caller and options win",
+		     env_is_the_callers_and_options_win),
+		CASE("run: a program without a slash is found in PATH",
+		     a_program_without_a_slash_is_found_in_path),
+		CASE("run: words behind the program are its own", words_behind_the_program_are_its_own),
+		CASE("run: maps are those of Linux at its addresses [R5 F7 F8 F13]",
+		     maps_are_those_of_linux_at_its_addresses),
+		CASE("run: a shared anonymous mapping is listed as dev zero [R3]",
+		     a_shared_anonymous_mapping_is_listed_as_dev_zero),
+		CASE("run: aslr moves the stack and without it runs are alike [F6]",
+		     aslr_moves_the_stack_and_without_it_runs_are_alike),
+		CASE("run: stats are readable on stderr and JSON in a file",
+		     stats_are_readable_on_stderr_and_json_in_a_file),
+		CASE("run: a report that cannot be written is a failure of lodge",
+		     a_report_that_cannot_be_written_is_a_failure_of_lodge),
+		CASE("run: the harness knows JSON when it sees it", the_harness_knows_json_when_it_sees_it),
+		CASE("run: traces are lines of lodge on stderr", traces_are_lines_of_lodge_on_stderr),
+		CASE("run: fault around sets how much one fault maps",
+		     fault_around_sets_how_much_one_fault_maps),
+		CASE("run: two lodges run at once", two_lodges_run_at_once),
+		CASE("run: memory beyond the limit ends the program with a report",
+		     memory_beyond_the_limit_ends_the_program_with_a_report),
+	};
+
+	return harness_main_kvm("run", tests, sizeof(tests) / sizeof(tests[0]));
+}

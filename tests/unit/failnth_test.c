@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fail the Nth allocation, for every N: the operation fails, the space is as it was, and nothing is lost. Then the same
+ * operation, without a failure, works. An operation that never came to an allocation fails its test.
+ */
+#include "../sim/fixture.h"
+
+#define A	 0x10000000ull
+#define P	 PAGE_SIZE
+#define RW	 (PROT_READ | PROT_WRITE)
+#define SNAP_MAX 32
+
+/* What the guest can see of its space, apart from where memory is. */
+struct snapshot {
+	unsigned int nr;
+	struct vma area[SNAP_MAX];
+	uint64_t sum, total_vm;
+	gva_t brk;
+	int64_t rss;
+};
+
+struct scene {
+	struct fixture *x;
+	struct sim_file file;
+	/* One attempt: 0, or not 0 when it failed for lack of memory. Must be repeatable after a failure. */
+	int (*op)(struct scene *s);
+	/* The free objects of slabs are used up but for `leave`, so that the next object but `leave` needs a new slab. */
+	void *filler[4096];
+	unsigned int nr_filler, leave;
+	uint64_t injected;
+};
+
+/* Everything readable, read without the guest's own faults: content of present entries only. */
+static uint64_t content_sum(struct mm *mm)
+{
+	uint64_t sum = 0;
+	struct vma *vma;
+
+	vma_for_each (vma, &mm->vmas) {
+		for (gva_t at = vma->start; at < vma->end; at += P) {
+			pte_t *slot = pgtable_find(&mm->pgt, at);
+			const uint64_t *word;
+
+			if (!slot || !pte_present(*slot) || (*slot & PTE_SPECIAL))
+				continue;
+			word = pfn_address(mm->frames, pte_pfn(*slot));
+			sum = (sum ^ word[0] ^ word[511] ^ at) * 0x100000001b3ull;
+		}
+	}
+	return sum;
+}
+
+static void take_snapshot(struct mm *mm, struct snapshot *s)
+{
+	struct vma *vma;
+
+	memset(s, 0, sizeof(*s));
+	vma_for_each (vma, &mm->vmas) {
+		assert_true(s->nr < SNAP_MAX);
+		s->area[s->nr].start = vma->start;
+		s->area[s->nr].end = vma->end;
+		s->area[s->nr].flags = vma->flags;
+		s->area[s->nr].pgoff = vma->pgoff;
+		s->area[s->nr].file = vma->file;
+		s->area[s->nr].mapping = vma->mapping;
+		s->nr++;
+	}
+	s->sum = content_sum(mm);
+	s->total_vm = mm->total_vm_pages;
+	s->brk = mm->brk;
+	s->rss = (int64_t)mm_rss_pages(mm);
+}
+
+static void assert_unchanged(struct mm *mm, const struct snapshot *before)
+{
+	struct snapshot now;
+
+	take_snapshot(mm, &now);
+	assert_int_equal(now.nr, before->nr);
+	assert_memory_equal(now.area, before->area, sizeof(now.area));
+	assert_int_equal(now.sum, before->sum);
+	assert_int_equal(now.total_vm, before->total_vm);
+	assert_int_equal(now.brk, before->brk);
+	assert_int_equal(now.rss, before->rss);
+	assert_mm_sound(mm);
+}
+
+static struct scene *scene_new(void)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	struct fixture *x = fixture_new(NULL);
+
+	assert_true(s && x);
+	s->x = x;
+	sim_file_init(&s->file, x->machine, 64 * P);
+	x->mm->start_brk = x->mm->brk = 0x600000;
+	fixture_map(x, A, 20, RW, MAP_FIXED);
+	fixture_map(x, A + 20 * P, 4, PROT_READ, MAP_FIXED);
+	fixture_map(x, A + 0x100000, 16, RW, MAP_FIXED | MAP_SHARED);
+	fixture_map_file(x, &s->file, A + 0x200000, 16, 0, RW, MAP_PRIVATE | MAP_FIXED);
+	for (unsigned int i = 0; i < 10; i++) {
+		fixture_store(x, A + i * P, i + 1);
+		fixture_store(x, A + 0x100000 + i * P, i + 1);
+		fixture_load(x, A + 0x200000 + i % 4 * P);
+	}
+	return s;
+}
+
+static bool has_free_object(struct kmem_cache *c)
+{
+	struct kmem_info info;
+
+	kmem_cache_info(c, &info);
+	return info.total_objects > info.active_objects;
+}
+
+static void fill_slabs(struct scene *s, struct kmem_cache *c)
+{
+	unsigned int first = s->nr_filler;
+
+	while (has_free_object(c) && s->nr_filler < ARRAY_SIZE(s->filler))
+		s->filler[s->nr_filler++] = kmem_cache_alloc(c);
+	for (unsigned int i = 0; i < s->leave && s->nr_filler > first; i++)
+		kmem_cache_free(c, s->filler[--s->nr_filler]);
+}
+
+static void empty_slabs(struct scene *s, struct kmem_cache *c, unsigned int from)
+{
+	while (s->nr_filler > from)
+		kmem_cache_free(c, s->filler[--s->nr_filler]);
+}
+
+static void scene_free(struct scene *s)
+{
+	int err = 0;
+
+	s->x->machine->frames.fail_in = 0;
+	mm_munmap(s->x->mm, 0x10000, TASK_SIZE - 0x10000);
+	backing_put(&s->file.backing);
+	err |= s->file.releases != 1;
+	err |= fixture_free(s->x);
+	free(s);
+	assert_int_equal(err, 0);
+}
+
+/* Runs the operation with the first, second, ... allocation failing until one run had no failure. */
+static void fail_every_allocation(struct scene *s, bool fail_must_be_clean)
+{
+	struct frames *f = &s->x->machine->frames;
+	struct mm_host *h = &s->x->machine->host;
+
+	for (long n = 1; n < 1000; n++) {
+		struct snapshot before;
+		unsigned int mark_vma, mark_mapping, mark_node;
+		uint64_t failures = f->nr_fail;
+		int err;
+
+		mark_vma = s->nr_filler;
+		fill_slabs(s, &h->vma_cache);
+		mark_mapping = s->nr_filler;
+		fill_slabs(s, &h->mapping_cache);
+		mark_node = s->nr_filler;
+		fill_slabs(s, &h->node_cache);
+		take_snapshot(s->x->mm, &before);
+		f->fail_in = n;
+		err = s->op(s);
+		f->fail_in = 0;
+		empty_slabs(s, &h->node_cache, mark_node);
+		empty_slabs(s, &h->mapping_cache, mark_mapping);
+		empty_slabs(s, &h->vma_cache, mark_vma);
+		s->injected += f->nr_fail - failures;
+		if (f->nr_fail == failures) {
+			assert_int_equal(err, 0);
+			assert_mm_sound(s->x->mm);
+			return;
+		}
+		if (err && fail_must_be_clean)
+			assert_unchanged(s->x->mm, &before);
+		assert_mm_sound(s->x->mm);
+		/* An operation may do with less: then there is nothing more to fail in this state. */
+		if (!err)
+			return;
+	}
+	fail_msg("1000 failures in a row");
+}
+
+static int op_mmap(struct scene *s)
+{
+	return fixture_map(s->x, A + 0x400000, 4, PROT_READ, MAP_FIXED) < 0;
+}
+
+static int op_mmap_over(struct scene *s)
+{
+	return fixture_map(s->x, A + 3 * P, 4, PROT_READ, MAP_FIXED) < 0;
+}
+
+static int op_mmap_shared(struct scene *s)
+{
+	return fixture_map(s->x, A + 0x400000, 4, RW, MAP_FIXED | MAP_SHARED) < 0;
+}
+
+static int op_mmap_file(struct scene *s)
+{
+	return fixture_map_file(s->x, &s->file, A + 0x400000, 4, 3, RW, MAP_FIXED | MAP_PRIVATE) < 0;
+}
+
+static int op_munmap_hole(struct scene *s)
+{
+	return mm_munmap(s->x->mm, A + 3 * P, 2 * P);
+}
+
+static int op_munmap_several(struct scene *s)
+{
+	return mm_munmap(s->x->mm, A + 3 * P, 0x100000);
+}
+
+static int op_mprotect(struct scene *s)
+{
+	return mm_mprotect(s->x->mm, A + 3 * P, 2 * P, PROT_READ);
+}
+
+static int op_mremap_move(struct scene *s)
+{
+	return mm_mremap(s->x->mm, A, 20 * P, 30 * P, MREMAP_MAYMOVE, 0) < 0;
+}
+
+static int op_mremap_part(struct scene *s)
+{
+	return mm_mremap(s->x->mm, A + 4 * P, 4 * P, 4 * P, MREMAP_MAYMOVE | MREMAP_FIXED, 0x7f0000000000) <
+	       0;
+}
+
+static int op_mremap_shrink(struct scene *s)
+{
+	return mm_mremap(s->x->mm, A + 2 * P, 8 * P, 4 * P, 0, 0) < 0;
+}
+
+static int op_brk(struct scene *s)
+{
+	gva_t want = 0x600000 + 10 * P;
+
+	return mm_brk(s->x->mm, want) != want;
+}
+
+/* A heap that has become one area with what lies behind it, so that shrinking must cut. */
+static void prepare_brk_shrink(struct scene *s)
+{
+	mm_brk(s->x->mm, 0x600000 + 8 * P);
+	fixture_map(s->x, 0x600000 + 8 * P, 8, RW, MAP_FIXED);
+}
+
+static int op_brk_shrink(struct scene *s)
+{
+	gva_t want = 0x600000 + 4 * P;
+
+	return mm_brk(s->x->mm, want) != want;
+}
+
+static int store_at(struct scene *s, gva_t address)
+{
+	uint64_t word = 77;
+	struct fault_signal sig = sim_store(s->x->cpu, address, &word, 8);
+
+	assert_true(sig.signo == 0 || sig.signo == SIGKILL);
+	return sig.signo;
+}
+
+static int load_at(struct scene *s, gva_t address)
+{
+	uint64_t word;
+	struct fault_signal sig = sim_load(s->x->cpu, address, &word, 8);
+
+	assert_true(sig.signo == 0 || sig.signo == SIGKILL);
+	return sig.signo;
+}
+
+static int op_fault_anon_write(struct scene *s)
+{
+	return store_at(s, A + 15 * P);
+}
+
+static int op_fault_zero_then_write(struct scene *s)
+{
+	return load_at(s, A + 16 * P) || store_at(s, A + 16 * P);
+}
+
+static void prepare_fault_new_tables(struct scene *s)
+{
+	assert_int_equal(fixture_map(s->x, 0x500000000000, 1, RW, MAP_FIXED), 0x500000000000);
+}
+
+static int op_fault_new_tables(struct scene *s)
+{
+	return store_at(s, 0x500000000000);
+}
+
+static int op_fault_shared(struct scene *s)
+{
+	return store_at(s, A + 0x100000 + 12 * P);
+}
+
+static int op_fault_file_read(struct scene *s)
+{
+	return load_at(s, A + 0x200000 + 9 * P);
+}
+
+static int op_fault_cow(struct scene *s)
+{
+	return store_at(s, A + 0x200000 + 10 * P);
+}
+
+static int op_fault_wp_copy(struct scene *s)
+{
+	return store_at(s, A + 0x200000 + P);
+}
+
+static int op_copy_to_user(struct scene *s)
+{
+	char bytes[64] = {1};
+
+	return copy_to_user(s->x->mm, A + 17 * P - 32, bytes, sizeof(bytes)) != 0;
+}
+
+static int op_user_pin(struct scene *s)
+{
+	struct iovec guest = {(void *)(A + 12 * P), P};
+	struct user_pin pin;
+	int err = user_pin(s->x->mm, &guest, 1, 0, true, &pin);
+
+	if (!err)
+		user_pin_release(s->x->mm, &pin);
+	return err;
+}
+
+static int op_populate(struct scene *s)
+{
+	return mm_populate(s->x->mm, A + 10 * P, 10 * P);
+}
+
+static int op_mm_create(struct scene *s)
+{
+	struct mm *mm = mm_create(&s->x->machine->host, 100);
+
+	mm_destroy(mm);
+	return !mm;
+}
+
+static void nothing_to_prepare(struct scene *s)
+{
+	(void)s;
+}
+
+static void run(void (*prepare)(struct scene *s), int (*op)(struct scene *s), bool clean)
+{
+	uint64_t injected = 0;
+
+	for (unsigned int leave = 0; leave < 4; leave++) {
+		struct scene *s = scene_new();
+
+		s->op = op;
+		s->leave = leave;
+		prepare(s);
+		fail_every_allocation(s, clean);
+		injected += s->injected;
+		scene_free(s);
+	}
+	assert_true(injected > 0);
+}
+
+/* clean: after a failure everything is as it was; else what was done page by page before it stays. */
+#define FAIL_AFTER(name, prepare, clean)        \
+	static void fail_##name(void **state)   \
+	{                                       \
+		(void)state;                    \
+		run(prepare, op_##name, clean); \
+	}
+#define FAIL(name, clean) FAIL_AFTER(name, nothing_to_prepare, clean)
+
+FAIL(mmap, true)
+FAIL(mmap_over, true)
+FAIL(mmap_shared, true)
+FAIL(mmap_file, true)
+FAIL(munmap_hole, true)
+FAIL(munmap_several, true)
+FAIL(mprotect, true)
+FAIL(mremap_move, true)
+FAIL(mremap_part, true)
+FAIL(mremap_shrink, true)
+FAIL(brk, true)
+FAIL(fault_anon_write, true)
+FAIL(fault_zero_then_write, false)
+FAIL(fault_shared, true)
+FAIL(fault_file_read, true)
+FAIL(fault_cow, true)
+FAIL(fault_wp_copy, true)
+FAIL(copy_to_user, false)
+FAIL(user_pin, true)
+FAIL(populate, false)
+FAIL(mm_create, true)
+FAIL_AFTER(brk_shrink, prepare_brk_shrink, true)
+FAIL_AFTER(fault_new_tables, prepare_fault_new_tables, true)
+
+/* Giving memory back must need none. */
+static void madvise_needs_nothing(void **state)
+{
+	struct scene *s = scene_new();
+
+	(void)state;
+	s->x->machine->frames.fail_in = 1;
+	assert_int_equal(mm_madvise(s->x->mm, A, 20 * P, MADV_DONTNEED), 0);
+	assert_int_equal(mm_munmap(s->x->mm, A, 24 * P), 0);
+	assert_int_equal(s->x->machine->frames.nr_fail, 0);
+	s->x->machine->frames.fail_in = 0;
+	assert_mm_sound(s->x->mm);
+	scene_free(s);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		{"failnth: mmap", fail_mmap, NULL, NULL, NULL},
+		{"failnth: mmap over the middle of an area", fail_mmap_over, NULL, NULL, NULL},
+		{"failnth: mmap of shared memory", fail_mmap_shared, NULL, NULL, NULL},
+		{"failnth: mmap of a file", fail_mmap_file, NULL, NULL, NULL},
+		{"failnth: munmap of a hole", fail_munmap_hole, NULL, NULL, NULL},
+		{"failnth: munmap across areas", fail_munmap_several, NULL, NULL, NULL},
+		{"failnth: mprotect of the middle of an area", fail_mprotect, NULL, NULL, NULL},
+		{"failnth: mremap that moves and grows", fail_mremap_move, NULL, NULL, NULL},
+		{"failnth: mremap of a part to a fixed place", fail_mremap_part, NULL, NULL, NULL},
+		{"failnth: mremap that shrinks the middle of an area", fail_mremap_shrink, NULL, NULL, NULL},
+		{"failnth: brk that grows", fail_brk, NULL, NULL, NULL},
+		{"failnth: brk that shrinks within a joined area", fail_brk_shrink, NULL, NULL, NULL},
+		{"failnth: fault, anonymous write", fail_fault_anon_write, NULL, NULL, NULL},
+		{"failnth: fault, zero page and then a write", fail_fault_zero_then_write, NULL, NULL, NULL},
+		{"failnth: fault where no tables are [B24]", fail_fault_new_tables, NULL, NULL, NULL},
+		{"failnth: fault, shared memory", fail_fault_shared, NULL, NULL, NULL},
+		{"failnth: fault, file read", fail_fault_file_read, NULL, NULL, NULL},
+		{"failnth: fault, copy of a file page", fail_fault_cow, NULL, NULL, NULL},
+		{"failnth: fault, copy of a present file page", fail_fault_wp_copy, NULL, NULL, NULL},
+		{"failnth: copy_to_user", fail_copy_to_user, NULL, NULL, NULL},
+		{"failnth: user_pin", fail_user_pin, NULL, NULL, NULL},
+		{"failnth: populate", fail_populate, NULL, NULL, NULL},
+		{"failnth: mm_create", fail_mm_create, NULL, NULL, NULL},
+		{"failnth: giving memory back needs none", madvise_needs_nothing, NULL, NULL, NULL},
+	};
+
+	return cmocka_run_group_tests_name("failnth", tests, NULL, NULL);
+}
