@@ -8,25 +8,14 @@ void barn_init(struct kmem_cache *c)
 	list_init(&c->barn.pages);
 }
 
-static uint64_t barn_free_pages(struct kmem_cache *c)
+void barn_destroy(struct kmem_cache *c)
 {
 	struct page *page, *next;
-	uint64_t nr = c->barn.nr_pages;
 
 	list_for_each_entry_safe (page, next, &c->barn.pages, node) {
 		list_del(&page->node);
 		page_free(c->frames, page);
 	}
-	c->barn.nr_pages = 0;
-	c->barn.nr_units = 0;
-	c->barn.nr_empty = 0;
-	c->barn.empty = NULL;
-	return nr;
-}
-
-void barn_destroy(struct kmem_cache *c)
-{
-	barn_free_pages(c);
 	pthread_mutex_destroy(&c->barn.lock);
 }
 
@@ -39,20 +28,26 @@ static void barn_lock(struct kmem_cache *c)
 	c->barn.contended++;
 }
 
-static void push_empty(struct kmem_barn *b, struct kmem_sheaf *s)
+/* page.inuse is the number of units that are not on the list of empty ones. */
+static void push_empty(struct kmem_cache *c, struct kmem_sheaf *s)
 {
+	struct kmem_barn *b = &c->barn;
+
+	kmem_page(c, s)->inuse--;
 	s->next = b->empty;
 	b->empty = s;
 	b->nr_empty++;
 }
 
-static struct kmem_sheaf *pop_empty(struct kmem_barn *b)
+static struct kmem_sheaf *pop_empty(struct kmem_cache *c)
 {
+	struct kmem_barn *b = &c->barn;
 	struct kmem_sheaf *s = b->empty;
 
 	if (s) {
 		b->empty = s->next;
 		b->nr_empty--;
+		kmem_page(c, s)->inuse++;
 	}
 	return s;
 }
@@ -64,15 +59,15 @@ static void barn_add_page(struct kmem_cache *c, struct page *page)
 	list_add(&page->node, &c->barn.pages);
 	c->barn.nr_pages++;
 	for (size_t at = 0; at + c->sheaf_bytes <= PAGE_SIZE; at += c->sheaf_bytes) {
-		push_empty(&c->barn, (struct kmem_sheaf *)(void *)(unit + at));
-		c->barn.nr_units++;
+		page->inuse++;
+		push_empty(c, (struct kmem_sheaf *)(void *)(unit + at));
 	}
 }
 
 struct kmem_sheaf *barn_get_empty(struct kmem_cache *c, uint32_t limit)
 {
 	barn_lock(c);
-	struct kmem_sheaf *s = pop_empty(&c->barn);
+	struct kmem_sheaf *s = pop_empty(c);
 	pthread_mutex_unlock(&c->barn.lock);
 	if (!s) {
 		struct page *page = page_alloc(c->frames, GFP_OBJECT, 0);
@@ -80,7 +75,7 @@ struct kmem_sheaf *barn_get_empty(struct kmem_cache *c, uint32_t limit)
 			return NULL;
 		barn_lock(c);
 		barn_add_page(c, page);
-		s = pop_empty(&c->barn);
+		s = pop_empty(c);
 		pthread_mutex_unlock(&c->barn.lock);
 	}
 	memset(s, 0, sizeof(*s));
@@ -91,7 +86,7 @@ struct kmem_sheaf *barn_get_empty(struct kmem_cache *c, uint32_t limit)
 void barn_put_empty(struct kmem_cache *c, struct kmem_sheaf *s)
 {
 	barn_lock(c);
-	push_empty(&c->barn, s);
+	push_empty(c, s);
 	pthread_mutex_unlock(&c->barn.lock);
 }
 
@@ -112,7 +107,7 @@ struct kmem_sheaf *barn_exchange(struct kmem_cache *c, struct kmem_sheaf *empty)
 	barn_lock(c);
 	struct kmem_sheaf *s = pop_full(&c->barn);
 	if (s && empty)
-		push_empty(&c->barn, empty);
+		push_empty(c, empty);
 	pthread_mutex_unlock(&c->barn.lock);
 	return s;
 }
@@ -160,14 +155,38 @@ struct kmem_sheaf *barn_take_full(struct kmem_cache *c)
 	return chain;
 }
 
+/* Takes the units of pages that nobody uses off the list. */
+static void drop_idle_units(struct kmem_cache *c)
+{
+	struct kmem_sheaf **at = &c->barn.empty;
+
+	while (*at) {
+		if (kmem_page(c, *at)->inuse) {
+			at = &(*at)->next;
+			continue;
+		}
+		*at = (*at)->next;
+		c->barn.nr_empty--;
+	}
+}
+
 uint64_t barn_shrink(struct kmem_cache *c)
 {
+	struct kmem_barn *b = &c->barn;
+	struct page *page, *next;
 	uint64_t nr = 0;
 
 	barn_lock(c);
-	if (c->barn.nr_empty == c->barn.nr_units)
-		nr = barn_free_pages(c);
-	pthread_mutex_unlock(&c->barn.lock);
+	drop_idle_units(c);
+	list_for_each_entry_safe (page, next, &b->pages, node) {
+		if (page->inuse)
+			continue;
+		list_del(&page->node);
+		page_free(c->frames, page);
+		nr++;
+	}
+	b->nr_pages -= nr;
+	pthread_mutex_unlock(&b->lock);
 	return nr;
 }
 

@@ -26,7 +26,7 @@ bool barn_put_full(struct kmem_cache *c, struct kmem_sheaf *s);
 struct kmem_sheaf *barn_take_idle(struct kmem_cache *c);
 struct kmem_sheaf *barn_take_full(struct kmem_cache *c);
 
-/* Returns the pages when no unit is in use. The number of frames. */
+/* Returns the pages of which no unit is in use. The number of frames. */
 uint64_t barn_shrink(struct kmem_cache *c);
 
 /* Objects in full sheaves. */

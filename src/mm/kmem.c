@@ -175,11 +175,10 @@ int kmem_cache_init(struct kmem_cache *c, const struct kmem_args *args)
 
 uint64_t kmem_cache_destroy(struct kmem_cache *c)
 {
-	uint64_t leaked = atomic_load(&c->slob_objects);
-
 	atomic_store(&c->fast, 0);
 	kmem_unregister(c);
 	c->slot = 0;
+	uint64_t leaked = atomic_load(&c->slob_objects);
 	/* A slab that is gone must not be looked at again: those that stay come after the back-end's own. */
 	c->ops->destroy(c);
 	uint64_t in_slabs = slab_destroy_all(c);
@@ -243,10 +242,8 @@ void *kmem_alloc_slow(struct kmem_cache *c)
 		object = sheaf_pop(local_main(l));
 	} else {
 		object = c->ops->alloc(c, l);
-		if (!object && c->waiting) {
-			defer_poll(c);
+		if (!object && defer_poll(c))
 			object = c->ops->alloc(c, l);
-		}
 	}
 	if (object && (c->flags & KMEM_DEBUG))
 		kmem_debug_alloc(c, object);

@@ -92,7 +92,6 @@ struct kmem_barn {
 	uint32_t nr_full, nr_empty;
 	uint32_t max_full; /* (C) */
 	uint32_t min_full; /* (lock) fewest since the last reap: what nobody needed */
-	uint32_t nr_units; /* (lock) cut from pages, wherever they are now */
 	uint32_t contended;
 	struct list_head pages;
 	uint64_t nr_pages;

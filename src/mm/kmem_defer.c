@@ -87,13 +87,25 @@ static uint64_t oldest_reader(void)
 	return oldest;
 }
 
-void defer_poll(struct kmem_cache *c)
+static bool is_waiting(struct kmem_cache *c)
 {
-	uint64_t oldest = oldest_reader();
-	struct kmem_sheaf *s;
+	pthread_mutex_lock(&c->barn.lock);
+	bool waiting = c->waiting;
+	pthread_mutex_unlock(&c->barn.lock);
+	return waiting;
+}
 
-	while ((s = take_ready(c, oldest)))
+bool defer_poll(struct kmem_cache *c)
+{
+	uint64_t oldest = is_waiting(c) ? oldest_reader() : 0;
+	struct kmem_sheaf *s;
+	bool some = false;
+
+	while ((s = take_ready(c, oldest))) {
 		free_sheaf(c, s);
+		some = true;
+	}
+	return some;
 }
 
 static void wait_for_readers(void)
@@ -106,7 +118,7 @@ static void wait_for_readers(void)
 
 void defer_wait(struct kmem_cache *c)
 {
-	if (!c->waiting)
+	if (!is_waiting(c))
 		return;
 	wait_for_readers();
 	defer_poll(c);
@@ -115,12 +127,12 @@ void defer_wait(struct kmem_cache *c)
 /* The sheaf that gathers this thread's deferred frees, with room; NULL: no memory. */
 static struct kmem_sheaf *gathering(struct kmem_cache *c, struct kmem_local *l)
 {
-	if (l->deferred && sheaf_avail(l->deferred) == l->deferred->limit) {
+	if (l->deferred && sheaf_avail(l->deferred) == l->deferred->limit)
 		defer_seal(c, l);
+	if (!l->deferred) {
 		defer_poll(c);
-	}
-	if (!l->deferred)
 		l->deferred = barn_get_empty(c, c->sheaf_limit);
+	}
 	return l->deferred;
 }
 

@@ -97,8 +97,8 @@ void kmem_caches_visit(struct frames *f, void (*visit)(struct kmem_cache *c, voi
 
 /* kmem_defer.c */
 void defer_seal(struct kmem_cache *c, struct kmem_local *l); /* the sheaf under way begins to wait */
-void defer_poll(struct kmem_cache *c);			     /* frees what no reader can see any more */
-void defer_wait(struct kmem_cache *c);			     /* frees all; waits for readers */
+bool defer_poll(struct kmem_cache *c); /* frees what no reader can see any more; true: some */
+void defer_wait(struct kmem_cache *c); /* frees all; waits for readers */
 
 /* kmem_debug.c. `object` is a user's pointer throughout. */
 bool kmem_debug_object(struct kmem_cache *c, void *object); /* a new, free object; false: never */
