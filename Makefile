@@ -22,7 +22,6 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -
        -Wwrite-strings -Wvla -Wundef -Wno-missing-field-initializers
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing -fstack-protector-strong $(WARN) $(OPT) $(SAN) $(CFLAGS)
 LDFLAGS_ALL = -pthread $(SAN) $(LDFLAGS)
-LDLIBS_LODGE = -lseccomp
 
 rooms = mm uffd vmm linux guest
 sources = $(foreach r,$(rooms),$(wildcard src/$(r)/*.c src/$(r)/*.S))
@@ -52,7 +51,7 @@ $(B)/liblodge.a: $(objects)
 	$(AR) rcs $@ $^
 
 $(B)/lodge: $(cli_objects) $(B)/liblodge.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_LODGE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -39,8 +39,9 @@ struct lodge_error {
 };
 
 struct lodge_host_options {
-	size_t size;	       /* sizeof(struct lodge_host_options), for compatibility */
-	uint64_t memory_bytes; /* most guest memory that all spaces may have together; 0: what the machine has */
+	size_t size; /* sizeof(struct lodge_host_options), for compatibility */
+	uint64_t
+		memory_bytes; /* most guest memory that all spaces may have together; 0: what the machine has */
 };
 
 /*
@@ -59,13 +60,16 @@ enum lodge_trace {
 };
 
 struct lodge_space_options {
-	size_t size;		 /* sizeof(struct lodge_space_options) */
-	uint64_t memory_bytes;	 /* frames the space may own, page tables included; 0: 256 MiB. Multiple of 4096, at least 64 KiB */
-	uint32_t fault_around_pages; /* widest window of anonymous memory mapped by one fault: 1..512, a power of two; 0: default */
-	int aslr;		 /* nonzero: random layout */
-	int fds[3];		 /* the guest's descriptors 0, 1, 2; -1: closed. Not taken over */
-	const char *const *rw_dirs; /* directories the guest may write below; NULL-terminated, or NULL: none */
-	unsigned int trace;	 /* enum lodge_trace bits: one line per event through `log` */
+	size_t size; /* sizeof(struct lodge_space_options) */
+	uint64_t
+		memory_bytes; /* frames the space may own, page tables included; 0: 256 MiB. Multiple of 4096, at least 64 KiB */
+	uint32_t
+		fault_around_pages; /* widest window of anonymous memory mapped by one fault: 1..512, a power of two; 0: default */
+	int aslr;   /* nonzero: random layout */
+	int fds[3]; /* the guest's descriptors 0, 1, 2; -1: closed. Not taken over */
+	const char *const
+		*rw_dirs;   /* directories the guest may write below; NULL-terminated, or NULL: none */
+	unsigned int trace; /* enum lodge_trace bits: one line per event through `log` */
 	/* Where traces and the report of a guest's death go, a line at a time without newline; NULL: nowhere. */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
@@ -75,8 +79,8 @@ struct lodge_space_options {
 void lodge_space_options_init(struct lodge_space_options *opt);
 
 /* An empty space. Errors: -EINVAL (an option out of range), -ENOMEM, what opening an rw_dirs entry gave. */
-int lodge_space_create(struct lodge_host *host, const struct lodge_space_options *opt, struct lodge_space **space,
-		       struct lodge_error *err);
+int lodge_space_create(struct lodge_host *host, const struct lodge_space_options *opt,
+		       struct lodge_space **space, struct lodge_error *err);
 
 /*
  * Loads a program (ELF64 static or static-PIE, or a script with #!) with NULL-terminated argv and envp. `path` is a path
@@ -84,8 +88,8 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
  * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (a dynamic program), -E2BIG, -ELOOP (#! lines in
  * a circle), -EINVAL (malformed).
  */
-int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv, const char *const *envp,
-		     struct lodge_error *err);
+int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv,
+		     const char *const *envp, struct lodge_error *err);
 
 /* How a program ended. */
 struct lodge_exit {
@@ -101,7 +105,8 @@ void lodge_space_kill(struct lodge_space *space, int signal);
 
 /* All counts since the space was created; memory in pages of 4096 bytes. */
 struct lodge_stats {
-	uint64_t limit_pages, usage_pages, peak_usage_pages; /* what the space owns: frames, cache, page tables */
+	uint64_t limit_pages, usage_pages,
+		peak_usage_pages; /* what the space owns: frames, cache, page tables */
 	uint64_t rss_anon_pages, rss_file_pages, rss_shmem_pages, peak_rss_pages, table_pages, total_vm_pages;
 	uint64_t nr_vmas;
 	uint64_t minor_faults, major_faults, fault_around_pages;

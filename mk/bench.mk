@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+#
+# make bench             every case of bench/cases.c; a fresh $(B)/bench/results.jsonl
+# make bench CASE=name   one case; replaces the lines of that case there
+#
+# docs/benchmarks.md says what the cases mean. Programs are static and built as users build theirs.
+
+bench_dir = $(B)/bench
+bench_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
+bench_driver_objects = $(patsubst %,$(bench_dir)/%.o,bench cases result side)
+bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/*.c)) $(bench_dir)/floor \
+		 $(bench_dir)/core_fault
+ifneq ($(shell command -v musl-gcc 2>/dev/null),)
+bench_programs += $(bench_dir)/hello_musl
+endif
+
+$(bench_dir)/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(bench_dir)/bench: $(bench_driver_objects)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
+
+$(bench_dir)/%: bench/prog/%.c bench/prog/clock.h
+	@mkdir -p $(@D)
+	$(CC) $(bench_flags) -static -o $@ $<
+
+$(bench_dir)/floor: bench/floor.c bench/prog/clock.h
+	@mkdir -p $(@D)
+	$(CC) $(bench_flags) -static -o $@ $<
+
+$(bench_dir)/hello_musl: bench/prog/hello.c
+	@mkdir -p $(@D)
+	musl-gcc $(bench_flags) -static -o $@ $<
+
+$(bench_dir)/core_fault: $(bench_dir)/core_fault.o $(B)/liblodge-mm.a
+	$(CC) $(LDFLAGS_ALL) -static -o $@ $^
+
+.PHONY: bench bench-programs
+bench-programs: $(bench_dir)/bench $(bench_programs)
+
+bench: $(B)/lodge bench-programs
+	@$(bench_dir)/bench $(B)/lodge $(bench_dir) $(bench_dir)/results.jsonl $(CASE)

@@ -9,7 +9,10 @@
 #include "sleep.h"
 #include "task.h"
 
-/* A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for FUTEX_WAIT_BITSET. */
+/*
+ * A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for
+ * FUTEX_WAIT_BITSET.
+ */
 static int futex_deadline(struct task *t, int cmd, gva_t from, clockid_t clock, struct timespec *deadline)
 {
 	int err = sleep_get_timespec(t, from, deadline);

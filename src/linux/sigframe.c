@@ -2,7 +2,8 @@
 /*
  * sigframe.c - see sigframe.h.
  *
- * Formats: Linux uapi asm/sigcontext.h and asm/ucontext.h; XSAVE area: Intel SDM vol. 1, 13.4 (standard format).
+ * Formats: Linux uapi asm/sigcontext.h and asm/ucontext.h; XSAVE area: Intel SDM vol. 1, 13.4 (standard
+ * format).
  * Not here: which signal, and what its action is (signal.c).
  */
 #include <errno.h>
@@ -133,7 +134,10 @@ static int xstate_is_extended(struct task *t, const struct fpx_sw_bytes *sw, gva
 	return 0;
 }
 
-/* Reads an area from the guest; a frame without the extended part restores x87 and SSE alone, the rest starts anew. */
+/*
+ * Reads an area from the guest; a frame without the extended part restores x87 and SSE alone, the rest starts
+ * anew.
+ */
 static int xstate_fetch(struct task *t, struct xsave_area *area, gva_t from, const struct vm_platform *p)
 {
 	bool extended;
@@ -297,7 +301,9 @@ int sigframe_push(struct task *t, const struct ksigaction *ka, const siginfo_t *
 
 /* --- popping --------------------------------------------------------------------------------- */
 
-/* There is one user code segment and one stack segment; a return to any other would fault in the processor. */
+/*
+ * There is one user code segment and one stack segment; a return to any other would fault in the processor.
+ */
 static bool segments_valid(const struct rt_sigframe *frame)
 {
 	if ((frame->mc.cs | 3) != GUEST_USER_CS)
@@ -334,7 +340,10 @@ int sigframe_pop(struct task *t)
 	if (copy_from_user(t->mm, &frame, t->regs.rsp - sizeof(uint64_t), sizeof(frame)))
 		return -EFAULT;
 	signal_set_blocked(t, frame.sigmask);
-	/* As in Linux 6.12 it is the handler's stack pointer that counts here, and to be refused is no reason to fail. */
+	/*
+	 * As in Linux 6.18 it is the handler's stack pointer that counts here, and to be refused is no reason
+	 * to fail.
+	 */
 	signal_set_altstack(t, frame.uc_stack.sp, frame.uc_stack.bytes, frame.uc_stack.flags);
 	if (!segments_valid(&frame) || xstate_restore(t, frame.mc.fpstate))
 		return -EFAULT;

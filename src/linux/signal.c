@@ -3,10 +3,10 @@
  * signal.c - see signal.h.
  *
  *   S1  bit n-1 of pending is set exactly when an instance of signal n is in queue[]
- *   S2  a standard signal is queued at most once; real-time ones queue in order, RT_QUEUE_MAX of them together
+ *   S2  a standard signal is queued at most once; real-time ones queue in order, RT_QUEUE_MAX in all
  *   S3  SIGKILL and SIGSTOP are never blocked and always have the default action
- * A task is one process with one thread, so there is one queue. Stopping is not there: no other process of the guest
- * could continue it, so the stop signals are ignored by default, SIGSTOP always.
+ * A task is one process with one thread, so there is one queue. Stopping is not there: no other process of
+ * the guest could continue it, so the stop signals are ignored by default, SIGSTOP always.
  * Not here: the layout of a handler's frame (sigframe.c).
  */
 #include <errno.h>
@@ -243,7 +243,7 @@ void signal_force(struct task *t, int signo, int code, const struct fault_contex
 	siginfo_fault(t, &info, signo, code, fc);
 	if (try_force(t, &info, fc))
 		return;
-	/* A handler without a usable stack gets one more chance as SIGSEGV, whose own handler may have another. */
+	/* A handler without a usable stack becomes SIGSEGV, whose own handler may have one. */
 	if (signo != SIGSEGV && t->sig.action[signo].handler != HANDLER_DFL) {
 		siginfo_fault(t, &info, SIGSEGV, SI_CODE_KERNEL, fc);
 		if (try_force(t, &info, fc))

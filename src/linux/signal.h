@@ -41,7 +41,10 @@ struct sigstate {
 
 void sigstate_init(struct sigstate *s);
 
-/* What the processor says of the instruction that was at fault; goes into the handler's ucontext and the report. */
+/*
+ * What the processor says of the instruction that was at fault; goes into the handler's ucontext and the
+ * report.
+ */
 struct fault_context {
 	uint64_t address; /* cr2 */
 	uint32_t trapno, error_code;
@@ -73,8 +76,9 @@ static inline uint64_t signal_bit(int signo)
 void signal_set_blocked(struct task *t, uint64_t mask);
 
 /*
- * Makes a signal pending, as kill() does; one that is ignored, or a standard one that is pending already, is dropped.
- * info NULL: the task sent it to itself. 0, or -EAGAIN when RT_QUEUE_MAX real-time signals are pending.
+ * Makes a signal pending, as kill() does; one that is ignored, or a standard one that is pending already, is
+ * dropped. info NULL: the task sent it to itself. 0, or -EAGAIN when RT_QUEUE_MAX real-time signals are
+ * pending.
  */
 int signal_send(struct task *t, int signo, const siginfo_t *info);
 
@@ -88,8 +92,8 @@ void signal_flush(struct task *t, uint64_t set);
 bool signal_default_ignored(int signo);
 
 /*
- * A fault by the task's own instruction: the handler runs next, or, if it is blocked, ignored or default, the task dies
- * with a report of the fault.
+ * A fault by the task's own instruction: the handler runs next, or, if it is blocked, ignored or default, the
+ * task dies with a report of the fault.
  */
 void signal_force(struct task *t, int signo, int code, const struct fault_context *fc);
 

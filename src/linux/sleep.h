@@ -2,8 +2,8 @@
 /*
  * sleep.h - how a task waits for a point in time, or for a signal.
  *
- * It looks at the task with the kick signal blocked and lets it in atomically with falling asleep, so a kick that comes
- * in between is never lost.
+ * It looks at the task with the kick signal blocked and lets it in atomically with falling asleep, so a kick
+ * that comes in between is never lost.
  */
 #ifndef LODGE_LINUX_SLEEP_H
 #define LODGE_LINUX_SLEEP_H
@@ -23,7 +23,10 @@ struct timespec sleep_deadline(clockid_t clock, const struct timespec *span);
 /* deadline - now, or 0.0 when it has passed. */
 struct timespec sleep_left(clockid_t clock, const struct timespec *deadline);
 
-/* Sleeps until `clock` has reached *deadline (NULL: for ever): 0, or -EINTR when a signal wants the task first. */
+/*
+ * Sleeps until `clock` has reached *deadline (NULL: for ever): 0, or -EINTR when a signal wants the task
+ * first.
+ */
 int sleep_until(struct task *t, clockid_t clock, const struct timespec *deadline);
 
 #endif

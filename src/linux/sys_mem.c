@@ -2,9 +2,10 @@
 /*
  * sys_mem.c - the system calls about memory: arguments as Linux checks them, then the core.
  *
- * Locked memory: nothing is ever paged out, so to lock a range is to make it resident; no area remembers it, and
- * MCL_FUTURE has no effect of its own. Not here: shared mappings of a file that may be written (-ENODEV), huge pages on
- * request (-ENOMEM, as on a host that reserved none).
+ * Locked memory: nothing is ever paged out, so to lock a range is to make it resident; no area remembers it,
+ * and MCL_FUTURE has no effect of its own.
+ * Not here: shared mappings of a file that may be written (-ENODEV), huge pages on request
+ * (-ENOMEM, as on a host that reserved none).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -325,7 +326,9 @@ static unsigned char page_resident(struct mm *mm, struct vma *vma, gva_t address
 	return page != NULL;
 }
 
-/* Residency of up to nr pages of one run of areas: how many were looked at, or -ENOMEM for a hole at `start`. */
+/*
+ * Residency of up to nr pages of one run of areas: how many were looked at, or -ENOMEM for a hole at `start`.
+ */
 static int64_t mincore_run(struct mm *mm, gva_t start, uint64_t nr, unsigned char *vec)
 {
 	int64_t done = 0;

@@ -2,9 +2,9 @@
 /*
  * sys_proc.c - the system calls about the process itself.
  *
- * A guest is alone: a session of one process with one thread on one processor. It has the ids of whoever started lodge
- * and no way to change them, no capabilities, and its own resource limits; of these RLIMIT_STACK, RLIMIT_AS and
- * RLIMIT_DATA are enforced, the others are only remembered.
+ * A guest is alone: a session of one process with one thread on one processor. It has the ids of whoever
+ * started lodge and no way to change them, no capabilities, and its own resource limits; of these
+ * RLIMIT_STACK, RLIMIT_AS and RLIMIT_DATA are enforced, the others are only remembered.
  * Not here: fork, clone, execve, wait (a guest has no children).
  */
 #include <errno.h>
@@ -524,7 +524,9 @@ static int64_t sys_uname(struct task *t, const uint64_t a[6])
 	return copy_to_user(t->mm, a[0], &name, sizeof(name)) ? -EFAULT : 0;
 }
 
-/* Bytes made, at least one; or -errno. Urandom's pool never runs dry, so short reads come from signals alone. */
+/*
+ * Bytes made, at least one; or -errno. Urandom's pool never runs dry, so short reads come from signals alone.
+ */
 static int64_t random_window(struct task *t, gva_t to, uint64_t bytes, unsigned int flags)
 {
 	char window[4096];

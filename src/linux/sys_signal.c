@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_signal.c - the system calls about signals. A guest is one process with one thread: it can only signal itself.
+ * sys_signal.c - the system calls about signals. A guest is one process with one thread: it can only signal
+ * itself.
  */
 #include <errno.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 /*
  * sys_time.c - the system calls about time.
  *
- * The guest reads the host's clocks and sets none. Its processor time is that of the thread that runs it, whichever of
- * the process and thread clocks is asked.
+ * The guest reads the host's clocks and sets none. Its processor time is that of the thread that runs it,
+ * whichever of the process and thread clocks is asked.
  */
 #include <errno.h>
 #include <sys/syscall.h>
@@ -15,7 +15,10 @@
 
 #define CLOCK_SGI_CYCLE_NR 10 /* gone from Linux; the number is not reused */
 
-/* A negative id names the clock of a process or thread: ~pid in the upper bits, below it the kind (3: a file's). */
+/*
+ * A negative id names the clock of a process or thread: ~pid in the upper bits, below it the kind (3: a
+ * file's).
+ */
 static int cpu_clock(struct task *t, int id, clockid_t *clock)
 {
 	int pid = ~(id >> 3);
@@ -153,8 +156,9 @@ static int64_t sys_clock_nanosleep(struct task *t, const uint64_t a[6])
 	clockid_t clock;
 	int err = sleep_clock(t, a[0], &clock);
 
-	if (!err)
-		err = sleep_get_timespec(t, a[2], &ts);
+	if (err)
+		return err;
+	err = sleep_get_timespec(t, a[2], &ts);
 	if (err)
 		return err;
 	if (clock == CLOCK_THREAD_CPUTIME_ID)

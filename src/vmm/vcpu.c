@@ -365,14 +365,26 @@ static void dead(struct trap *trap, const char *cause)
 	*trap = (struct trap){.kind = TRAP_DEAD, .cause = cause};
 }
 
+/* What a fetch from outside the user half gives: #PF in the kernel half, #GP where no address is canonical. */
+static void bad_rip(uint64_t rip, struct trap *trap)
+{
+	if (rip >= KERNEL_DATA_BASE)
+		*trap = (struct trap){.kind = TRAP_FAULT,
+				      .vector = 14,
+				      .address = rip,
+				      .error_code = PF_PROT | PF_USER | PF_INSTR};
+	else
+		*trap = (struct trap){.kind = TRAP_EXCEPTION, .vector = 13};
+}
+
 void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
 {
 	bool thunk = false;
 
 	regs->rflags = user_rflags(regs->rflags);
-	if (regs->rip >
-	    TASK_SIZE) { /* TASK_SIZE itself is where a syscall at the very end returns to: a plain fault */
-		*trap = (struct trap){.kind = TRAP_EXCEPTION, .vector = 13};
+	/* TASK_SIZE itself is where a system call at the very end returns to: a plain fault. */
+	if (regs->rip > TASK_SIZE) {
+		bad_rip(regs->rip, trap);
 		return;
 	}
 	atomic_store(&v->mm, mm);

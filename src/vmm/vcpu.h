@@ -49,7 +49,7 @@ void vcpu_put(struct vcpu *vcpu);
 
 /*
  * Runs `regs` at CPL3 in `mm` until a trap, and stores the registers back. Bits of rflags that a user may not change are
- * corrected; a rip outside the user half gives TRAP_EXCEPTION 13. All registers and vector state survive.
+ * corrected; a rip outside the user half gives the trap of a fetch from there. All registers and vector state survive.
  */
 void vcpu_run(struct vcpu *vcpu, struct mm *mm, struct cpu_regs *regs, struct trap *trap);
 

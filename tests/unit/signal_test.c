@@ -2,8 +2,8 @@
 /*
  * signal_test.c - queues, masks, restarts and frames of signals, over a guest whose memory is an array.
  *
- * The two sources are compiled in here, with what they ask of the rest replaced below: a processor that remembers the
- * vector state it was given, and checks that it could have been loaded.
+ * The two sources are compiled in here, with what they ask of the rest replaced below: a processor that
+ * remembers the vector state it was given, and checks that it could have been loaded.
  */
 #include "../../src/linux/signal.c"
 #include "../../src/linux/sigframe.c"
@@ -423,7 +423,9 @@ static void area_without_trailer_is_legacy(void **state)
 	assert_int_equal(loaded[32], 0x77);
 }
 
-/* Whatever bytes a frame holds, the processor is only given what it can load (vcpu_set_xsave above checks). */
+/*
+ * Whatever bytes a frame holds, the processor is only given what it can load (vcpu_set_xsave above checks).
+ */
 static void random_frames(void **state)
 {
 	uint64_t seed = 20260, random = random_seed(seed);

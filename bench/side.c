@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include "side.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "prog/clock.h"
+
+#define LIMIT_NS 60000000000u /* no run takes this long */
+
+extern char **environ;
+
+struct command {
+	char path[512];
+	const char *argv[2 * MAX_WORDS + 4];
+};
+
+static void program_path(const struct places *places, const struct side *side, char path[512])
+{
+	snprintf(path, 512, "%s/%s", places->programs, side->program[0]);
+}
+
+bool side_is_built(const struct places *places, const struct side *side)
+{
+	char path[512];
+
+	program_path(places, side, path);
+	return !access(path, X_OK);
+}
+
+static void command_build(struct command *c, const struct places *places, const struct side *side)
+{
+	const char **word = c->argv;
+
+	program_path(places, side, c->path);
+	if (side->under_lodge) {
+		*word++ = places->lodge;
+		*word++ = "run";
+		for (int i = 0; side->options[i]; i++)
+			*word++ = side->options[i];
+		*word++ = "--";
+	}
+	*word++ = c->path;
+	for (int i = 1; i < MAX_WORDS && side->program[i]; i++)
+		*word++ = side->program[i];
+	*word = NULL;
+}
+
+/* With its standard output going into fds[1]. */
+static int start(const struct command *c, const int fds[2], pid_t *pid)
+{
+	posix_spawn_file_actions_t actions;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addclose(&actions, fds[0]);
+	posix_spawn_file_actions_addclose(&actions, fds[1]);
+	int err = posix_spawn(pid, c->argv[0], &actions, NULL, (char *const *)c->argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (err)
+		fprintf(stderr, "bench: %s: %s\n", c->argv[0], strerror(err));
+	return err ? -1 : 0;
+}
+
+/* Reads until the other end is closed. -1: it took too long. */
+static int read_output(int fd, uint64_t deadline_ns, char *to, size_t bytes)
+{
+	char rest[512];
+	size_t used = 0;
+
+	for (;;) {
+		struct pollfd p = {fd, POLLIN, 0};
+		uint64_t now = clock_now_ns();
+		if (now >= deadline_ns || poll(&p, 1, (int)((deadline_ns - now) / 1000000) + 1) == 0)
+			return -1;
+		bool full = used + 1 == bytes;
+		ssize_t n = full ? read(fd, rest, sizeof(rest)) : read(fd, to + used, bytes - 1 - used);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		used += full ? 0 : (size_t)n;
+	}
+	to[used] = 0;
+	return 0;
+}
+
+static int ended_well(const struct command *c, int status, bool late)
+{
+	if (!late && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	fprintf(stderr, "bench:");
+	for (const char *const *word = c->argv; *word; word++)
+		fprintf(stderr, " %s", *word);
+	if (late)
+		fprintf(stderr, ": still running after %u s\n", (unsigned int)(LIMIT_NS / 1000000000u));
+	else if (WIFEXITED(status))
+		fprintf(stderr, ": status %d\n", WEXITSTATUS(status));
+	else
+		fprintf(stderr, ": signal %d\n", WTERMSIG(status));
+	return -1;
+}
+
+int side_run(const struct places *places, const struct side *side, struct reading *reading)
+{
+	struct command c;
+	int fds[2], status = 0;
+	pid_t pid;
+
+	command_build(&c, places, side);
+	if (pipe(fds)) {
+		perror("bench: pipe");
+		return -1;
+	}
+	uint64_t begin = clock_now_ns();
+	int err = start(&c, fds, &pid);
+	close(fds[1]);
+	if (err) {
+		close(fds[0]);
+		return -1;
+	}
+	bool late = read_output(fds[0], begin + LIMIT_NS, reading->output, sizeof(reading->output));
+	if (late)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	reading->wall_us = (double)(clock_now_ns() - begin) / 1e3;
+	close(fds[0]);
+	return ended_well(&c, status, late);
+}

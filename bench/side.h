@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* side.h - runs one side of a comparison once, in a process of its own. */
+#ifndef LODGE_BENCH_SIDE_H
+#define LODGE_BENCH_SIDE_H
+
+#include "cases.h"
+
+/* Where things are. */
+struct places {
+	const char *lodge;    /* the command */
+	const char *programs; /* the directory of what it runs */
+	const char *results;  /* the file of results */
+};
+
+struct reading {
+	double wall_us;	  /* from before the process was made until it had been waited for */
+	char output[512]; /* its standard output, cut */
+};
+
+/* 0, or -1 when it did not end by itself with status 0; the user has been told. */
+int side_run(const struct places *places, const struct side *side, struct reading *reading);
+
+/* True when its program is there. */
+bool side_is_built(const struct places *places, const struct side *side);
+
+#endif
