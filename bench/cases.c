@@ -3,6 +3,20 @@
 
 #define MIB (1ul << 20)
 
+/* The object allocators, and whom they are measured against: each in a process of its own. */
+#define KMALLOC_SIDES                                                                                       \
+	{                                                                                                   \
+		{"lodge", .program = {"kmalloc", "lodge"}}, {"cache", .program = {"kmalloc", "cache"}},     \
+			{"glibc", .program = {"kmalloc", "glibc"}},                                         \
+			{"jemalloc", .program = {"kmalloc", "jemalloc"}},                                   \
+			{"mimalloc", .program = {"kmalloc", "mimalloc"}},                                   \
+			{"tcmalloc", .program = {"kmalloc", "tcmalloc"}},                                   \
+			{"slab", .program = {"kmalloc", "slab"}}, {"slob", .program = {"kmalloc", "slob"}}, \
+		{                                                                                           \
+			"magazine", .program = { "kmalloc", "magazine" }                                    \
+		}                                                                                           \
+	}
+
 const struct group groups[] = {
 	{.case_name = "startup",
 	 .variants = {"hello-static"},
@@ -88,6 +102,18 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .under_lodge = true, .program = {"getppid"}},
 		   {"floor", .program = {"floor", "exits"}},
 		   {"native", .program = {"getppid"}}}},
+	{.case_name = "kmalloc",
+	 .variants = {"pair-16", "pair-64", "pair-256", "pair-1024", "lifo-16", "lifo-64", "lifo-256",
+		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",
+		      "cross-64", "larson"},
+	 .unit = "ns",
+	 .samples = 9,
+	 .sides = KMALLOC_SIDES},
+	{.case_name = "kmalloc",
+	 .variants = {"larson-peak", "live-peak"},
+	 .unit = "KiB",
+	 .samples = 3,
+	 .sides = KMALLOC_SIDES},
 };
 
 const size_t nr_groups = sizeof(groups) / sizeof(groups[0]);
