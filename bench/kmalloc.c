@@ -36,7 +36,6 @@ static struct allocator a;
 static struct frames frames;
 static struct kmalloc heap;
 static struct kmem_cache fixed;
-static size_t fixed_bytes;
 
 /* --- lodge ----------------------------------------------------------------------------------------------------------- */
 
@@ -97,8 +96,7 @@ static void use_cache(size_t bytes)
 {
 	struct kmem_args args = {.frames = &frames, .name = "bench", .object_bytes = bytes};
 
-	fixed_bytes = bytes;
-	if (a.take == heap_take || !kmem_cache_init(&fixed, &args))
+	if (!kmem_cache_init(&fixed, &args))
 		a = fixed_allocator;
 }
 

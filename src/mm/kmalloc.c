@@ -6,13 +6,18 @@
 #include "slab.h"
 #include "slob.h"
 
-const uint16_t kmalloc_sizes[KMALLOC_CLASSES] = {8,   16,  32,	 64,   96,   128, 192,
-						 256, 512, 1024, 2048, 4096, 8192};
+const uint16_t kmalloc_sizes[KMALLOC_CLASSES] = {8,    16,   32,   64,	 96,   128, 192, 256,
+						 320,  384,  448,  512,	 640,  768, 896, 1024,
+						 1536, 2048, 3072, 4096, 6144, 8192};
 
-/* Index: (size + 7) / 8. */
 const uint8_t kmalloc_small_class[1024 / 8 + 1] = {
-	[2] = 1,	 [3 ... 4] = 2,	  [5 ... 8] = 3,   [9 ... 12] = 4,   [13 ... 16] = 5,
-	[17 ... 24] = 6, [25 ... 32] = 7, [33 ... 64] = 8, [65 ... 128] = 9,
+	[2] = 1,	  [3 ... 4] = 2,    [5 ... 8] = 3,    [9 ... 12] = 4,	 [13 ... 16] = 5,
+	[17 ... 24] = 6,  [25 ... 32] = 7,  [33 ... 40] = 8,  [41 ... 48] = 9,	 [49 ... 56] = 10,
+	[57 ... 64] = 11, [65 ... 80] = 12, [81 ... 96] = 13, [97 ... 112] = 14, [113 ... 128] = 15,
+};
+
+const uint8_t kmalloc_large_class[8192 / 512] = {
+	[2] = 16, [3] = 17, [4 ... 5] = 18, [6 ... 7] = 19, [8 ... 11] = 20, [12 ... 15] = 21,
 };
 
 /* SLOB's own header: the length, before what the user gets. */
@@ -128,13 +133,26 @@ static int make_class(struct kmalloc *k, unsigned int i, const struct kmem_args 
 	size_t bytes = kmalloc_sizes[i];
 	char name[KMEM_NAME_MAX];
 
-	snprintf(name, sizeof(name), bytes < 1024 ? "kmalloc-%zu" : "kmalloc-%zuk",
-		 bytes < 1024 ? bytes : bytes / 1024);
+	snprintf(name, sizeof(name), bytes % 1024 ? "kmalloc-%zu" : "kmalloc-%zuk",
+		 bytes % 1024 ? bytes : bytes / 1024);
 	args.name = name;
 	args.object_bytes = bytes;
 	args.align = bytes & -bytes; /* of 96 and 192: 32 and 64 */
 	args.align = args.align > PAGE_SIZE ? PAGE_SIZE : args.align;
 	return kmem_cache_init(&k->cache[i], &args);
+}
+
+static void copy_fast(struct kmalloc *k)
+{
+	for (unsigned int i = 0; i < KMALLOC_CLASSES; i++)
+		atomic_store(&k->fast[i], (uint16_t)atomic_load(&k->cache[i].fast));
+}
+
+void kmalloc_fail_every(struct kmalloc *k, uint32_t n)
+{
+	for (unsigned int i = 0; i < KMALLOC_CLASSES; i++)
+		kmem_cache_fail_every(&k->cache[i], n);
+	copy_fast(k);
 }
 
 static void init_large(struct kmalloc *k, struct frames *f)
@@ -164,6 +182,7 @@ int kmalloc_init(struct kmalloc *k, struct frames *f, enum kmem_backend backend,
 			return err;
 		}
 	}
+	copy_fast(k);
 	if (backend == KMEM_SLOB)
 		k->slob = slob_get(f); /* there already: the caches use it */
 	return 0;

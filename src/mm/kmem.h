@@ -168,19 +168,26 @@ int kmem_cache_init(struct kmem_cache *c, const struct kmem_args *args);
  */
 uint64_t kmem_cache_destroy(struct kmem_cache *c);
 
-/* An object with undefined contents (a constructed one with a constructor), or NULL when memory is out. */
-static inline void *kmem_cache_alloc(struct kmem_cache *c)
+/* The newest object of a sheaf, NULL when it is empty. */
+static inline void *kmem_sheaf_pop(struct kmem_sheaf *s)
 {
-	uint32_t fast = atomic_load_explicit(&c->fast, memory_order_relaxed);
-	struct kmem_sheaf *s = kmem_self->main[fast];
 	uint32_t n = atomic_load_explicit(&s->avail, memory_order_relaxed);
 
 	if (__builtin_expect(!n, 0))
-		return kmem_alloc_slow(c);
+		return NULL;
 	atomic_store_explicit(&s->avail, n - 1, memory_order_relaxed);
 	atomic_store_explicit(&s->pops, atomic_load_explicit(&s->pops, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 	return s->entry[n - 1];
+}
+
+/* An object with undefined contents (a constructed one with a constructor), or NULL when memory is out. */
+static inline void *kmem_cache_alloc(struct kmem_cache *c)
+{
+	uint32_t fast = atomic_load_explicit(&c->fast, memory_order_relaxed);
+	void *object = kmem_sheaf_pop(kmem_self->main[fast]);
+
+	return __builtin_expect(object != NULL, 1) ? object : kmem_alloc_slow(c);
 }
 
 static inline struct page *kmem_page(const struct kmem_cache *c, const void *object)

@@ -1537,6 +1537,26 @@ static void kmalloc_model(void **state)
 	free(k);
 }
 
+static void kmalloc_failures(void **state)
+{
+	struct scene *s = *state;
+	struct kmalloc k;
+
+	assert_int_equal(kmalloc_init(&k, s->frames, s->backend, 0), 0);
+	kfree(&k, kmalloc(&k, 100));
+	kmalloc_fail_every(&k, 2);
+	for (unsigned int i = 1; i <= 10; i++) {
+		void *p = kmalloc(&k, 100);
+		assert_int_equal(p == NULL, i % 2 == 0);
+		kfree(&k, p);
+	}
+	kmalloc_fail_every(&k, 0);
+	void *p = kmalloc(&k, 100);
+	assert_non_null(p);
+	kfree(&k, p);
+	assert_int_equal(kmalloc_destroy(&k), 0);
+}
+
 static void kmalloc_leaks(void **state)
 {
 	struct scene *s = *state;
@@ -1657,6 +1677,7 @@ int main(void)
 		     " [E19]"),
 		EACH("kmalloc: realloc keeps contents, also when it fails", kmalloc_reallocation, ""),
 		EACH("kmalloc: random histories agree with an array", kmalloc_model, ""),
+		SHEAVES("kmalloc: each n-th allocation fails when told to", kmalloc_failures, ""),
 		EACH("kmalloc: destroy counts leaks of all sizes", kmalloc_leaks, ""),
 		EACH("slabinfo as /proc has it", slabinfo_format, ""),
 		EACH("the frames of a cache are the frames it took", frames_add_up, ""),
