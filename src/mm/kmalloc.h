@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmalloc.h - memory of any size: caches of 22 sizes, and blocks of frames beyond the largest.
+ * kmalloc.h - memory of any size: caches of 26 sizes, and blocks of frames beyond the largest.
  *
- * The sizes are Linux's 13 and, from 256 on, ones between them, so that at most a fifth of a place is lost up to 1024 bytes
- * and a third beyond.
+ * The sizes are Linux's 13 and ones between them, in steps of 64 bytes from 256 to 1024 and of a half beyond: what a place
+ * is too large for its object is then less than what the best of the peers lose.
  *
  * An object is found again through page.slab_cache alone, so kfree needs no size. Thread-safe as kmem.h is.
  * Not here: which pages (page_alloc.h).
@@ -13,7 +13,7 @@
 
 #include "kmem.h"
 
-#define KMALLOC_CLASSES	   22
+#define KMALLOC_CLASSES	   26
 #define KMALLOC_MAX_CACHED 8192
 #define KMALLOC_MAX	   (PAGE_SIZE << (MAX_ORDER - 1))
 

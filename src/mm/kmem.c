@@ -18,8 +18,8 @@ static const struct kmem_ops *const backends[NR_KMEM_BACKENDS] = {
 #define CACHE_LINE    64
 #define MAX_BYTES     (PAGE_SIZE << (MAX_ORDER - 1))
 
-/* A sheaf holds 16 KiB of objects, within these. 124 make it 1 KiB. */
-#define SHEAF_BYTES   16384
+/* A sheaf holds 32 KiB of objects, within these. 124 make it 1 KiB. */
+#define SHEAF_BYTES 32768
 #define SHEAF_MIN     8
 #define SHEAF_MAX     124
 

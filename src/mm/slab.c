@@ -19,7 +19,7 @@ unsigned int slab_order(size_t size)
 	size_t most = (PAGE_SIZE << SLAB_MAX_ORDER) / size;
 	size_t wanted = most < MIN_OBJECTS ? most : MIN_OBJECTS;
 
-	for (unsigned int fraction = 16; fraction > 1 && most; fraction /= 2) {
+	for (unsigned int fraction = 32; fraction > 1 && most; fraction /= 2) {
 		for (unsigned int order = slab_min_order(wanted * size); order <= SLAB_MAX_ORDER; order++) {
 			size_t bytes = PAGE_SIZE << order;
 			if (bytes % size <= bytes / fraction)

@@ -30,8 +30,8 @@ static inline size_t slab_bytes(const struct page *slab)
 }
 
 /*
- * The order of a slab, by the waste that remains: 1/16 of it if an order up to SLAB_MAX_ORDER allows that, then 1/8, 1/4,
- * 1/2; at last the order of one object. As calculate_order in Linux's SLUB.
+ * The order of a slab, by the waste that remains: 1/32 of it if an order up to SLAB_MAX_ORDER allows that, then 1/16, ...
+ * 1/2; at last the order of one object. As calculate_order in Linux's SLUB, which begins at 1/16.
  */
 unsigned int slab_order(size_t size);
 unsigned int slab_min_order(size_t size);
