@@ -104,7 +104,7 @@ tidy: all
 # The tests that need KVM, on emulated AMD hardware (tests/svm/README.md): nested paging and stock shadow paging side by side,
 # since each machine is emulated by one thread.
 SVM = $(B)/svm
-svm_tests = $(T)/vmm_test $(addprefix $(T)/guest/,run_test same_test hostile_test applets_test)
+svm_tests = $(T)/vmm_test $(addprefix $(T)/guest/,run_test hostile_test applets_test)
 svm_roots = $(B)/lodge $(guest_dir) $(svm_tests) tests/run-tests $(wildcard /usr/include/linux)
 svm_environment = LODGE=$(abspath $(B)/lodge) LODGE_GUESTS=$(abspath $(guest_dir)) LODGE_REQUIRE_KVM=1 LODGE_EMULATED=1
 

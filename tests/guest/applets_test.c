@@ -199,6 +199,7 @@ static const struct applet writers[] = {
 	{{"gzip", "copy/a.txt"}},
 	{{"tar", "-cf", "copy.tar", "copy/a.txt.gz", "copy/link", "copy/sub"}},
 	{{"tar", "-tf", "copy.tar"}},
+	{{"rm", "copy.tar"}}, /* it holds times */
 	{{"gunzip", "copy/a.txt.gz"}},
 	{{"bzip2", "copy/a.txt"}},
 	{{"bunzip2", "copy/a.txt.bz2"}},
