@@ -40,6 +40,11 @@ struct vm {
 	_Atomic int mmu_kind;	       /* (A) enum mmu_kind */
 	_Atomic bool broken;	       /* (A) a revocation was lost: nothing may run any more */
 
+	pthread_mutex_t boot_lock; /* guards the three below */
+	pthread_t boot_thread;
+	bool booting;	/* the thread was not joined yet */
+	int boot_error; /* valid when it was */
+
 	pthread_mutex_t lock;
 	struct vcpu *all;	    /* (L) every vCPU ever made */
 	struct vcpu *idle;	    /* (L) those nobody owns */
@@ -104,6 +109,11 @@ static inline char *vm_gpa(struct vm *vm, gpa_t gpa)
 	return vm->arena->base + gpa;
 }
 
+/* --- vm.c --- */
+
+/* Waits until the machine knows its features and has a processor: 0 or -errno. Any thread. */
+int vm_ready(struct vm *vm);
+
 /* --- thunk.c: code written for one entry ----------------------------------------------------------------------------- */
 
 struct thunk {
@@ -126,6 +136,9 @@ gva_t thunk_frame(struct vcpu *v, const struct cpu_regs *regs);
 /* --- vcpu.c ---------------------------------------------------------------------------------------------------------- */
 
 void vcpu_destroy_all(struct vm *vm);
+
+/* Makes a processor for the pool. 0 or -errno. */
+int vcpu_prepare(struct vm *vm);
 
 /* Runs at ring 0 from `rip` with `stack` until GUEST_CALL_DONE. 0, or -EFAULT when it ended otherwise. */
 int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack);

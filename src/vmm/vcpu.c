@@ -213,14 +213,36 @@ void vcpu_destroy_all(struct vm *vm)
 	vm->idle = NULL;
 }
 
+static void push_idle(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->vm->lock);
+	v->next_idle = v->vm->idle;
+	v->vm->idle = v;
+	pthread_mutex_unlock(&v->vm->lock);
+}
+
+int vcpu_prepare(struct vm *vm)
+{
+	struct vcpu *v;
+	int err = create(vm, &v);
+
+	if (!err)
+		push_idle(v);
+	return err;
+}
+
 int vcpu_get(struct vm *vm, struct vcpu **result)
 {
+	int err = vm_ready(vm);
+
+	if (err)
+		return err;
 	pthread_mutex_lock(&vm->lock);
 	struct vcpu *v = vm->idle;
 	if (v)
 		vm->idle = v->next_idle;
 	pthread_mutex_unlock(&vm->lock);
-	int err = v ? 0 : create(vm, &v);
+	err = v ? 0 : create(vm, &v);
 	if (err)
 		return err;
 	v->owner = pthread_self();
@@ -248,10 +270,7 @@ void vcpu_put(struct vcpu *v)
 		current_vcpu = NULL;
 	atomic_store(&v->mm, NULL);
 	atomic_fetch_sub(&vm->nr_active, 1);
-	pthread_mutex_lock(&vm->lock);
-	v->next_idle = vm->idle;
-	vm->idle = v;
-	pthread_mutex_unlock(&vm->lock);
+	push_idle(v);
 }
 
 int vcpu_enter(struct vcpu *v)
