@@ -4,17 +4,16 @@
 #define MIB (1ul << 20)
 
 /* The object allocators, and whom they are measured against: each in a process of its own. */
-#define KMALLOC_SIDES                                                                                       \
-	{                                                                                                   \
-		{"lodge", .program = {"kmalloc", "lodge"}}, {"cache", .program = {"kmalloc", "cache"}},     \
-			{"glibc", .program = {"kmalloc", "glibc"}},                                         \
-			{"jemalloc", .program = {"kmalloc", "jemalloc"}},                                   \
-			{"mimalloc", .program = {"kmalloc", "mimalloc"}},                                   \
-			{"tcmalloc", .program = {"kmalloc", "tcmalloc"}},                                   \
-			{"slab", .program = {"kmalloc", "slab"}}, {"slob", .program = {"kmalloc", "slob"}}, \
-		{                                                                                           \
-			"magazine", .program = { "kmalloc", "magazine" }                                    \
-		}                                                                                           \
+#define KMALLOC_SIDE(name, what)                           \
+	{                                                  \
+		name, .program = { "kmalloc", name, what } \
+	}
+#define KMALLOC_SIDES(what)                                                                            \
+	{                                                                                              \
+		KMALLOC_SIDE("lodge", what), KMALLOC_SIDE("cache", what), KMALLOC_SIDE("glibc", what), \
+			KMALLOC_SIDE("jemalloc", what), KMALLOC_SIDE("mimalloc", what),                \
+			KMALLOC_SIDE("tcmalloc", what), KMALLOC_SIDE("slab", what),                    \
+			KMALLOC_SIDE("slob", what), KMALLOC_SIDE("magazine", what)                     \
 	}
 
 const struct group groups[] = {
@@ -107,13 +106,13 @@ const struct group groups[] = {
 		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",
 		      "cross-64", "larson"},
 	 .unit = "ns",
-	 .samples = 9,
-	 .sides = KMALLOC_SIDES},
+	 .samples = 5,
+	 .sides = KMALLOC_SIDES("time")},
 	{.case_name = "kmalloc",
 	 .variants = {"larson-peak", "live-peak"},
 	 .unit = "KiB",
 	 .samples = 3,
-	 .sides = KMALLOC_SIDES},
+	 .sides = KMALLOC_SIDES("peak")},
 };
 
 const size_t nr_groups = sizeof(groups) / sizeof(groups[0]);

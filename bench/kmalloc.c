@@ -2,12 +2,12 @@
 /*
  * kmalloc.c - one loop over many allocators.
  *
- *	kmalloc NAME
+ *	kmalloc NAME time|peak
  *
  * NAME is lodge (kmalloc on SLUB), slab, slob, magazine (kmalloc on these), cache (a kmem_cache where the size is fixed),
  * glibc, jemalloc, mimalloc or tcmalloc. A peer's library is preloaded into a second execution of this program, so that it
  * is what malloc is, as its users have it. Each variant runs in a child of its own; it prints "VARIANT NUMBER": ns per
- * object, or KiB that the process had at most beyond what it began with.
+ * object (time), or KiB that the process had at most beyond what it began with (peak).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -343,10 +343,12 @@ static int run_variant(const struct variant *v, bool cache)
 	return fflush(stdout) ? 1 : 0;
 }
 
-static int run_all(bool cache)
+static int run_all(bool cache, bool peak)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++) {
 		int status = 1;
+		if (variants[i].peak != peak)
+			continue;
 		pid_t pid = fork();
 		if (!pid)
 			_exit(run_variant(&variants[i], cache));
@@ -375,13 +377,14 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	const char *name = argc == 2 ? argv[1] : "";
+	const char *name = argc == 3 ? argv[1] : "";
+	bool peak = argc == 3 && !strcmp(argv[2], "peak");
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
 		if (strcmp(name, ours[i].name) != 0)
 			continue;
 		a = heap_allocator;
-		return lodge_init(ours[i].backend) ? 1 : run_all(!strcmp(name, "cache"));
+		return lodge_init(ours[i].backend) ? 1 : run_all(!strcmp(name, "cache"), peak);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
 		if (strcmp(name, peers[i].name) != 0)
@@ -392,8 +395,9 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		a = malloc_allocator;
-		return run_all(false);
+		return run_all(false, peak);
 	}
-	fputs("usage: kmalloc lodge|cache|slab|slob|magazine|glibc|jemalloc|mimalloc|tcmalloc\n", stderr);
+	fputs("usage: kmalloc lodge|cache|slab|slob|magazine|glibc|jemalloc|mimalloc|tcmalloc time|peak\n",
+	      stderr);
 	return 2;
 }

@@ -182,7 +182,8 @@ static bool refill(struct kmem_cache *c, struct kmem_local *l)
 		local_set_main(l, s);
 	}
 	KMEM_COUNT(c, refills);
-	sheaf_set(s, take_objects(c, s->entry, s->limit));
+	/* Half of it: the rest of a full one might never be asked for, and the next free finds room. */
+	sheaf_set(s, take_objects(c, s->entry, (s->limit + 1) / 2));
 	return sheaf_avail(s);
 }
 
