@@ -76,13 +76,8 @@ static inline void kfree(struct kmalloc *k, void *p)
 {
 	if (!p)
 		return;
-	struct kmem_cache *c = k->mem_map[(uint64_t)((char *)p - k->direct_map) >> PAGE_SHIFT].slab_cache;
-	if (__builtin_expect(!c, 0)) {
-		kmalloc_free_slow(k, p);
-		return;
-	}
-	uint32_t fast = atomic_load_explicit(&c->fast, memory_order_relaxed);
-	struct kmem_sheaf *s = kmem_self->main[fast];
+	const struct page *page = &k->mem_map[(uint64_t)((char *)p - k->direct_map) >> PAGE_SHIFT];
+	struct kmem_sheaf *s = kmem_self->main[page->slab_fast];
 	uint32_t n = atomic_load_explicit(&s->avail, memory_order_relaxed);
 	if (__builtin_expect(n >= s->limit, 0)) {
 		kmalloc_free_slow(k, p);

@@ -19,7 +19,7 @@ static const struct kmem_ops *const backends[NR_KMEM_BACKENDS] = {
 #define MAX_BYTES     (PAGE_SIZE << (MAX_ORDER - 1))
 
 /* A sheaf holds 32 KiB of objects, within these. 124 make it 1 KiB. */
-#define SHEAF_BYTES 32768
+#define SHEAF_BYTES   32768
 #define SHEAF_MIN     8
 #define SHEAF_MAX     124
 
@@ -118,12 +118,13 @@ static bool args_good(const struct kmem_args *args)
 	       align <= PAGE_SIZE && !(align & (align - 1)) && args->nodes <= KMEM_MAX_NODES;
 }
 
-/* Objects that all go through the slow calls: there is something to check or to choose for each. */
+/* Allocations that all go through the slow call: there is something to check or to choose for each. */
 static bool is_slow(const struct kmem_cache *c)
 {
-	return c->ops == &slob_ops || (c->flags & KMEM_DEBUG) || c->nr_nodes > 1 ||
-	       atomic_load(&c->fail_every);
+	return !kmem_free_slot(c) || atomic_load(&c->fail_every);
 }
+
+_Static_assert(KMEM_SLOTS <= 1 << 9, "page.slab_fast holds a slot");
 
 static void choose_slab(struct kmem_cache *c)
 {

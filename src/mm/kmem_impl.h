@@ -86,6 +86,12 @@ static inline void local_swap(struct kmem_local *l)
 	l->spare = s;
 }
 
+/* Where kfree may push without looking at the cache; 0: nowhere. */
+static inline uint32_t kmem_free_slot(const struct kmem_cache *c)
+{
+	return c->ops == &slob_ops || (c->flags & KMEM_DEBUG) || c->nr_nodes > 1 ? 0 : c->slot;
+}
+
 /* kmem_thread.c: the registry of threads and caches. */
 void kmem_register(struct kmem_cache *c);
 void kmem_unregister(struct kmem_cache *c); /* drains every thread's part */

@@ -68,8 +68,9 @@ struct page {
 			uint16_t inuse;	    /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
 			uint16_t objects;   /* (C) in the slab */
 			uint16_t slab_tail; /* (C) frames from the slab's first one, on every frame */
-			uint8_t slab_order; /* (C) */
-			uint8_t slab_node;  /* (C) virtual node */
+			uint16_t slab_fast : 9; /* (C) index into a thread's sheaves for kfree; 0: each free is slow */
+			uint16_t slab_order : 4; /* (C) */
+			uint16_t slab_node : 2;	/* (C) virtual node */
 		};
 	};
 	void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */

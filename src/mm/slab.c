@@ -44,7 +44,8 @@ struct page *slab_get_frames(struct kmem_cache *c, struct kmem_cache *owner, uns
 		atomic_fetch_or_explicit(&slab[i].flags, PG_SLAB, memory_order_relaxed);
 		slab[i].slab_cache = owner;
 		slab[i].slab_tail = (uint16_t)i;
-		slab[i].slab_order = (uint8_t)order;
+		slab[i].slab_order = order & 0xf;
+		slab[i].slab_fast = kmem_free_slot(owner) & 0x1ff;
 	}
 	KMEM_COUNT(c, slabs_created);
 	return slab;

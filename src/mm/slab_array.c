@@ -105,7 +105,7 @@ static struct page *slab_grow(struct kmem_cache *c, unsigned int node, uint32_t 
 	slab->s_mem = base + (size_t)colour * c->colour_off + c->red_left;
 	slab->objects = (uint16_t)c->per_slab;
 	slab->inuse = 0;
-	slab->slab_node = (uint8_t)node;
+	slab->slab_node = node & 0x3;
 	for (uint32_t i = 0; i < slab->objects; i++) {
 		if (c->ctor)
 			c->ctor(object_at(c, slab, i));
