@@ -57,20 +57,23 @@ enum page_flags {
 };
 
 struct page {
-	struct list_head node;	       /* (Z) free list while refs == 0, else the owner's list */
+	struct list_head node; /* (Z) free list while refs == 0, else the owner's list */
 	union {
 		struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
-		struct kmem_cache *slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
+		struct kmem_cache
+			*slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
 	};
 	union {
 		uint64_t index; /* (C) PG_CACHE: page offset in mapping */
 		struct {	/* PG_SLAB; (L) list_lock of the slab's node */
-			uint16_t inuse;	    /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
+			uint16_t
+				inuse; /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
 			uint16_t objects;   /* (C) in the slab */
 			uint16_t slab_tail; /* (C) frames from the slab's first one, on every frame */
-			uint16_t slab_fast : 9; /* (C) index into a thread's sheaves for kfree; 0: each free is slow */
+			uint16_t
+				slab_fast : 9; /* (C) index into a thread's sheaves for kfree; 0: each free is slow */
 			uint16_t slab_order : 4; /* (C) */
-			uint16_t slab_node : 2;	/* (C) virtual node */
+			uint16_t slab_node : 2;	 /* (C) virtual node */
 		};
 	};
 	void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
@@ -78,11 +81,11 @@ struct page {
 		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
 		void *s_mem;	     /* (C) PG_SLAB: first object */
 	};
-	_Atomic uint32_t refs;	       /* (A) 0: owned by the allocator */
-	_Atomic uint32_t mapcount;     /* (A) page-table entries that map the frame */
-	_Atomic uint32_t flags;	       /* (A) enum page_flags */
-	uint8_t order;		       /* (Z) valid on the head of a free block only */
-	uint8_t zone;		       /* (C) enum zone_type */
+	_Atomic uint32_t refs;	   /* (A) 0: owned by the allocator */
+	_Atomic uint32_t mapcount; /* (A) page-table entries that map the frame */
+	_Atomic uint32_t flags;	   /* (A) enum page_flags */
+	uint8_t order;		   /* (Z) valid on the head of a free block only */
+	uint8_t zone;		   /* (C) enum zone_type */
 	uint16_t unused;
 };
 _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");

@@ -244,5 +244,7 @@ int main(void)
 		ON(SLAB, "kmem stress: slab: threads on two nodes [E8]", two_nodes),
 	};
 
+	/* As in kmem_test.c. */
+	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	return cmocka_run_group_tests_name("kmem_stress", tests, NULL, NULL);
 }
