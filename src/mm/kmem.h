@@ -140,7 +140,7 @@ struct kmem_cache {
 	struct kmem_stat stat;
 	struct kmem_node node[KMEM_MAX_NODES];
 	char name[KMEM_NAME_MAX];
-} __attribute__((aligned(64)));
+};
 
 struct kmem_args {
 	struct frames *frames;

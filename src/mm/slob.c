@@ -210,11 +210,10 @@ bool slob_give(struct slob *h, void *block, size_t bytes)
 
 static struct slob *slob_new(struct frames *f)
 {
-	struct slob *h = aligned_alloc(64, (sizeof(*h) + 63) & ~(size_t)63);
+	struct slob *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return NULL;
-	memset(h, 0, sizeof(*h));
 	pthread_mutex_init(&h->lock, NULL);
 	for (unsigned int i = 0; i < ARRAY_SIZE(h->list); i++)
 		list_init(&h->list[i]);

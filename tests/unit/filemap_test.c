@@ -187,6 +187,7 @@ static void every_allocation(void **state)
 {
 	struct cache *c = *state;
 	struct address_space *as = &c->file.backing.cache;
+	struct kmem_cache *node_cache = &c->x->machine->host.node_cache;
 	struct frames *f = &c->x->machine->frames;
 	struct page *page = NULL;
 	bool major;
@@ -196,10 +197,10 @@ static void every_allocation(void **state)
 	c->file.bytes = ~0ull >> 1;
 	put(c, get(c, 0));
 	do {
-		uint64_t used = c->x->mm->memcg.usage_pages,
-			 nodes = nodes_of(c);
+		uint64_t used = c->x->mm->memcg.usage_pages, nodes = nodes_of(c);
 
-		f->fail_in = ++n;
+		f->fail_in = ++n == 1;
+		kmem_cache_fail_every(node_cache, n - 1);
 		err = filemap_get(as, 1ull << 50, &c->x->mm->memcg, &page, &major);
 		if (err) {
 			assert_int_equal(err, -ENOMEM);
@@ -211,8 +212,9 @@ static void every_allocation(void **state)
 			put(c, page);
 		}
 	} while (err);
-	f->fail_in = 0;
-	assert_true(f->nr_fail >= 2); /* the page, and at least one slab of nodes */
+	kmem_cache_fail_every(node_cache, 0);
+	assert_int_equal(f->nr_fail, 1);
+	assert_true(node_cache->stat.fails >= 10); /* each node of two long branches */
 	put(c, page);
 }
 
