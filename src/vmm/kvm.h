@@ -104,9 +104,10 @@ static inline struct kvm_sync_regs *vcpu_sync(struct vcpu *v)
 	return &v->run->s.regs;
 }
 
-static inline char *vm_gpa(struct vm *vm, gpa_t gpa)
+/* Whether the next KVM_RUN returns at once; KVM reads it, and a kick writes it, at any time. */
+static inline void set_immediate_exit(struct vcpu *v, bool on)
 {
-	return vm->arena->base + gpa;
+	__atomic_store_n(&v->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
 
 /* --- vm.c --- */
