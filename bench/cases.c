@@ -106,7 +106,7 @@ const struct group groups[] = {
 		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",
 		      "cross-64", "larson"},
 	 .unit = "ns",
-	 .samples = 5,
+	 .samples = 9,
 	 .sides = KMALLOC_SIDES("time")},
 	{.case_name = "kmalloc",
 	 .variants = {"larson-peak", "live-peak"},

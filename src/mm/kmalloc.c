@@ -45,16 +45,24 @@ static bool fits_slob(size_t bytes)
 	return bytes + SLOB_HEADER < PAGE_SIZE;
 }
 
-void *kmalloc_large(struct kmalloc *k, size_t bytes)
+static void *slob_heap_take(struct kmalloc *k, size_t bytes)
 {
-	if (!k->slob || !fits_slob(bytes))
-		return large_take(k, bytes);
 	uint64_t *header = slob_take(k->slob, bytes + SLOB_HEADER, SLOB_HEADER);
+
 	if (!header)
 		return NULL;
 	*header = bytes;
 	atomic_fetch_add_explicit(&k->large.slob_objects, 1, memory_order_relaxed);
 	return header + 1;
+}
+
+void *kmalloc_slow(struct kmalloc *k, size_t bytes)
+{
+	if (k->slob && fits_slob(bytes))
+		return slob_heap_take(k, bytes);
+	if (k->slob || bytes > KMALLOC_MAX_CACHED)
+		return large_take(k, bytes);
+	return kmem_alloc_slow(&k->cache[kmalloc_class(bytes)]);
 }
 
 static const struct page *block_of(const struct kmalloc *k, const void *p)

@@ -39,7 +39,7 @@ static inline unsigned int kmalloc_class(size_t bytes)
 	return kmalloc_large_class[(bytes - 1) / 512];
 }
 
-void *kmalloc_large(struct kmalloc *k, size_t bytes);
+void *kmalloc_slow(struct kmalloc *k, size_t bytes);
 void kmalloc_free_slow(struct kmalloc *k, void *p);
 size_t kmalloc_size(struct kmalloc *k, const void *p);
 void *kmalloc_resize(struct kmalloc *k, void *p, size_t bytes);
@@ -56,12 +56,17 @@ void kmalloc_fail_every(struct kmalloc *k, uint32_t n);
 /* At least 8-byte aligned; powers of two by their size. NULL: no memory, or more than KMALLOC_MAX. */
 static inline void *kmalloc(struct kmalloc *k, size_t bytes)
 {
-	if (__builtin_expect(bytes > KMALLOC_MAX_CACHED || k->slob, 0))
-		return kmalloc_large(k, bytes);
-	unsigned int class = kmalloc_class(bytes);
+	unsigned int class;
+
+	if (__builtin_expect(bytes <= 1024, 1))
+		class = kmalloc_small_class[(bytes + 7) / 8];
+	else if (bytes <= KMALLOC_MAX_CACHED)
+		class = kmalloc_large_class[(bytes - 1) / 512];
+	else
+		return kmalloc_slow(k, bytes);
 	uint32_t fast = atomic_load_explicit(&k->fast[class], memory_order_relaxed);
 	void *object = kmem_sheaf_pop(kmem_self->main[fast]);
-	return __builtin_expect(object != NULL, 1) ? object : kmem_alloc_slow(&k->cache[class]);
+	return __builtin_expect(object != NULL, 1) ? object : kmalloc_slow(k, bytes);
 }
 
 static inline void *kzalloc(struct kmalloc *k, size_t bytes)

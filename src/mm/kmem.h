@@ -178,7 +178,10 @@ static inline void *kmem_sheaf_pop(struct kmem_sheaf *s)
 	atomic_store_explicit(&s->avail, n - 1, memory_order_relaxed);
 	atomic_store_explicit(&s->pops, atomic_load_explicit(&s->pops, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-	return s->entry[n - 1];
+	void *object = s->entry[n - 1];
+	if (!object)
+		__builtin_unreachable(); /* a sheaf holds objects only: callers' test for NULL is the one above */
+	return object;
 }
 
 /* An object with undefined contents (a constructed one with a constructor), or NULL when memory is out. */

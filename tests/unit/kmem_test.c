@@ -888,7 +888,7 @@ static void fast_and_slow(void **state)
 {
 	struct kmem_cache c;
 	struct kmem_info info;
-	void *p;
+	void *p, *more[500];
 
 	make(*state, &c, 64, 0);
 	kmem_cache_free(&c, kmem_cache_alloc(&c)); /* the first is slow */
@@ -900,6 +900,11 @@ static void fast_and_slow(void **state)
 	assert_int_equal(info.alloc_slow, 1);
 	assert_int_equal(info.alloc_fast, 1000);
 	assert_int_equal(info.free_slow, 0);
+	kmem_cache_alloc_bulk(&c, ARRAY_SIZE(more), more);
+	kmem_cache_info(&c, &info);
+	assert_in_range(info.alloc_slow, 3, 20);
+	assert_int_equal(info.alloc_fast + info.alloc_slow, 1001 + ARRAY_SIZE(more));
+	kmem_cache_free_bulk(&c, ARRAY_SIZE(more), more);
 	assert_int_equal(kmem_cache_destroy(&c), 0);
 }
 
