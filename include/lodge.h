@@ -38,14 +38,26 @@ struct lodge_error {
 	char text[256];
 };
 
+/* Allocators for lodge's own objects, for comparison: slabs as in Linux 6.18, 2.2 and for small systems, and magazines. */
+enum lodge_kmem {
+	LODGE_KMEM_SLUB,
+	LODGE_KMEM_SLAB,
+	LODGE_KMEM_SLOB,
+	LODGE_KMEM_MAGAZINE,
+};
+
+#define LODGE_MAX_NODES 8
+
 struct lodge_host_options {
 	size_t size; /* sizeof(struct lodge_host_options), for compatibility */
 	uint64_t
 		memory_bytes; /* most guest memory that all spaces may have together; 0: what the machine has */
+	unsigned int nodes;   /* virtual NUMA nodes to share it out to, 1..LODGE_MAX_NODES; 0: 1 */
+	enum lodge_kmem kmem; /* where lodge's own objects come from */
 };
 
 /*
- * Opens /dev/kvm and creates a host. opt may be NULL. Errors: -ENOENT (no /dev/kvm), -EACCES (no right to it), -ENODEV
+ * Opens /dev/kvm and creates a host. opt may be NULL. Errors: -EINVAL (an option out of range), -ENOENT (no /dev/kvm), -EACCES (no right to it), -ENODEV
  * (a KVM that cannot do what is needed), -ENOMEM. On success *host is the caller's, for lodge_host_close.
  */
 int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **host, struct lodge_error *err);

@@ -166,6 +166,33 @@ static int set_aslr(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_nodes(struct run_options *o, const char *arg)
+{
+	if (arg[0] < '1' || arg[0] > '0' + LODGE_MAX_NODES || arg[1]) {
+		message("--nodes '%s': must be a number from 1 to %d", arg, LODGE_MAX_NODES);
+		return -EINVAL;
+	}
+	o->nodes = (unsigned int)(arg[0] - '0');
+	return 0;
+}
+
+static int set_kmem(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {[LODGE_KMEM_SLUB] = "slub",
+					    [LODGE_KMEM_SLAB] = "slab",
+					    [LODGE_KMEM_SLOB] = "slob",
+					    [LODGE_KMEM_MAGAZINE] = "magazine"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(names[i], arg)) {
+			o->kmem = (int)i;
+			return 0;
+		}
+	}
+	message("--kmem '%s': must be slub, slab, slob or magazine", arg);
+	return -EINVAL;
+}
+
 static int set_help(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -191,6 +218,8 @@ static const struct option_spec specs[] = {
 	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit", set_trace},
 	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
+	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
+	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"help", NULL, "show this text", set_help},
 	{"version", NULL, "show the version", set_version},
 };

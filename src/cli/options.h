@@ -18,6 +18,8 @@ struct run_options {
 	uint64_t timeout_ns;	     /* 0: none */
 	const char *timeout_text;    /* as it was given */
 	unsigned int trace;	     /* enum lodge_trace */
+	unsigned int nodes;	     /* 0: the library's default */
+	int kmem;		     /* enum lodge_kmem */
 	bool stats, maps, aslr, help, version;
 	const char *stats_file;
 	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */

@@ -67,9 +67,12 @@ static int open_stats_file(struct run *r)
 
 static int create_space(struct run *r)
 {
+	const struct lodge_host_options host = {.size = sizeof(host),
+						.nodes = r->options.nodes,
+						.kmem = (enum lodge_kmem)r->options.kmem};
 	struct lodge_space_options opt;
 	struct lodge_error err = {""};
-	int ret = lodge_host_open(NULL, &r->host, &err);
+	int ret = lodge_host_open(&host, &r->host, &err);
 
 	if (ret < 0) {
 		message("%s; see 'lodge doctor'", err.text[0] ? err.text : strerror(-ret));

@@ -79,6 +79,10 @@ static uint64_t machine_memory_bytes(void)
 	return pages > 0 ? (uint64_t)pages * PAGE_SIZE : DEFAULT_MEMORY_BYTES;
 }
 
+_Static_assert(LODGE_KMEM_SLUB == (int)KMEM_SLUB && LODGE_KMEM_SLAB == (int)KMEM_SLAB &&
+		       LODGE_KMEM_SLOB == (int)KMEM_SLOB && LODGE_KMEM_MAGAZINE == (int)KMEM_MAGAZINE,
+	       "lodge.h numbers the allocators as kmem.h does");
+
 /* The errors that lodge_host_open promises. */
 static int host_error(int error)
 {
@@ -94,10 +98,24 @@ static int host_error(int error)
 	}
 }
 
-static int host_init(struct lodge_host *host, uint64_t memory_bytes, struct lodge_error *err)
+static int check_host_options(const struct lodge_host_options *o, struct lodge_error *err)
 {
+	if (o->nodes > LODGE_MAX_NODES)
+		return report_error(err, -EINVAL, "%u nodes: at most %d", o->nodes, LODGE_MAX_NODES);
+	if ((unsigned int)o->kmem > LODGE_KMEM_MAGAZINE)
+		return report_error(err, -EINVAL, "unknown object allocator %d", (int)o->kmem);
+	return 0;
+}
+
+static int host_init(struct lodge_host *host, const struct lodge_host_options *o, struct lodge_error *err)
+{
+	uint64_t memory_bytes = o->memory_bytes ? o->memory_bytes : machine_memory_bytes();
 	struct vm_error why = {0, NULL};
-	int ret = install_kick_handler();
+	int ret = check_host_options(o, err);
+
+	if (ret)
+		return ret;
+	ret = install_kick_handler();
 
 	if (ret)
 		return report_error(err, -ENODEV, "signal %d cannot be used: %s", KICK_SIGNAL,
@@ -106,6 +124,7 @@ static int host_init(struct lodge_host *host, uint64_t memory_bytes, struct lodg
 	if (ret)
 		return report_error(err, -ENOMEM, "cannot reserve room for guest memory: %s", strerror(-ret));
 	host->has_arena = true;
+	host->arena.frames.kmem_backend = (uint32_t)o->kmem;
 	host->vm = vm_create(&host->arena, &why);
 	if (!host->vm)
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
@@ -125,7 +144,7 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return report_error(err, -ENOMEM, "out of memory");
-	ret = host_init(host, o.memory_bytes ? o.memory_bytes : machine_memory_bytes(), err);
+	ret = host_init(host, &o, err);
 	if (ret)
 		lodge_host_close(host);
 	else

@@ -453,6 +453,21 @@ static void fault_around_sets_how_much_one_fault_maps(void **state)
 	outcome_free(&b);
 }
 
+static void every_allocator_and_every_number_of_nodes_serves(void **state)
+{
+	static const char *const options[] = {"--kmem=slub", "--kmem=slab", "--kmem=slob", "--kmem=magazine",
+					      "--nodes=1",   "--nodes=2",   "--nodes=8"};
+	struct outcome n = native_run(BUSYBOX, "md5sum", BUSYBOX, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		struct outcome l = lodge_run(options[i], BUSYBOX, "md5sum", BUSYBOX, NULL);
+		expect_same(&n, &l);
+		outcome_free(&l);
+	}
+	outcome_free(&n);
+}
+
 static void two_lodges_run_at_once(void **state)
 {
 	struct command c = lodge_command(BUSYBOX, "cat", NULL);
@@ -540,6 +555,8 @@ int main(void)
 		CASE("run: traces are lines of lodge on stderr", traces_are_lines_of_lodge_on_stderr),
 		CASE("run: fault around sets how much one fault maps",
 		     fault_around_sets_how_much_one_fault_maps),
+		CASE("run: every object allocator and number of nodes serves the same",
+		     every_allocator_and_every_number_of_nodes_serves),
 		CASE("run: two lodges run at once", two_lodges_run_at_once),
 		CASE("run: memory beyond the limit ends the program with a report",
 		     memory_beyond_the_limit_ends_the_program_with_a_report),
