@@ -56,7 +56,7 @@ check-core: $(core_tests) $(history)
 	$(run_tests) $(core_tests) $(history)
 
 # The threaded tests; everything else has nothing for the thread sanitizer to see.
-THREADED = stress
+THREADED = stress page_stress
 
 SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g"
 SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g"

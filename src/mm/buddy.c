@@ -36,6 +36,15 @@ static void add_free(_Atomic uint64_t *counter, uint64_t nr)
 			      memory_order_relaxed);
 }
 
+static void note_types(struct free_area *area, unsigned int mt)
+{
+	uint32_t old = atomic_load_explicit(&area->types, memory_order_relaxed);
+	uint32_t now = list_empty(&area->free_list[mt]) ? old & ~(1u << mt) : old | 1u << mt;
+
+	if (now != old)
+		atomic_store_explicit(&area->types, now, memory_order_relaxed);
+}
+
 static void block_add(struct zone *z, struct page *page, unsigned int order, enum migratetype mt, bool tail)
 {
 	struct list_head *list = &z->free_area[order].free_list[mt];
@@ -47,6 +56,7 @@ static void block_add(struct zone *z, struct page *page, unsigned int order, enu
 		list_add_tail(&page->node, list);
 	else
 		list_add(&page->node, list);
+	note_types(&z->free_area[order], mt);
 	z->free_area[order].nr_free++;
 	add_free(&z->nr_free_pages, 1ull << order);
 	if (mt == MIGRATE_CMA)
@@ -56,6 +66,7 @@ static void block_add(struct zone *z, struct page *page, unsigned int order, enu
 void buddy_remove(struct zone *z, struct page *page, unsigned int order)
 {
 	list_del(&page->node);
+	note_types(&z->free_area[order], page->migratetype);
 	set_flags(page, flags_of(page) & ~(uint32_t)PG_BUDDY);
 	z->free_area[order].nr_free--;
 	add_free(&z->nr_free_pages, -(1ull << order));

@@ -244,7 +244,7 @@ struct page *alloc_from_zones(struct alloc_context *ac, unsigned int alloc_flags
 	for_each_zoneref(ref, ac->preferred, ac->highest, ac->nodes)
 	{
 		struct zone *z = ref->zone;
-		if ((alloc_flags & ALLOC_CPUSET) && !(ac->allowed & 1u << z->node))
+		if ((alloc_flags & ALLOC_CPUSET) && zone_is_guest(z->type) && !(ac->allowed & 1u << z->node))
 			continue;
 		if (too_dirty(ac, z))
 			continue;

@@ -17,6 +17,7 @@
 #include "pcp.h"
 #include "reclaim.h"
 #include "watermark.h"
+#include "zeropool.h"
 
 #define MAX_RECLAIM_RETRIES 16
 #define MAX_COMPACT_RETRIES 16
@@ -108,11 +109,12 @@ static struct page *compact(struct slowpath *s)
 	return alloc_from_zones(ac, s->alloc_flags);
 }
 
-/* Frames that only seem to be in use: at hand for processors, or kept for those who cannot wait. */
+/* Frames that only seem to be in use: at hand for processors, zeroed ahead, or kept for those who cannot wait. */
 static void release_reserves(struct alloc_context *ac)
 {
 	for_each_zoneref(ref, ac->preferred, ac->highest,
 			 ac->nodes) if (highatomic_unreserve(ac->f, ref->zone, ac->migratetype, false)) break;
+	for_each_zoneref(ref, ac->preferred, ac->highest, ac->nodes) zeropool_drain(ac->f, ref->zone);
 	pcp_drain_all(ac->f);
 }
 

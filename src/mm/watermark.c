@@ -94,24 +94,17 @@ static bool room_has_block(const struct zone *z, unsigned int order)
 	return zone_room_pages(z) && ((fresh + size - 1) & ~(size - 1)) + size <= z->limit_pfn;
 }
 
-/* Reads lists without the lock: whether they are empty, no more, and it may be wrong the next moment anyway. */
-static bool list_has_block(const struct free_area *area, enum migratetype mt)
-{
-	return __atomic_load_n(&area->free_list[mt].next, __ATOMIC_RELAXED) != &area->free_list[mt];
-}
-
 static bool has_block(const struct zone *z, unsigned int order, unsigned int alloc_flags)
 {
-	for (unsigned int o = order; o < MAX_ORDER; o++) {
-		const struct free_area *area = &z->free_area[o];
-		for (unsigned int mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-			if (list_has_block(area, (enum migratetype)mt))
-				return true;
-		if ((alloc_flags & ALLOC_CMA) && list_has_block(area, MIGRATE_CMA))
+	uint32_t types = (1u << MIGRATE_PCPTYPES) - 1;
+
+	if (alloc_flags & ALLOC_CMA)
+		types |= 1u << MIGRATE_CMA;
+	if (alloc_flags & (ALLOC_HARDER | ALLOC_OOM))
+		types |= 1u << MIGRATE_HIGHATOMIC;
+	for (unsigned int o = order; o < MAX_ORDER; o++)
+		if (atomic_load_explicit(&z->free_area[o].types, memory_order_relaxed) & types)
 			return true;
-		if ((alloc_flags & (ALLOC_HARDER | ALLOC_OOM)) && list_has_block(area, MIGRATE_HIGHATOMIC))
-			return true;
-	}
 	return room_has_block(z, order);
 }
 

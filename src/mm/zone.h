@@ -75,7 +75,8 @@ enum zone_stat {
 
 struct free_area {
 	struct list_head free_list[MIGRATE_TYPES];
-	uint64_t nr_free; /* blocks, of all types */
+	_Atomic uint32_t types; /* (B) bit mt: the list is not empty */
+	uint64_t nr_free;	/* blocks, of all types */
 };
 
 /* Where compaction goes on, and how long it is put off after it failed. */

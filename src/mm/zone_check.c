@@ -65,6 +65,8 @@ static void check_area(struct check *c, unsigned int order)
 	struct page *page;
 
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
+		if (list_empty(&area->free_list[mt]) == !!(atomic_load(&area->types) & 1u << mt))
+			violation(c, "types of free blocks differ from the lists", order);
 		list_for_each_entry (page, &area->free_list[mt], node) {
 			const char *what = fault_of_block(c, page, order, mt);
 			nr++;
