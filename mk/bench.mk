@@ -16,25 +16,30 @@ endif
 
 $(bench_dir)/%.o: bench/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@echo "  CC    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(bench_dir)/bench: $(bench_driver_objects)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 $(bench_dir)/%: bench/prog/%.c bench/prog/clock.h
 	@mkdir -p $(@D)
-	$(CC) $(bench_flags) -static -o $@ $<
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(bench_flags) -static -o $@ $<
 
 $(bench_dir)/floor: bench/floor.c bench/prog/clock.h
 	@mkdir -p $(@D)
-	$(CC) $(bench_flags) -static -o $@ $<
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(bench_flags) -static -o $@ $<
 
 $(bench_dir)/hello_musl: bench/prog/hello.c
 	@mkdir -p $(@D)
 	musl-gcc $(bench_flags) -static -o $@ $<
 
 $(bench_dir)/core_fault $(bench_dir)/pages: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
-	$(CC) $(LDFLAGS_ALL) -static -o $@ $^
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -static -o $@ $^
 
 .PHONY: bench bench-programs
 bench-programs: $(bench_dir)/bench $(bench_programs)

@@ -6,7 +6,7 @@
 # Both do nothing, at once, when nothing is missing.
 
 run_packages = gcc libc6-dev busybox-static
-check_packages = libcmocka-dev musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio
+check_packages = libcmocka-dev musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
 
 # $(call install_packages,NAMES): as root installs those that are missing, else says how.
 define install_packages

@@ -16,16 +16,19 @@ guest_programs = $(addprefix $(guest_dir)/,$(guest_sources) hello_glibc hello_mu
 
 $(guest_dir)/%: tests/guest/prog/%.c
 	@mkdir -p $(@D)
-	$(CC) $(guest_flags) -static -pthread -o $@ $< -lm
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(guest_flags) -static -pthread -o $@ $< -lm
 
 $(guest_dir)/%: tests/guest/prog/%.S
 	@mkdir -p $(@D)
-	$(CC) -nostdlib -static -Wl,-z,noexecstack -o $@ $<
+	@echo "  LINK  $@"
+	$(Q)$(CC) -nostdlib -static -Wl,-z,noexecstack -o $@ $<
 
 $(guest_dir)/hello_glibc $(guest_dir)/hello_musl $(guest_dir)/hello_pie $(guest_dir)/hello_dynamic: \
 		tests/guest/prog/hello_c.c
 	@mkdir -p $(@D)
-	$(guest_cc) $(guest_flags) $(guest_link) -o $@ $<
+	@echo "  LINK  $@"
+	$(Q)$(guest_cc) $(guest_flags) $(guest_link) -o $@ $<
 
 $(guest_dir)/hello_glibc: guest_cc = $(CC)
 $(guest_dir)/hello_glibc: guest_link = -static
@@ -39,14 +42,16 @@ $(guest_dir)/hello_dynamic: guest_link =
 # Linked at the traditional address: its listing is compared line by line.
 $(guest_dir)/anon_mmap: tests/guest/prog/anon_mmap.c
 	@mkdir -p $(@D)
-	$(CC) $(guest_flags) -static -no-pie -fno-pie -o $@ $<
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(guest_flags) -static -no-pie -fno-pie -o $@ $<
 
 guest_test_names = $(basename $(notdir $(wildcard tests/guest/*_test.c)))
 guest_tests = $(addprefix $(B)/tests/guest/,$(guest_test_names))
 
 $(B)/tests/guest/%_test: tests/guest/%_test.c tests/guest/harness.c tests/guest/harness.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -o $@ $< tests/guest/harness.c $(LDFLAGS_ALL) -lcmocka
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $< tests/guest/harness.c $(LDFLAGS_ALL) -lcmocka
 
 .PHONY: guest-programs guest-tests check-guest
 guest-programs: $(guest_programs)

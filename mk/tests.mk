@@ -25,20 +25,25 @@ run_tests = @LODGE=$(B)/lodge LODGE_GUESTS=$(guest_dir) tests/run-tests $(RESULT
 
 $(T)/%.o: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@echo "  CC    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # Position of the pattern's stem differs per kind, hence static rules.
 $(core_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge-mm.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
 $(whole_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
 $(history): $(T)/sim/history.o $(sim_objects) $(B)/liblodge-mm.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
 $(fuzzers): $(T)/fuzz_%: $(T)/fuzz/%.o $(sim_objects) $(B)/liblodge.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
 .PHONY: check check-all check-core san fuzz features tidy test-programs
 
@@ -56,7 +61,7 @@ check-core: $(core_tests) $(history)
 	$(run_tests) $(core_tests) $(history)
 
 # The threaded tests; everything else has nothing for the thread sanitizer to see.
-THREADED = stress page_stress
+THREADED = stress page_stress vmm
 
 SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g"
 SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g"
@@ -96,21 +101,22 @@ tidy: all
 	cppcheck --quiet --std=c11 --language=c --enable=warning,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem --suppress=comparePointers --suppress=internalAstError --suppress=unusedStructMember -D__x86_64__ -D_GNU_SOURCE src
 
-# The tests that need KVM, on emulated AMD hardware: nested paging, then stock shadow paging (tests/svm/README.md).
+# The tests that need KVM, on emulated AMD hardware (tests/svm/README.md): nested paging and stock shadow paging side by side,
+# since each machine is emulated by one thread.
 SVM = $(B)/svm
-svm_tests = $(T)/vmm_test $(guest_tests)
+svm_tests = $(T)/vmm_test $(addprefix $(T)/guest/,run_test hostile_test applets_test)
 svm_roots = $(B)/lodge $(guest_dir) $(svm_tests) tests/run-tests $(wildcard /usr/include/linux)
+svm_environment = LODGE=$(abspath $(B)/lodge) LODGE_GUESTS=$(abspath $(guest_dir)) LODGE_REQUIRE_KVM=1 LODGE_EMULATED=1
 
-.PHONY: check-svm check-svm-all
+.PHONY: check-svm check-svm-all check-svm-npt1 check-svm-npt0
 check-svm: deps
 	@$(MAKE) --no-print-directory check-svm-all
 
 check-svm-all: all $(svm_tests) $(guest_programs)
-	tests/svm/fetch-kernel $(SVM)
-	set -e; for npt in 1 0; do \
-		echo "emulated SVM, npt=$$npt:"; \
-		tests/svm/run --npt $$npt --timeout 240 --kernel $(SVM) \
-			$(foreach r,$(svm_roots),--root $(abspath $(r))) -- \
-			/bin/sh -c "cd $(CURDIR) && export LODGE=$(abspath $(B)/lodge) LODGE_GUESTS=$(abspath $(guest_dir)) \
-				LODGE_REQUIRE_KVM=1 && tests/run-tests /tmp/results $(abspath $(svm_tests))"; \
-	done
+	@tests/svm/fetch-kernel $(SVM)
+	@$(MAKE) --no-print-directory -j2 -O check-svm-npt1 check-svm-npt0
+
+check-svm-npt1 check-svm-npt0: check-svm-npt%:
+	@echo "emulated SVM, npt=$*"
+	@tests/svm/run --npt $* --timeout 540 --kernel $(SVM) $(foreach r,$(svm_roots),--root $(abspath $(r))) -- \
+		/bin/env $(svm_environment) /bin/sh -c "cd $(CURDIR) && tests/run-tests /tmp/results $(abspath $(svm_tests))"

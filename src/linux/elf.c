@@ -402,6 +402,9 @@ void elf_plan_free(struct elf_plan *plan)
 	plan->segment = NULL;
 }
 
+/* The largest segment that is mapped before the program runs. */
+#define PREFAULT_BYTES (1ull << 20)
+
 /* --- mapping ---------------------------------------------------------------------------------------------------- */
 
 /* [start, end) page aligned and maybe empty; file NULL: zeroes. */
@@ -454,6 +457,21 @@ static int map_segment(const struct elf_segment *s, struct mm *mm, struct backin
 	return ret;
 }
 
+/*
+ * Maps ahead what a program is sure to touch soon: an exit for each piece would cost more than reading it. Segments are
+ * small or come on demand, and a space that is short of memory keeps it for the program. What cannot be had is left to
+ * the fault that asks for it.
+ */
+static void prefault(const struct elf_plan *plan, struct mm *mm)
+{
+	for (unsigned int i = 0; i < plan->nr_segments; i++) {
+		const struct elf_segment *s = &plan->segment[i];
+		uint64_t bytes = page_align_up(s->end) - page_align_down(s->start);
+		if (bytes <= PREFAULT_BYTES && bytes * 4 <= memcg_room(&mm->memcg) << PAGE_SHIFT)
+			mm_populate(mm, page_align_down(s->start), bytes);
+	}
+}
+
 int elf_map(const struct elf_plan *plan, struct mm *mm, struct backing *file)
 {
 	for (unsigned int i = 0; i < plan->nr_segments; i++) {
@@ -467,5 +485,6 @@ int elf_map(const struct elf_plan *plan, struct mm *mm, struct backing *file)
 	mm->end_data = plan->end_data;
 	mm->start_brk = plan->start_brk;
 	mm->brk = plan->start_brk;
+	prefault(plan, mm);
 	return 0;
 }

@@ -427,6 +427,9 @@ static int fill_stack(struct exec *x, struct stack *s, unsigned int phnum)
 	return 0;
 }
 
+/* What a program's first calls push, mapped with what it finds there. */
+#define STACK_AHEAD_BYTES 0x4000ull
+
 static int map_stack(struct exec *x, const struct stack *s)
 {
 	struct mm *mm = x->t->mm;
@@ -441,6 +444,8 @@ static int map_stack(struct exec *x, const struct stack *s)
 
 	if (ret < 0)
 		return (int)ret;
+	gva_t ahead = max_u64(s->bottom, page_align_down(s->sp) - STACK_AHEAD_BYTES);
+	mm_populate(mm, ahead, s->top - ahead);
 	if (copy_to_user(mm, s->sp, s->image, s->top - s->sp))
 		return -ENOMEM;
 	mm->start_stack = s->sp;

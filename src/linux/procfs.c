@@ -105,11 +105,11 @@ struct proc_entry procfs_entry(const char *path)
 
 static int copy_text(char text[PATH_MAX], const char *from)
 {
-	size_t len = from ? strnlen(from, PATH_MAX) : 0;
+	size_t len = from ? strlen(from) : 0;
 
 	if (!from)
 		return -ENOENT;
-	if (len == PATH_MAX)
+	if (len >= PATH_MAX)
 		return -ENAMETOOLONG;
 	memcpy(text, from, len + 1);
 	return (int)len;

@@ -103,7 +103,8 @@ static int xstate_save(struct task *t, struct xsave_area *area)
 		.xfeatures = p.xcr0,
 		.xstate_bytes = (uint32_t)got,
 	};
-	area->xstate_bv |= XFEATURE_FPSSE;
+	/* KVM adds state that this machine keeps from its guests (PKRU). */
+	area->xstate_bv = (area->xstate_bv & p.xcr0) | XFEATURE_FPSSE;
 	return got;
 }
 

@@ -58,7 +58,8 @@ struct fault {
 	struct vma *vma;
 	gva_t address; /* of the page */
 	unsigned int flags;
-	pte_t *slot; /* its entry; page_table_lock is held while it is used */
+	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
+	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
 	struct gather gather;
 };
@@ -141,10 +142,11 @@ static struct window anon_window(struct fault *f)
 
 	while (most > 1 && most * 2 > room)
 		most /= 2;
-	if (f->flags & FAULT_FLAG_POPULATE) {
+	if (f->wanted_end) {
 		w = block_around(f, most);
-		w.start = f->address;
-	} else if (vma_pages(vma) <= min_u64(SMALL_AREA_PAGES, most)) {
+		return (struct window){f->address, min_u64(w.end, f->wanted_end)};
+	}
+	if (vma_pages(vma) <= min_u64(SMALL_AREA_PAGES, most)) {
 		w = block_around(f, most);
 	} else if (f->address == vma->window_end) {
 		uint64_t nr = min_u64(max_u64(vma->window_pages, 1) * 4, most);
@@ -443,9 +445,13 @@ static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 	return VM_FAULT_DONE;
 }
 
-enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags)
+enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
-	struct fault f = {.mm = vma->mm, .vma = vma, .address = page_align_down(address), .flags = flags};
+	struct fault f = {.mm = vma->mm,
+			  .vma = vma,
+			  .address = page_align_down(address),
+			  .flags = flags,
+			  .wanted_end = wanted_end};
 	enum vm_fault_result r = VM_FAULT_OOM;
 	bool unlocked = false;
 
@@ -535,7 +541,7 @@ struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t er
 		bad = FAULT_SIGSEGV_ACCERR;
 	enum vm_fault_result r = VM_FAULT_DONE;
 	if (bad == NR_FAULT_LEAVES)
-		r = handle_mm_fault(vma, address, flags);
+		r = handle_mm_fault(vma, address, flags, 0);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	if (r == VM_FAULT_OOM)
 		bad = FAULT_OOM;

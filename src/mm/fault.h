@@ -9,7 +9,6 @@
 #define FAULT_FLAG_WRITE       0x01u
 #define FAULT_FLAG_USER	       0x40u
 #define FAULT_FLAG_INSTRUCTION 0x100u
-#define FAULT_FLAG_POPULATE    0x10000u /* ours: map the widest window, it will all be wanted */
 
 enum vm_fault_result {
 	VM_FAULT_DONE,
@@ -19,9 +18,10 @@ enum vm_fault_result {
 
 /*
  * Makes the page at `address`, which lies in `vma` and whose access the area allows, present and if need be writable.
+ * wanted_end, when not 0, says that everything up to there will be asked for: as much of it is mapped as one step can.
  * mmap_lock is held for reading or writing.
  */
-enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags);
+enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end);
 
 /* What the processor may do with a page of an area, without PTE_WRITE. */
 uint64_t vma_pte_flags(uint64_t vm_flags);

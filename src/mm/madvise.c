@@ -124,8 +124,8 @@ static int advise_range(struct mm *mm, gva_t start, gva_t end, int advice)
 	return unmapped;
 }
 
-/* Makes the page at `address` present, and writable if `write`. mmap_lock is held for reading. */
-static int touch(struct mm *mm, struct vma *vma, gva_t address, bool write)
+/* Makes the page at `address` present, and writable if `write`; `end` is how far the caller will go. */
+static int touch(struct mm *mm, struct vma *vma, gva_t address, gva_t end, bool write)
 {
 	const pte_t *slot = NULL;
 
@@ -135,7 +135,7 @@ static int touch(struct mm *mm, struct vma *vma, gva_t address, bool write)
 	pthread_mutex_unlock(&mm->page_table_lock);
 	if ((pte & PTE_PRESENT) && (!write || pte_write(pte)))
 		return 0;
-	switch (handle_mm_fault(vma, address, FAULT_FLAG_POPULATE | (write ? FAULT_FLAG_WRITE : 0))) {
+	switch (handle_mm_fault(vma, address, write ? FAULT_FLAG_WRITE : 0, end)) {
 	case VM_FAULT_DONE:
 		return 0;
 	case VM_FAULT_OOM:
@@ -163,7 +163,7 @@ static int populate(struct mm *mm, gva_t start, gva_t end, enum populate_for wha
 		if (!vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
 			err = what == POPULATE_AS_MAPPED ? -ENOMEM : -EINVAL;
 		else
-			err = touch(mm, vma, at, write);
+			err = touch(mm, vma, at, end, write);
 	}
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	return err;

@@ -45,7 +45,7 @@ static struct page *get_page(struct mm *mm, gva_t address, bool write)
 			return page;
 		struct vma *vma = vma_find(&mm->vmas, address);
 		if (!vma || vma->start > address || !vma_allows(vma, flags) ||
-		    handle_mm_fault(vma, address, flags) != VM_FAULT_DONE)
+		    handle_mm_fault(vma, address, flags, 0) != VM_FAULT_DONE)
 			return NULL;
 	}
 }

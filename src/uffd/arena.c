@@ -2,8 +2,8 @@
 /*
  * arena.c - the frame arena. See arena.h.
  *
- * Guest banks ask for transparent huge pages except the first, so that a small guest does not pay for clearing 2 MiB at a
- * time; tables and objects are small and stay with small pages.
+ * Guest banks ask for transparent huge pages: clearing 2 MiB at once costs less than faulting in a few dozen small pages.
+ * Tables and objects are few and stay with small pages.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -20,7 +20,7 @@ static int add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pa
 
 	if (mprotect(hva, bytes, PROT_READ | PROT_WRITE))
 		return -ENOMEM;
-	if (zone_is_guest(zone) && start != NORMAL_START_PFN)
+	if (zone_is_guest(zone))
 		madvise(hva, bytes, MADV_HUGEPAGE); /* a hint: small pages work too */
 	if (zone != ZONE_OBJECT && a->add_slot) {
 		int err = a->add_slot(a->slot_ctx, start << PAGE_SHIFT, hva, bytes);

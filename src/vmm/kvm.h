@@ -40,6 +40,11 @@ struct vm {
 	_Atomic int mmu_kind;	       /* (A) enum mmu_kind */
 	_Atomic bool broken;	       /* (A) a revocation was lost: nothing may run any more */
 
+	pthread_mutex_t boot_lock; /* guards the three below */
+	pthread_t boot_thread;
+	bool booting;	/* the thread was not joined yet */
+	int boot_error; /* valid when it was */
+
 	pthread_mutex_t lock;
 	struct vcpu *all;	    /* (L) every vCPU ever made */
 	struct vcpu *idle;	    /* (L) those nobody owns */
@@ -99,10 +104,16 @@ static inline struct kvm_sync_regs *vcpu_sync(struct vcpu *v)
 	return &v->run->s.regs;
 }
 
-static inline char *vm_gpa(struct vm *vm, gpa_t gpa)
+/* Whether the next KVM_RUN returns at once; KVM reads it, and a kick writes it, at any time. */
+static inline void set_immediate_exit(struct vcpu *v, bool on)
 {
-	return vm->arena->base + gpa;
+	__atomic_store_n(&v->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
+
+/* --- vm.c --- */
+
+/* Waits until the machine knows its features and has a processor: 0 or -errno. Any thread. */
+int vm_ready(struct vm *vm);
 
 /* --- thunk.c: code written for one entry ----------------------------------------------------------------------------- */
 
@@ -126,6 +137,9 @@ gva_t thunk_frame(struct vcpu *v, const struct cpu_regs *regs);
 /* --- vcpu.c ---------------------------------------------------------------------------------------------------------- */
 
 void vcpu_destroy_all(struct vm *vm);
+
+/* Makes a processor for the pool. 0 or -errno. */
+int vcpu_prepare(struct vm *vm);
 
 /* Runs at ring 0 from `rip` with `stack` until GUEST_CALL_DONE. 0, or -EFAULT when it ended otherwise. */
 int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack);

@@ -95,12 +95,11 @@ static int run(struct selftest *s, unsigned int entry, struct thunk *t)
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	int err;
 	do {
-		v->run->immediate_exit =
-			0; /* a kick waits, and one that comes now must not stop this for good */
+		set_immediate_exit(v, false); /* a kick waits, and must not stop this for good */
 		err = vcpu_enter(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);
-	v->run->immediate_exit = atomic_load(&v->kicked);
+	set_immediate_exit(v, atomic_load(&v->kicked));
 	if (err || v->run->exit_reason != KVM_EXIT_IO)
 		return -EIO;
 	return v->run->io.size == 4 ? 256 : v->run->io.port;

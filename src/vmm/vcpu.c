@@ -213,20 +213,42 @@ void vcpu_destroy_all(struct vm *vm)
 	vm->idle = NULL;
 }
 
+static void push_idle(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->vm->lock);
+	v->next_idle = v->vm->idle;
+	v->vm->idle = v;
+	pthread_mutex_unlock(&v->vm->lock);
+}
+
+int vcpu_prepare(struct vm *vm)
+{
+	struct vcpu *v;
+	int err = create(vm, &v);
+
+	if (!err)
+		push_idle(v);
+	return err;
+}
+
 int vcpu_get(struct vm *vm, struct vcpu **result)
 {
+	int err = vm_ready(vm);
+
+	if (err)
+		return err;
 	pthread_mutex_lock(&vm->lock);
 	struct vcpu *v = vm->idle;
 	if (v)
 		vm->idle = v->next_idle;
 	pthread_mutex_unlock(&vm->lock);
-	int err = v ? 0 : create(vm, &v);
+	err = v ? 0 : create(vm, &v);
 	if (err)
 		return err;
 	v->owner = pthread_self();
 	v->root = 0;
 	atomic_store(&v->kicked, false);
-	v->run->immediate_exit = 0;
+	set_immediate_exit(v, false);
 	if (v->used)
 		err = vcpu_reset_fpu(v);
 	v->used = true;
@@ -248,10 +270,7 @@ void vcpu_put(struct vcpu *v)
 		current_vcpu = NULL;
 	atomic_store(&v->mm, NULL);
 	atomic_fetch_sub(&vm->nr_active, 1);
-	pthread_mutex_lock(&vm->lock);
-	v->next_idle = vm->idle;
-	vm->idle = v;
-	pthread_mutex_unlock(&vm->lock);
+	push_idle(v);
 }
 
 int vcpu_enter(struct vcpu *v)
@@ -264,11 +283,11 @@ void vcpu_settle(struct vcpu *v)
 {
 	v->run->kvm_dirty_regs = 0;
 	for (unsigned int tries = 0; tries < 8; tries++) {
-		v->run->immediate_exit = 1;
+		set_immediate_exit(v, true);
 		if (vcpu_enter(v) == -EINTR)
 			break;
 	}
-	v->run->immediate_exit = atomic_load(&v->kicked);
+	set_immediate_exit(v, atomic_load(&v->kicked));
 }
 
 int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
@@ -280,11 +299,11 @@ int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	int err;
 	do {
-		v->run->immediate_exit = 0; /* a kick waits: this run is short and has to end */
+		set_immediate_exit(v, false); /* a kick waits: this run is short and has to end */
 		err = vcpu_enter(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);
-	v->run->immediate_exit = atomic_load(&v->kicked);
+	set_immediate_exit(v, atomic_load(&v->kicked));
 	bool done = !err && v->run->exit_reason == KVM_EXIT_IO && v->run->io.size == 4 &&
 		    v->run->io.port == GUEST_CALL_DONE;
 	return done ? 0 : -EFAULT;
@@ -346,7 +365,7 @@ static int enter_program(struct vcpu *v)
 
 	while (err == -EINTR && at_ring0(v) && !in_thunk(v)) {
 		v->run->kvm_dirty_regs = 0;
-		v->run->immediate_exit = 0;
+		set_immediate_exit(v, false);
 		err = vcpu_enter(v);
 	}
 	return err;
@@ -354,7 +373,7 @@ static int enter_program(struct vcpu *v)
 
 static void take_kick(struct vcpu *v, struct trap *trap)
 {
-	v->run->immediate_exit = 0;
+	set_immediate_exit(v, false);
 	atomic_store(&v->kicked, false);
 	v->stats.kicks++;
 	*trap = (struct trap){.kind = TRAP_KICK};
@@ -398,7 +417,7 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	}
 	load_regs(v, mm, regs, thunk);
 	if (atomic_load(&v->kicked))
-		v->run->immediate_exit = 1;
+		set_immediate_exit(v, true);
 	int err = enter_program(v);
 	bool unfinished = err == -EINTR && thunk && in_thunk(v);
 	if (thunk)
@@ -419,7 +438,7 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 void vcpu_kick(struct vcpu *v)
 {
 	atomic_store(&v->kicked, true);
-	v->run->immediate_exit = 1;
+	set_immediate_exit(v, true);
 	pthread_kill(v->owner, KICK_SIGNAL);
 }
 

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -207,17 +208,57 @@ static const char *build(struct vm *vm, int *error)
 		return what;
 	vm->arena->add_slot = add_slot;
 	vm->arena->slot_ctx = vm;
-	err = read_cpuid(vm);
-	what = "KVM_GET_SUPPORTED_CPUID";
-	if (!err) {
-		what = "guest memory";
-		choose_features(vm);
-		err = mm_host_init(&vm->mm_host, &vm->arena->frames, &vm_mmu_ops, vm);
-	}
+	err = mm_host_init(&vm->mm_host, &vm->arena->frames, &vm_mmu_ops, vm);
 	if (!err)
 		err = make_image(vm);
 	*error = -err;
-	return err ? what : NULL;
+	return err ? "guest memory" : NULL;
+}
+
+/* --- what can wait: processors ------------------------------------------------------------------------------------- */
+
+static int boot(struct vm *vm)
+{
+	int err = read_cpuid(vm);
+
+	if (err)
+		return err;
+	choose_features(vm);
+	return vcpu_prepare(vm);
+}
+
+static void *boot_main(void *arg)
+{
+	struct vm *vm = arg;
+
+	vm->boot_error = boot(vm);
+	return NULL;
+}
+
+/*
+ * A machine's first processor takes longer to make than a small program to load, so a thread makes it meanwhile; whoever
+ * needs it first waits. The thread takes no signals.
+ */
+static void start_boot(struct vm *vm)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	vm->booting = !pthread_create(&vm->boot_thread, NULL, boot_main, vm);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!vm->booting)
+		boot_main(vm);
+}
+
+int vm_ready(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->boot_lock);
+	if (vm->booting)
+		pthread_join(vm->boot_thread, NULL);
+	vm->booting = false;
+	pthread_mutex_unlock(&vm->boot_lock);
+	return vm->boot_error;
 }
 
 struct vm *vm_create(struct arena *arena, struct vm_error *err)
@@ -231,10 +272,13 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 		vm->arena = arena;
 		pthread_mutex_init(&vm->lock, NULL);
 		pthread_mutex_init(&vm->poke_lock, NULL);
+		pthread_mutex_init(&vm->boot_lock, NULL);
 		list_init(&vm->stale);
 		what = build(vm, &error);
-		if (!what)
+		if (!what) {
+			start_boot(vm);
 			return vm;
+		}
 		vm_destroy(vm);
 	}
 	if (err)
@@ -246,6 +290,7 @@ void vm_destroy(struct vm *vm)
 {
 	if (!vm)
 		return;
+	vm_ready(vm);
 	vcpu_destroy_all(vm);
 	shootdown_destroy(vm);
 	if (vm->image)
@@ -258,6 +303,7 @@ void vm_destroy(struct vm *vm)
 	free(vm->cpuid);
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->poke_lock);
+	pthread_mutex_destroy(&vm->boot_lock);
 	free(vm);
 }
 
@@ -280,9 +326,9 @@ static uint64_t host_xcr0(void)
 int vm_platform(struct vm *vm, struct vm_platform *p)
 {
 	struct vcpu *v = current_vcpu;
-	int err = 0;
+	int err = vm_ready(vm);
 
-	if (atomic_load(&vm->mmu_kind) == MMU_UNKNOWN) {
+	if (!err && atomic_load(&vm->mmu_kind) == MMU_UNKNOWN) {
 		err = v ? 0 : vcpu_get(vm, &v);
 		if (!err) {
 			bool mine = v == current_vcpu;

@@ -197,8 +197,9 @@ static const struct applet writers[] = {
 	{{"tar", "-xf", "../tree.tar"}},
 	{{"cp", "-a", "tree", "copy"}},
 	{{"gzip", "copy/a.txt"}},
-	{{"tar", "-cf", "copy.tar", "copy"}},
-	{{"tar", "-tvf", "copy.tar"}},
+	{{"tar", "-cf", "copy.tar", "copy/a.txt.gz", "copy/link", "copy/sub"}},
+	{{"tar", "-tf", "copy.tar"}},
+	{{"rm", "copy.tar"}}, /* it holds times */
 	{{"gunzip", "copy/a.txt.gz"}},
 	{{"bzip2", "copy/a.txt"}},
 	{{"bunzip2", "copy/a.txt.bz2"}},

