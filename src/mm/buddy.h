@@ -61,7 +61,7 @@ struct page *buddy_take(struct frames *f, struct zone *z, unsigned int order, en
 
 /* --- fallback.c: what to do when a type's own lists are empty --- */
 
-extern const enum migratetype fallbacks[MIGRATE_PCPTYPES][2];
+extern const enum migratetype migratetype_fallbacks[MIGRATE_PCPTYPES][2];
 
 /* Whether a block of this order may be taken over with its pageblock. */
 bool can_steal_fallback(const struct frames *f, unsigned int order, enum migratetype start_mt);

@@ -49,26 +49,34 @@ int fragmentation_index(struct zone *z, unsigned int order)
 static bool deferred(struct zone *z, unsigned int order)
 {
 	struct compact_state *c = &z->compact;
-	unsigned int limit = 1u << c->defer_shift;
+	bool put_off = false;
 
-	if (!c->defer_shift || (int)order < c->order_failed)
-		return false;
-	if (++c->considered >= limit) {
-		c->considered = limit;
-		return false;
+	pthread_mutex_lock(&z->lock);
+	if (c->defer_shift && (int)order >= c->order_failed) {
+		unsigned int limit = 1u << c->defer_shift;
+		c->considered = (unsigned int)min_u64(c->considered + 1, limit);
+		put_off = c->considered < limit;
 	}
-	return true;
+	pthread_mutex_unlock(&z->lock);
+	return put_off;
 }
 
-static void defer(struct zone *z, unsigned int order)
+/* Remembers how it went: each failure doubles how often the next one is put off. */
+static void remember(struct zone *z, unsigned int order, bool success)
 {
 	struct compact_state *c = &z->compact;
 
-	c->considered = 0;
-	if (c->defer_shift < COMPACT_MAX_DEFER_SHIFT)
-		c->defer_shift++;
-	if (!c->order_failed || (int)order < c->order_failed)
-		c->order_failed = (int)order;
+	pthread_mutex_lock(&z->lock);
+	if (success) {
+		*c = (struct compact_state){0};
+	} else {
+		c->considered = 0;
+		if (c->defer_shift < COMPACT_MAX_DEFER_SHIFT)
+			c->defer_shift++;
+		if (!c->order_failed || (int)order < c->order_failed)
+			c->order_failed = (int)order;
+	}
+	pthread_mutex_unlock(&z->lock);
 }
 
 /* There must be frames to move to: twice the block beside the low mark. */
@@ -250,9 +258,6 @@ enum compact_result compact_zone(struct frames *f, struct zone *z, unsigned int 
 	if (result != COMPACT_SUCCESS && block_is_there(&cc))
 		result = COMPACT_SUCCESS;
 	frames_count(f, result == COMPACT_SUCCESS ? COMPACTSUCCESS : COMPACTFAIL, 1);
-	if (result == COMPACT_SUCCESS)
-		z->compact = (struct compact_state){0};
-	else
-		defer(z, order);
+	remember(z, order, result == COMPACT_SUCCESS);
 	return result;
 }

@@ -10,7 +10,7 @@
 #include "trace.h"
 #include "watermark.h"
 
-const enum migratetype fallbacks[MIGRATE_PCPTYPES][2] = {
+const enum migratetype migratetype_fallbacks[MIGRATE_PCPTYPES][2] = {
 	[MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},
 	[MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
 	[MIGRATE_RECLAIMABLE] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE},
@@ -29,7 +29,7 @@ int find_suitable_fallback(const struct frames *f, const struct free_area *area,
 	if (!area->nr_free)
 		return -1;
 	for (unsigned int i = 0; i < 2; i++) {
-		enum migratetype from = fallbacks[mt][i];
+		enum migratetype from = migratetype_fallbacks[mt][i];
 		if (list_empty(&area->free_list[from]))
 			continue;
 		*can_steal = can_steal_fallback(f, order, mt);
@@ -112,36 +112,64 @@ static bool steal(struct frames *f, struct zone *z, struct page *page, enum migr
 	return change;
 }
 
+/* A free block of another type that start_mt may have, and what it may do with it. */
+struct candidate {
+	struct page *page; /* NULL: none */
+	enum migratetype from;
+	bool can_steal;
+};
+
+static struct candidate candidate_of(struct frames *f, struct zone *z, unsigned int order,
+				     enum migratetype start_mt)
+{
+	struct candidate c = {0};
+	int from = find_suitable_fallback(f, &z->free_area[order], order, start_mt, false, &c.can_steal);
+
+	if (from >= 0) {
+		c.from = (enum migratetype)from;
+		c.page = list_entry(z->free_area[order].free_list[from].next, struct page, node);
+	}
+	return c;
+}
+
+/* The largest block: so that the next requests find the rest of it. */
+static struct candidate largest(struct frames *f, struct zone *z, unsigned int min_order,
+				enum migratetype start_mt)
+{
+	struct candidate c = {0};
+
+	for (unsigned int o = MAX_ORDER; o-- > min_order && !c.page;)
+		c = candidate_of(f, z, o, start_mt);
+	return c;
+}
+
+static struct candidate smallest(struct frames *f, struct zone *z, unsigned int order,
+				 enum migratetype start_mt)
+{
+	struct candidate c = {0};
+
+	for (unsigned int o = order; o < MAX_ORDER && !c.page; o++)
+		c = candidate_of(f, z, o, start_mt);
+	return c;
+}
+
 bool buddy_fallback(struct frames *f, struct zone *z, unsigned int order, enum migratetype start_mt,
 		    unsigned int alloc_flags)
 {
-	unsigned int min_order =
-		alloc_flags & ALLOC_NOFRAGMENT ? (unsigned int)max_u64(order, PAGEBLOCK_ORDER) : order;
-	bool can_steal = false;
-	int from = -1, o;
+	bool whole = alloc_flags & ALLOC_NOFRAGMENT;
 
 	if (start_mt >= MIGRATE_PCPTYPES)
 		return false;
-	/* The largest block: so that the next requests find the rest of it. */
-	for (o = MAX_ORDER - 1; o >= (int)min_order; o--) {
-		from = find_suitable_fallback(f, &z->free_area[o], (unsigned int)o, start_mt, false,
-					      &can_steal);
-		if (from >= 0)
-			break;
-	}
-	if (from < 0)
+	struct candidate c =
+		largest(f, z, whole ? (unsigned int)max_u64(order, PAGEBLOCK_ORDER) : order, start_mt);
+	if (!c.page)
 		return false;
 	/* What cannot be stolen is only borrowed: then rather the smallest, and leave large blocks whole. */
-	if (!can_steal && start_mt == MIGRATE_MOVABLE && o > (int)order)
-		for (o = (int)order; o < MAX_ORDER; o++) {
-			from = find_suitable_fallback(f, &z->free_area[o], (unsigned int)o, start_mt, false,
-						      &can_steal);
-			if (from >= 0)
-				break;
-		}
-	struct page *page = list_entry(z->free_area[o].free_list[from].next, struct page, node);
-	bool changed = steal(f, z, page, start_mt, alloc_flags, can_steal);
+	if (!c.can_steal && start_mt == MIGRATE_MOVABLE && c.page->order > order)
+		c = smallest(f, z, order, start_mt);
+	unsigned int fallback_order = c.page->order;
+	bool changed = steal(f, z, c.page, start_mt, alloc_flags, c.can_steal);
 	frames_count(f, ALLOC_EXTFRAG, 1);
-	trace_alloc_extfrag(f, page, order, (unsigned int)o, start_mt, (enum migratetype)from, changed);
+	trace_alloc_extfrag(f, c.page, order, fallback_order, start_mt, c.from, changed);
 	return true;
 }

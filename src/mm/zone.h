@@ -79,9 +79,8 @@ struct free_area {
 	uint64_t nr_free;	/* blocks, of all types */
 };
 
-/* Where compaction goes on, and how long it is put off after it failed. */
+/* How long compaction is put off after it failed. */
 struct compact_state {
-	pfn_t migrate_pfn, free_pfn;
 	unsigned int considered, defer_shift;
 	int order_failed;
 };

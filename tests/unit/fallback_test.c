@@ -126,7 +126,7 @@ static void table(void **state)
 	(void)state;
 	for (unsigned int mt = 0; mt < 3; mt++)
 		for (unsigned int i = 0; i < 2; i++)
-			assert_int_equal(fallbacks[mt][i], expected[mt][i]);
+			assert_int_equal(migratetype_fallbacks[mt][i], expected[mt][i]);
 }
 
 static void who_may_steal(void **state)
