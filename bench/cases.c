@@ -3,6 +3,19 @@
 
 #define MIB (1ul << 20)
 
+/* The object allocators, and whom they are measured against: each in a process of its own. */
+#define KMALLOC_SIDE(name, what)                           \
+	{                                                  \
+		name, .program = { "kmalloc", name, what } \
+	}
+#define KMALLOC_SIDES(what)                                                                            \
+	{                                                                                              \
+		KMALLOC_SIDE("lodge", what), KMALLOC_SIDE("cache", what), KMALLOC_SIDE("glibc", what), \
+			KMALLOC_SIDE("jemalloc", what), KMALLOC_SIDE("mimalloc", what),                \
+			KMALLOC_SIDE("tcmalloc", what), KMALLOC_SIDE("slab", what),                    \
+			KMALLOC_SIDE("slob", what), KMALLOC_SIDE("magazine", what)                     \
+	}
+
 const struct group groups[] = {
 	{.case_name = "startup",
 	 .variants = {"hello-static"},
@@ -104,6 +117,18 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .under_lodge = true, .program = {"getppid"}},
 		   {"floor", .program = {"floor", "exits"}},
 		   {"native", .program = {"getppid"}}}},
+	{.case_name = "kmalloc",
+	 .variants = {"pair-16", "pair-64", "pair-256", "pair-1024", "lifo-16", "lifo-64", "lifo-256",
+		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",
+		      "cross-64", "larson"},
+	 .unit = "ns",
+	 .samples = 5,
+	 .sides = KMALLOC_SIDES("time")},
+	{.case_name = "kmalloc",
+	 .variants = {"larson-peak", "live-peak"},
+	 .unit = "KiB",
+	 .samples = 3,
+	 .sides = KMALLOC_SIDES("peak")},
 };
 
 const size_t nr_groups = sizeof(groups) / sizeof(groups[0]);

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MAX_SIDES    4
-#define MAX_VARIANTS 4
+#define MAX_SIDES    9
+#define MAX_VARIANTS 18
 #define MAX_WORDS    5
 
 /* One program, run with or without lodge. */

@@ -9,7 +9,7 @@ bench_dir = $(B)/bench
 bench_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
 bench_driver_objects = $(patsubst %,$(bench_dir)/%.o,bench cases result side)
 bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/*.c)) $(bench_dir)/floor \
-		 $(bench_dir)/core_fault $(bench_dir)/pages
+		 $(bench_dir)/core_fault $(bench_dir)/kmalloc $(bench_dir)/pages
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
@@ -36,6 +36,11 @@ $(bench_dir)/floor: bench/floor.c bench/prog/clock.h
 $(bench_dir)/hello_musl: bench/prog/hello.c
 	@mkdir -p $(@D)
 	musl-gcc $(bench_flags) -static -o $@ $<
+
+# Not static: the peers are preloaded.
+$(bench_dir)/kmalloc: $(bench_dir)/kmalloc.o $(B)/liblodge-mm.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 $(bench_dir)/core_fault $(bench_dir)/pages: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
 	@echo "  LINK  $@"

@@ -7,6 +7,7 @@
 
 run_packages = gcc libc6-dev busybox-static
 check_packages = libcmocka-dev musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
+bench_packages = libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 
 # $(call install_packages,NAMES): as root installs those that are missing, else says how.
 define install_packages
@@ -28,7 +29,7 @@ endef
 
 .PHONY: deps deps-run
 deps:
-	$(call install_packages,$(run_packages) $(check_packages))
+	$(call install_packages,$(run_packages) $(check_packages) $(bench_packages))
 
 deps-run:
 	$(call install_packages,$(run_packages))

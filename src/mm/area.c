@@ -13,7 +13,7 @@ int spare_get(struct mm *mm, struct spare_areas *s, unsigned int nr)
 {
 	*s = (struct spare_areas){{NULL, NULL}};
 	for (unsigned int i = 0; i < nr; i++) {
-		s->vma[i] = kmem_cache_alloc(&mm->host->vma_cache);
+		s->vma[i] = kmem_cache_zalloc(&mm->host->vma_cache);
 		if (!s->vma[i]) {
 			spare_put(mm, s);
 			return -ENOMEM;

@@ -53,7 +53,7 @@ static struct page *radix_find(const struct address_space *as, uint64_t index)
 static int radix_grow(struct address_space *as, uint64_t index)
 {
 	while (!as->root || !radix_covers(as->height, index)) {
-		struct radix_node *n = kmem_cache_alloc(&as->mm_host->node_cache);
+		struct radix_node *n = kmem_cache_zalloc(&as->mm_host->node_cache);
 		if (!n)
 			return -ENOMEM;
 		if (as->root) {
@@ -107,7 +107,7 @@ static int radix_insert(struct address_space *as, uint64_t index, struct page *p
 		void **slot = &n->slot[radix_index(index, level)];
 		path.node[level] = n;
 		if (!*slot) {
-			*slot = level ? kmem_cache_alloc(&as->mm_host->node_cache) : page;
+			*slot = level ? kmem_cache_zalloc(&as->mm_host->node_cache) : page;
 			if (!*slot)
 				err = -ENOMEM;
 			else
@@ -370,7 +370,7 @@ void backing_put(struct backing *b)
 
 struct address_space *shmem_create(struct mm_host *h, uint64_t nr_pages)
 {
-	struct address_space *as = kmem_cache_alloc(&h->mapping_cache);
+	struct address_space *as = kmem_cache_zalloc(&h->mapping_cache);
 
 	if (as) {
 		address_space_init(as, h, NULL);

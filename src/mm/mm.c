@@ -28,17 +28,41 @@ static int zero_page_init(struct frames *f)
 	return 0;
 }
 
+static int make_caches(struct mm_host *h)
+{
+	const struct {
+		struct kmem_cache *cache;
+		const char *name;
+		size_t bytes;
+	} caches[] = {
+		{&h->mm_cache, "mm", sizeof(struct mm)},
+		{&h->vma_cache, "vma", sizeof(struct vma)},
+		{&h->mapping_cache, "mapping", sizeof(struct address_space)},
+		{&h->node_cache, "radix_node", RADIX_NODE_BYTES},
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(caches); i++) {
+		struct kmem_args args = {.frames = h->frames,
+					 .name = caches[i].name,
+					 .object_bytes = caches[i].bytes,
+					 .backend = h->frames->kmem_backend};
+		int err = kmem_cache_init(caches[i].cache, &args);
+		if (err) {
+			while (i-- > 0)
+				kmem_cache_destroy(caches[i].cache);
+			return err;
+		}
+	}
+	return 0;
+}
+
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx)
 {
 	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
 	int err = zero_page_init(f);
 	if (err)
 		return err;
-	kmem_cache_init(&h->mm_cache, f, "mm", sizeof(struct mm));
-	kmem_cache_init(&h->vma_cache, f, "vma", sizeof(struct vma));
-	kmem_cache_init(&h->mapping_cache, f, "mapping", sizeof(struct address_space));
-	kmem_cache_init(&h->node_cache, f, "radix_node", RADIX_NODE_BYTES);
-	return 0;
+	return make_caches(h);
 }
 
 uint64_t mm_host_destroy(struct mm_host *h)
@@ -56,7 +80,7 @@ static void mm_release(struct memcg *cg)
 
 struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 {
-	struct mm *mm = kmem_cache_alloc(&h->mm_cache);
+	struct mm *mm = kmem_cache_zalloc(&h->mm_cache);
 
 	if (!mm)
 		return NULL;

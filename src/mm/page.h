@@ -31,9 +31,11 @@
 #include "zone.h"
 
 struct address_space;
+struct kmem_cache;
 struct memcg;
 struct page_trace;
 struct reclaim_ops;
+struct slob;
 
 #define TABLE_END_PFN	 (1ull << (30 - PAGE_SHIFT)) /* 1 GiB: what the kernel half of a guest maps */
 #define DMA32_START_PFN	 (3ull << (30 - PAGE_SHIFT)) /* 3 GiB */
@@ -48,36 +50,51 @@ enum page_flags {
 	PG_DIRTY = 1 << 3,    /* (cache) newer than the file */
 	PG_LRU = 1 << 4,
 	PG_ACTIVE = 1 << 5,
-	PG_SLAB = 1 << 9, /* carved into objects */
-	PG_RESERVED =
-		1
-		<< 12, /* never freed by the allocator's users in the ordinary course: zero page, entry image */
+	PG_SLAB = 1 << 9,      /* carved into objects */
+	PG_RESERVED = 1 << 12, /* not freed in the ordinary course: zero page, entry image */
 	PG_PRIVATE = 1 << 13,
 	PG_WRITEBACK = 1 << 15,
 	PG_MAPPEDTODISK = 1 << 17,
 	PG_TABLE = 1 << 24, /* in use as a page-table page */
 	PG_ANON = 1 << 25,  /* anonymous memory of a guest; page.mapping is NULL */
 	PG_CACHE = 1 << 26, /* indexed by page.mapping at page.index */
-	PG_FREE =
-		1
-		<< 27, /* the allocator owns the frame: on a buddy list, a per-CPU list, or in the zeroed pool */
+	PG_FREE = 1 << 27,  /* the allocator owns the frame: in a block, on a stack, in the zeroed pool */
 	PG_BUDDY = 1 << 28, /* (Z) head of a free block: page.order and page.migratetype are valid */
 	PG_FRESH = 1 << 29, /* of a free frame: it is filled with zeroes */
 	PG_BAD = 1 << 30,   /* failed a check: stays out of use */
 };
 
 struct page {
-	struct list_head node;	       /* (Z) free list while refs == 0, else the owner's list */
-	struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
-	uint64_t index;		       /* (C) PG_CACHE: page offset in mapping; PG_SLAB: objects in use */
-	void *freelist;		       /* PG_SLAB: first free object (the cache's lock) */
-	struct memcg *memcg;	       /* (C) who pays for the frame, or NULL */
-	_Atomic uint32_t refs;	       /* (A) 0: owned by the allocator */
-	_Atomic uint32_t mapcount;     /* (A) page-table entries that map the frame */
-	_Atomic uint32_t flags;	       /* (A) enum page_flags */
-	uint8_t order;		       /* (Z) valid on the head of a free block only */
-	uint8_t zone;		       /* (C) index in frames->zone */
-	uint8_t migratetype;	       /* (Z) the list that a free block is on */
+	struct list_head node; /* (Z) free list while refs == 0, else the owner's list */
+	union {
+		struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
+		struct kmem_cache
+			*slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
+	};
+	union {
+		uint64_t index; /* (C) PG_CACHE: page offset in mapping */
+		struct {	/* PG_SLAB; (L) list_lock of the slab's node */
+			uint16_t
+				inuse; /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
+			uint16_t objects;   /* (C) in the slab */
+			uint16_t slab_tail; /* (C) frames from the slab's first one, on every frame */
+			uint16_t
+				slab_fast : 9; /* (C) index into a thread's sheaves for kfree; 0: each free is slow */
+			uint16_t slab_order : 4; /* (C) */
+			uint16_t slab_node : 2;	 /* (C) virtual node */
+		};
+	};
+	void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
+	union {
+		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
+		void *s_mem;	     /* (C) PG_SLAB: first object */
+	};
+	_Atomic uint32_t refs;	   /* (A) 0: owned by the allocator */
+	_Atomic uint32_t mapcount; /* (A) page-table entries that map the frame */
+	_Atomic uint32_t flags;	   /* (A) enum page_flags */
+	uint8_t order;		   /* (Z) valid on the head of a free block only */
+	uint8_t zone;		   /* (C) index in frames->zone */
+	uint8_t migratetype;	   /* (Z) the list that a free block is on */
 	uint8_t unused;
 };
 _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");
@@ -157,6 +174,9 @@ struct frames {
 	unsigned int node_reclaim_mode;
 	bool page_group_by_mobility_disabled;
 	_Atomic uint64_t event[NR_VM_EVENTS]; /* (A) */
+
+	uint32_t kmem_backend; /* (C) enum kmem_backend of the host's own caches */
+	struct slob *slob;     /* (kmem registry) the SLOB heap of these frames; NULL: no cache uses it */
 };
 
 static inline pfn_t page_to_pfn(const struct frames *f, const struct page *page)

@@ -106,11 +106,19 @@ static struct scene *scene_new(void)
 	return s;
 }
 
+static bool has_free_object(struct kmem_cache *c)
+{
+	struct kmem_info info;
+
+	kmem_cache_info(c, &info);
+	return info.total_objects > info.active_objects;
+}
+
 static void fill_slabs(struct scene *s, struct kmem_cache *c)
 {
 	unsigned int first = s->nr_filler;
 
-	while (!list_empty(&c->partial) && s->nr_filler < ARRAY_SIZE(s->filler))
+	while (has_free_object(c) && s->nr_filler < ARRAY_SIZE(s->filler))
 		s->filler[s->nr_filler++] = kmem_cache_alloc(c);
 	for (unsigned int i = 0; i < s->leave && s->nr_filler > first; i++)
 		kmem_cache_free(c, s->filler[--s->nr_filler]);

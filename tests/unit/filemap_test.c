@@ -82,6 +82,14 @@ static void heights(void **state)
 	assert_null(filemap_find(as, ~0ull));
 }
 
+static uint64_t nodes_of(struct cache *c)
+{
+	struct kmem_info info;
+
+	kmem_cache_info(&c->x->machine->host.node_cache, &info);
+	return info.active_objects;
+}
+
 /* 1, 3 and 194 are in slots 0/1, 0/3 and 3/2 of a tree of height 2. */
 static void two_levels(void **state)
 {
@@ -95,12 +103,12 @@ static void two_levels(void **state)
 	assert_int_equal(as->height, 2);
 	assert_int_equal(194 >> RADIX_SHIFT, 3);
 	assert_int_equal(194 & (RADIX_SLOTS - 1), 2);
-	assert_int_equal(c->x->machine->host.node_cache.nr_objects, 3);
+	assert_int_equal(nodes_of(c), 3);
 	assert_int_equal(filemap_drop(as, 194, 194), 1);
 	assert_int_equal(as->height, 1);
-	assert_int_equal(c->x->machine->host.node_cache.nr_objects, 1);
+	assert_int_equal(nodes_of(c), 1);
 	assert_int_equal(filemap_drop(as, 0, 1000), 2);
-	assert_int_equal(c->x->machine->host.node_cache.nr_objects, 0);
+	assert_int_equal(nodes_of(c), 0);
 }
 
 static void against_an_array(void **state)
@@ -179,6 +187,7 @@ static void every_allocation(void **state)
 {
 	struct cache *c = *state;
 	struct address_space *as = &c->file.backing.cache;
+	struct kmem_cache *node_cache = &c->x->machine->host.node_cache;
 	struct frames *f = &c->x->machine->frames;
 	struct page *page = NULL;
 	bool major;
@@ -188,23 +197,24 @@ static void every_allocation(void **state)
 	c->file.bytes = ~0ull >> 1;
 	put(c, get(c, 0));
 	do {
-		uint64_t used = c->x->mm->memcg.usage_pages,
-			 nodes = c->x->machine->host.node_cache.nr_objects;
+		uint64_t used = c->x->mm->memcg.usage_pages, nodes = nodes_of(c);
 
-		f->fail_in = ++n;
+		f->fail_in = ++n == 1;
+		kmem_cache_fail_every(node_cache, n - 1);
 		err = filemap_get(as, 1ull << 50, &c->x->mm->memcg, &page, &major);
 		if (err) {
 			assert_int_equal(err, -ENOMEM);
 			assert_int_equal(c->x->mm->memcg.usage_pages, used);
-			assert_int_equal(c->x->machine->host.node_cache.nr_objects, nodes);
+			assert_int_equal(nodes_of(c), nodes);
 			assert_int_equal(as->nr_pages, 1);
 			page = filemap_find(as, 0);
 			assert_non_null(page);
 			put(c, page);
 		}
 	} while (err);
-	f->fail_in = 0;
-	assert_true(f->nr_fail >= 2); /* the page, and at least one slab of nodes */
+	kmem_cache_fail_every(node_cache, 0);
+	assert_int_equal(f->nr_fail, 1);
+	assert_true(node_cache->stat.fails >= 10); /* each node of two long branches */
 	put(c, page);
 }
 
