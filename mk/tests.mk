@@ -45,23 +45,30 @@ $(fuzzers): $(T)/fuzz_%: $(T)/fuzz/%.o $(sim_objects) $(B)/liblodge.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
+# The core built anew with six block orders instead of eleven.
+order6_test = $(T)/page_order6_test
+$(order6_test): tests/order6/page_order6_test.c tests/sim/sim_cpu.c $(wildcard src/mm/*.c) $(wildcard src/mm/*.h)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -DMAX_ORDER=6 -o $@ $(filter %.c,$^) $(LDFLAGS_ALL) $(LDLIBS_TEST)
+
 .PHONY: check check-all check-core san fuzz features tidy test-programs
 
-test-programs: $(unit_tests) $(history) $(guest_tests)
+test-programs: $(unit_tests) $(order6_test) $(history) $(guest_tests)
 
 # Whatever is missing is installed first: the rest is a make of its own, because packages bring compilers.
 check: deps
 	@$(MAKE) --no-print-directory check-all
 
 check-all: all test-programs $(guest_programs)
-	$(run_tests) $(unit_tests) $(history) $(guest_tests)
+	$(run_tests) $(unit_tests) $(order6_test) $(history) $(guest_tests)
 
 # The core's tests alone: quick, no KVM.
-check-core: $(core_tests) $(history)
-	$(run_tests) $(core_tests) $(history)
+check-core: $(core_tests) $(order6_test) $(history)
+	$(run_tests) $(core_tests) $(order6_test) $(history)
 
 # The threaded tests; everything else has nothing for the thread sanitizer to see.
-THREADED = stress kmem_stress vmm
+THREADED = stress kmem_stress page_stress vmm
 
 SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g"
 SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g"

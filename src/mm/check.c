@@ -31,7 +31,7 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 
 	if (!atomic_load(&page->refs) || !atomic_load(&page->mapcount))
 		return "entry maps a frame without a reference or mapcount";
-	if (page->zone != ZONE_NORMAL || flags & (PG_BUDDY | PG_TABLE | PG_SLAB | PG_RESERVED))
+	if (!zone_is_guest(page_zone_type(page)) || flags & (PG_BUDDY | PG_TABLE | PG_SLAB | PG_RESERVED))
 		return "entry maps a frame that is not a guest's";
 	if (vma_is_anonymous(vma) && !(flags & PG_ANON))
 		return "anonymous area maps a page of a mapping";

@@ -177,7 +177,8 @@ static struct page *run_next(struct fault *f, struct frame_run *run, uint64_t wa
 		order = 9;
 	while (!run->left) {
 		if (memcg_charge(&f->mm->memcg, 1ull << order)) {
-			run->page = page_alloc(f->mm->frames, GFP_USER | __GFP_ZERO, order);
+			gfp_t gfp = order ? GFP_TRANSHUGE_LIGHT : GFP_HIGHUSER_MOVABLE;
+			run->page = page_alloc(f->mm->frames, gfp | __GFP_ZERO, order);
 			if (run->page) {
 				run->left = 1u << order;
 				break;
@@ -276,7 +277,7 @@ static struct page *copy_page(struct mm *mm, const struct page *from)
 {
 	if (!memcg_charge(&mm->memcg, 1))
 		return NULL;
-	struct page *page = page_alloc(mm->frames, GFP_USER, 0);
+	struct page *page = page_alloc(mm->frames, GFP_HIGHUSER_MOVABLE, 0);
 	if (!page) {
 		memcg_uncharge(&mm->memcg, 1);
 		return NULL;

@@ -156,7 +156,7 @@ static struct page *cache_page_alloc(struct address_space *as, struct memcg *cg)
 {
 	if (!memcg_charge(cg, 1))
 		return NULL;
-	struct page *page = page_alloc(as->mm_host->frames, GFP_USER | __GFP_ZERO, 0);
+	struct page *page = page_alloc(as->mm_host->frames, GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0);
 	if (!page) {
 		memcg_uncharge(cg, 1);
 		return NULL;
@@ -256,7 +256,7 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 	nr = 1u << order;
 	if (memcg_room(cg) < 2 * nr || !memcg_charge(cg, nr))
 		return 0;
-	block = page_alloc(f, GFP_USER | __GFP_ZERO, order);
+	block = page_alloc(f, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, order);
 	if (!block) {
 		memcg_uncharge(cg, nr);
 		return 0;

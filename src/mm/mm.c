@@ -21,7 +21,7 @@ static int zero_page_init(struct frames *f)
 {
 	if (f->zero_page)
 		return 0;
-	f->zero_page = page_alloc(f, GFP_USER | __GFP_ZERO, 0);
+	f->zero_page = page_alloc(f, GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0);
 	if (!f->zero_page)
 		return -ENOMEM;
 	atomic_fetch_or(&f->zero_page->flags, PG_RESERVED);

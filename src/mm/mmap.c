@@ -50,10 +50,8 @@ static uint64_t request_vm_flags(const struct mmap_request *r)
 /* One request for more memory than there is at all is refused; anything else is promised (overcommit mode 0). */
 static bool is_obvious_overcommit(const struct mm *mm, uint64_t vm_flags, uint64_t nr_pages)
 {
-	const struct zone *z = &mm->frames->zone[ZONE_NORMAL];
-
 	return (vm_flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE &&
-	       nr_pages > z->limit_pfn - z->start_pfn;
+	       nr_pages > frames_guest_pages(mm->frames);
 }
 
 /* Where the request goes: an address, or -errno. */

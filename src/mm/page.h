@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * page.h - the frame table: one struct page for every frame, and the zones that own the free ones.
+ * page.h - the frame table: one struct page for every frame, and the nodes and zones that own the free ones.
  *
  * The physical space of a host is one linear range. Frame n has its struct page at mem_map + n and its bytes at
  * direct_map + n * PAGE_SIZE; both ranges are reserved once and become real bank by bank, when a zone asks its bank_ops
  * for more. So pfn, struct page and host pointer turn into one another by arithmetic alone.
  *
- *	pfn 0            TABLE_END            NORMAL_START                  max_pfn
- *	 |   ZONE_TABLE      |   ZONE_OBJECT       |        ZONE_NORMAL ...    |
- *	 page tables, entry   lodge's own objects    frames that guests own
- *	 code (guest ring 0)  (never in a memslot)
+ *	pfn 0            TABLE_END       DMA32_START   DMA32_END  NORMAL_START                       max_pfn
+ *	 |   ZONE_TABLE      |  ZONE_OBJECT   |  ZONE_DMA32  |  hole   |  node 0: NORMAL MOVABLE | node 1: ...
+ *	 page tables, entry   lodge's own      frames that             frames that guests own
+ *	 code (guest ring 0)  objects, never   guests own,
+ *	                      in a memslot     if asked for
  *
- *   P1  refs == 0 exactly for frames the allocator owns
+ * The hole below 4 GiB is where processors have their interrupt controllers and VT-x wants pages of its own.
+ *
+ *   P1  refs == 0 exactly for frames the allocator owns; those have PG_FREE
  *   P2  a frame's mapcount is the number of page-table entries, in all spaces, that map it
  *   P3  refs >= mapcount, and the difference is held by pins, the page cache, or the caller of page_alloc
  * Locking: letters behind the fields. (Z) zone->lock  (A) atomic  (C) constant while the frame is allocated.
@@ -25,35 +28,40 @@
 
 #include "list.h"
 #include "types.h"
+#include "zone.h"
 
 struct address_space;
 struct kmem_cache;
 struct memcg;
+struct page_trace;
+struct reclaim_ops;
 struct slob;
 
-#define MAX_ORDER	 11 /* block orders are 0..MAX_ORDER-1 */
-
 #define TABLE_END_PFN	 (1ull << (30 - PAGE_SHIFT)) /* 1 GiB: what the kernel half of a guest maps */
+#define DMA32_START_PFN	 (3ull << (30 - PAGE_SHIFT)) /* 3 GiB */
+#define DMA32_END_PFN	 (0xff000000ull >> PAGE_SHIFT)
 #define NORMAL_START_PFN (1ull << (32 - PAGE_SHIFT)) /* 4 GiB */
 
-enum zone_type {
-	ZONE_TABLE, /* page tables, descriptor tables, entry code: supervisor-only in guests, never reclaimed */
-	ZONE_OBJECT, /* object caches; not part of any guest's physical space */
-	ZONE_NORMAL, /* what guests map */
-	NR_ZONES,
-};
-
-/* Bits of page.flags. */
+/* Bits of page.flags. Those below 24 are numbered as in Linux 5.11; the rest are what it keeps elsewhere. */
 enum page_flags {
-	PG_BUDDY = 1 << 0,    /* (Z) head of a free block: page.order is valid */
-	PG_TABLE = 1 << 1,    /* in use as a page-table page */
-	PG_SLAB = 1 << 2,     /* carved into objects */
-	PG_RESERVED = 1 << 3, /* never freed: the zero page, the entry image */
-	PG_ANON = 1 << 4,     /* anonymous memory of a guest; page.mapping is NULL */
-	PG_CACHE = 1 << 5,    /* indexed by page.mapping at page.index */
-	PG_UPTODATE = 1 << 6, /* (cache) holds what the file holds */
-	PG_DIRTY = 1 << 7,    /* (cache) newer than the file */
-	PG_FRESH = 1 << 8,    /* (Z) never handed out: the frame is still zero */
+	PG_LOCKED = 1 << 0,
+	PG_REFERENCED = 1 << 1,
+	PG_UPTODATE = 1 << 2, /* (cache) holds what the file holds */
+	PG_DIRTY = 1 << 3,    /* (cache) newer than the file */
+	PG_LRU = 1 << 4,
+	PG_ACTIVE = 1 << 5,
+	PG_SLAB = 1 << 9,      /* carved into objects */
+	PG_RESERVED = 1 << 12, /* not freed in the ordinary course: zero page, entry image */
+	PG_PRIVATE = 1 << 13,
+	PG_WRITEBACK = 1 << 15,
+	PG_MAPPEDTODISK = 1 << 17,
+	PG_TABLE = 1 << 24, /* in use as a page-table page */
+	PG_ANON = 1 << 25,  /* anonymous memory of a guest; page.mapping is NULL */
+	PG_CACHE = 1 << 26, /* indexed by page.mapping at page.index */
+	PG_FREE = 1 << 27,  /* the allocator owns the frame: in a block, on a stack, in the zeroed pool */
+	PG_BUDDY = 1 << 28, /* (Z) head of a free block: page.order and page.migratetype are valid */
+	PG_FRESH = 1 << 29, /* of a free frame: it is filled with zeroes */
+	PG_BAD = 1 << 30,   /* failed a check: stays out of use */
 };
 
 struct page {
@@ -85,26 +93,11 @@ struct page {
 	_Atomic uint32_t mapcount; /* (A) page-table entries that map the frame */
 	_Atomic uint32_t flags;	   /* (A) enum page_flags */
 	uint8_t order;		   /* (Z) valid on the head of a free block only */
-	uint8_t zone;		   /* (C) enum zone_type */
-	uint16_t unused;
+	uint8_t zone;		   /* (C) index in frames->zone */
+	uint8_t migratetype;	   /* (Z) the list that a free block is on */
+	uint8_t unused;
 };
 _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");
-
-struct free_area {
-	struct list_head free_list;
-	uint64_t nr_free; /* blocks */
-};
-
-struct zone {
-	pthread_mutex_t lock; /* rank LOCK_ZONE; nothing but bank_ops is called under it */
-	enum zone_type type;
-	struct free_area free_area[MAX_ORDER]; /* (Z) */
-	uint64_t nr_free_pages;		       /* (Z) on free lists */
-	uint64_t present_pages;		       /* (Z) in banks: free + allocated + fresh */
-	/* Frames of the newest bank that were never handed out: still zero, their struct pages not yet set up. */
-	pfn_t fresh_pfn, bank_end_pfn; /* (Z) */
-	pfn_t start_pfn, limit_pfn;    /* (C) the zone's part of the physical space */
-};
 
 /*
  * How a zone gets more memory. add_bank makes [start, start + *nr_pages) of the direct map usable and zero (for a guest
@@ -114,19 +107,76 @@ struct bank_ops {
 	int (*add_bank)(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pages);
 };
 
+/* What the allocator counts for all zones together; names in vmstat.c. */
+enum vm_event {
+	ALLOCSTALL, /* direct reclaims */
+	PGSCAN_RETRY,
+	KSWAPD_WAKE,
+	BOOST_WAKE,
+	COMPACTSTALL,
+	COMPACTSUCCESS,
+	COMPACTFAIL,
+	COMPACTMIGRATE_SCANNED,
+	COMPACTFREE_SCANNED,
+	COMPACTISOLATED,
+	PGMIGRATE_SUCCESS,
+	PGMIGRATE_FAIL,
+	OOM_CALL,
+	ALLOC_FAIL,
+	ALLOC_EXTFRAG,
+	PAGEBLOCK_STEAL,
+	PCP_DRAIN,
+	ZEROPOOL_HIT,	 /* frames that a request for zeroes found zeroed: kept ready, */
+	FRESH_HIT,	 /* or never used */
+	ZEROED_ON_ALLOC, /* frames that had to be cleared by who needed them */
+	BAD_PAGE,
+	NR_VM_EVENTS,
+};
+
+/* Bits of frames.debug. */
+enum frames_debug {
+	FRAMES_POISON =
+		1
+		<< 0, /* freed frames are filled with a pattern that is looked for when they are taken again */
+};
+
 struct frames {
-	struct page *mem_map; /* (C) */
-	char *direct_map;     /* (C) host address of frame 0 */
-	pfn_t max_pfn;	      /* (C) */
-	struct zone zone[NR_ZONES];
+	struct page *mem_map;	     /* (C) */
+	char *direct_map;	     /* (C) host address of frame 0 */
+	pfn_t max_pfn;		     /* (C) */
+	uint8_t *pageblock;	     /* (Z) migratetype of each pageblock, by pfn >> PAGEBLOCK_ORDER */
+	unsigned int nr_nodes;	     /* (C) */
+	unsigned int nr_cpus;	     /* (C) */
+	struct zone zone[MAX_ZONES]; /* node n's zone of type t is zone[n * NR_ZONES + t] */
+	struct pglist_data node[MAX_NODES];
 	struct page *zero_page; /* (C) the frame every untouched anonymous page reads from */
 	const struct bank_ops *bank_ops;
 	void *bank_ctx;
 	/* Induced failures: when fail_in is positive it counts down at each allocation, and the one that makes it 0 fails. */
 	_Atomic long fail_in;	  /* (A) */
 	_Atomic uint64_t nr_fail; /* (A) allocations that were made to fail */
-	uint32_t kmem_backend;	  /* (C) enum kmem_backend of the host's own caches */
-	struct slob *slob;	  /* (kmem registry) the SLOB heap of these frames; NULL: no cache uses it */
+
+	_Atomic uint32_t debug;	 /* (A) enum frames_debug */
+	_Atomic uint32_t warned; /* (A) warnings that were given once */
+	/* Told in one line what should not have happened; may run under a zone's lock, so it only records. */
+	void (*report)(void *ctx, const char *line);
+	void *report_ctx;
+	const struct page_trace *trace; /* NULL: nobody listens */
+	void *trace_ctx;
+	const struct reclaim_ops *reclaim; /* NULL: full is full */
+	void *reclaim_ctx;
+
+	/* Knobs, by their names in /proc/sys/vm. */
+	_Atomic uint64_t min_free_kbytes; /* 0: no watermarks */
+	unsigned int watermark_scale_factor;
+	unsigned int watermark_boost_factor;
+	unsigned int lowmem_reserve_ratio[NR_ZONES];
+	unsigned int node_reclaim_mode;
+	bool page_group_by_mobility_disabled;
+	_Atomic uint64_t event[NR_VM_EVENTS]; /* (A) */
+
+	uint32_t kmem_backend; /* (C) enum kmem_backend of the host's own caches */
+	struct slob *slob;     /* (kmem registry) the SLOB heap of these frames; NULL: no cache uses it */
 };
 
 static inline pfn_t page_to_pfn(const struct frames *f, const struct page *page)
@@ -154,10 +204,50 @@ static inline void *page_address(const struct frames *f, const struct page *page
 	return pfn_address(f, page_to_pfn(f, page));
 }
 
-/*
- * Sets up an empty frame table over a reserved direct map of max_pfn frames at `direct_map` (caller's, 2 MiB aligned; it
- * must outlive the table). Frames come later, from ops. Returns 0 or -ENOMEM.
- */
+static inline struct zone *page_zone(struct frames *f, const struct page *page)
+{
+	return &f->zone[page->zone];
+}
+
+static inline enum zone_type page_zone_type(const struct page *page)
+{
+	return (enum zone_type)(page->zone % NR_ZONES);
+}
+
+static inline struct zone *node_zone(struct frames *f, unsigned int nid, enum zone_type type)
+{
+	return &f->zone[nid * NR_ZONES + type];
+}
+
+static inline enum migratetype pageblock_migratetype(const struct frames *f, pfn_t pfn)
+{
+	return (enum migratetype)__atomic_load_n(&f->pageblock[pfn >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED);
+}
+
+static inline void frames_count(struct frames *f, enum vm_event what, uint64_t nr)
+{
+	atomic_fetch_add_explicit(&f->event[what], nr, memory_order_relaxed);
+}
+
+/* How the physical space is laid out. Numbers of frames are rounded down to multiples of ZONE_ALIGN_PAGES. */
+struct frames_setup {
+	void *direct_map; /* caller's, 2 MiB aligned; it must outlive the table */
+	pfn_t max_pfn;
+	const struct bank_ops *ops;
+	void *ctx;
+	unsigned int nr_nodes;	/* 0: 1; frames from NORMAL_START_PFN on are shared out evenly */
+	uint64_t dma32_pages;	/* of node 0, from DMA32_START_PFN on; at most up to DMA32_END_PFN */
+	uint64_t movable_pages; /* per node, the last ones */
+	uint64_t cma_pages;	/* of node 0, the first ones of ZONE_NORMAL */
+	/* distance[a][b] between nodes; NULL: LOCAL_DISTANCE to itself, REMOTE_DISTANCE to all others. */
+	const uint8_t (*distance)[MAX_NODES];
+	bool no_pcp; /* every frame goes through the lists of blocks: for tests of these */
+};
+
+/* Sets up an empty frame table. Frames come later, from ops. No watermarks, nobody who reclaims. 0, -ENOMEM, -EINVAL. */
+int frames_setup(struct frames *f, const struct frames_setup *setup);
+
+/* The same with one node, which has one zone of guest frames. Returns 0 or -ENOMEM. */
 int frames_init(struct frames *f, void *direct_map, pfn_t max_pfn, const struct bank_ops *ops, void *ctx);
 
 /* Releases the table. Every frame must have been freed; frames_leaked tells. */
@@ -165,5 +255,33 @@ void frames_destroy(struct frames *f);
 
 /* Frames of guests and tables that are allocated and not PG_RESERVED: 0 when every space is gone. */
 uint64_t frames_leaked(const struct frames *f);
+
+/* Frames that guests could have at most, on all nodes. */
+uint64_t frames_guest_pages(const struct frames *f);
+
+unsigned int frames_node_of_cpu(const struct frames *f);
+
+/* The node of the calling thread's processor. */
+static inline unsigned int frames_local_node(const struct frames *f)
+{
+	return f->nr_nodes == 1 ? 0 : frames_node_of_cpu(f);
+}
+
+/* Tells the report hook. */
+__attribute__((format(printf, 2, 3))) void frames_report(struct frames *f, const char *format, ...);
+
+enum frames_warning {
+	WARN_ORDER,
+	WARN_NOFAIL_ORDER,
+	WARN_ATOMIC_RECLAIM,
+	WARN_NOFAIL_ATOMIC,
+	WARN_MIGHT_SLEEP
+};
+
+/* Tells the report hook the first time that this warning is given. */
+void frames_warn_once(struct frames *f, enum frames_warning which, const char *line);
+
+/* Names of set flags, joined by '|', as Linux's page dump does. Returns buffer. */
+const char *page_flags_string(uint32_t flags, char *buffer, size_t bytes);
 
 #endif

@@ -20,7 +20,7 @@ static int add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pa
 
 	if (mprotect(hva, bytes, PROT_READ | PROT_WRITE))
 		return -ENOMEM;
-	if (zone == ZONE_NORMAL)
+	if (zone_is_guest(zone))
 		madvise(hva, bytes, MADV_HUGEPAGE); /* a hint: small pages work too */
 	if (zone != ZONE_OBJECT && a->add_slot) {
 		int err = a->add_slot(a->slot_ctx, start << PAGE_SHIFT, hva, bytes);

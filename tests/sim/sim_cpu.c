@@ -51,7 +51,17 @@ static bool sim_map_arena(struct sim_machine *m)
 	m->arena = base;
 	m->arena_bytes = bytes;
 	aligned = ((uintptr_t)base + PMD_SIZE - 1) & PMD_MASK;
-	return !frames_init(&m->frames, (void *)aligned, max_pfn, &sim_bank_ops, m);
+	const struct frames_setup setup = {.direct_map = (void *)aligned,
+					   .max_pfn = max_pfn,
+					   .ops = &sim_bank_ops,
+					   .ctx = m,
+					   .nr_nodes = m->config.nodes,
+					   .dma32_pages = m->config.dma32_pages,
+					   .movable_pages = m->config.movable_pages,
+					   .cma_pages = m->config.cma_pages,
+					   .distance = m->config.distance,
+					   .no_pcp = m->config.no_pcp};
+	return !frames_setup(&m->frames, &setup);
 }
 
 struct sim_machine *sim_frames_new(const struct sim_config *config)
@@ -68,6 +78,8 @@ struct sim_machine *sim_frames_new(const struct sim_config *config)
 	m->pages_left[ZONE_TABLE] = pages_or(m->config.table_pages, DEFAULT_TABLE_PAGES);
 	m->pages_left[ZONE_OBJECT] = pages_or(m->config.object_pages, DEFAULT_OBJECT_PAGES);
 	m->pages_left[ZONE_NORMAL] = pages_or(m->config.normal_pages, DEFAULT_NORMAL_PAGES);
+	m->pages_left[ZONE_DMA32] = m->config.dma32_pages;
+	m->pages_left[ZONE_MOVABLE] = m->pages_left[ZONE_NORMAL];
 	if (sim_map_arena(m))
 		return m;
 	if (m->arena)

@@ -59,6 +59,11 @@ struct sim_config {
 	unsigned int tlb_entries; /* a power of two; 0: SIM_TLB_ENTRIES */
 	/* Frames that the zones can get, multiples of 512; 0: plenty. */
 	uint64_t table_pages, object_pages, normal_pages;
+	/* As in struct frames_setup; normal_pages are then shared out among nodes and their movable zones. */
+	unsigned int nodes;
+	uint64_t dma32_pages, movable_pages, cma_pages;
+	const uint8_t (*distance)[MAX_NODES];
+	bool no_pcp;
 	bool forget_revoke; /* revocations do nothing: to see that stale entries show */
 };
 

@@ -9,7 +9,8 @@ static int setup(void **state)
 {
 	struct sim_config config = {.normal_pages = ZONE_PAGES,
 				    .table_pages = ZONE_PAGES,
-				    .object_pages = 512};
+				    .object_pages = 512,
+				    .no_pcp = true};
 
 	*state = sim_frames_new(&config);
 	return *state ? 0 : -1;
@@ -361,7 +362,7 @@ static void check_sees_damage(void **state)
 	normal(f)->free_area[3].nr_free--;
 	assert_int_equal(zone_check(f, ZONE_NORMAL, complain), 0);
 
-	head = list_entry(normal(f)->free_area[0].free_list.next, struct page, node);
+	head = list_entry(normal(f)->free_area[0].free_list[MIGRATE_UNMOVABLE].next, struct page, node);
 	head->refs = 1;
 	assert_true(zone_check(f, ZONE_NORMAL, NULL) > 0);
 	head->refs = 0;
