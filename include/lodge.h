@@ -54,6 +54,7 @@ struct lodge_host_options {
 		memory_bytes; /* most guest memory that all spaces may have together; 0: what the machine has */
 	unsigned int nodes;   /* virtual NUMA nodes to share it out to, 1..LODGE_MAX_NODES; 0: 1 */
 	enum lodge_kmem kmem; /* where lodge's own objects come from */
+	int zero_ahead;	      /* nonzero: a thread of lowest priority keeps cleared frames ready for faults */
 };
 
 /*
@@ -64,6 +65,12 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **ho
 
 /* Closes a host whose spaces have been destroyed. NULL is allowed. Returns the frames still owned by anyone: 0. */
 uint64_t lodge_host_close(struct lodge_host *host);
+
+/*
+ * A readable report of the host's memory: how many frames there are and who has them (the counts add up), each zone, and
+ * the caches of lodge's own objects in the format of /proc/slabinfo. Exact while no space runs. 0 or -EIO.
+ */
+int lodge_host_report(struct lodge_host *host, FILE *out);
 
 enum lodge_trace {
 	LODGE_TRACE_FAULT = 1,

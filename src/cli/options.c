@@ -193,6 +193,13 @@ static int set_kmem(struct run_options *o, const char *arg)
 	return -EINVAL;
 }
 
+static int set_zero_ahead(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->zero_ahead = true;
+	return 0;
+}
+
 static int set_help(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -220,6 +227,7 @@ static const struct option_spec specs[] = {
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
+	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},
 	{"help", NULL, "show this text", set_help},
 	{"version", NULL, "show the version", set_version},
 };

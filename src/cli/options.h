@@ -20,7 +20,7 @@ struct run_options {
 	unsigned int trace;	     /* enum lodge_trace */
 	unsigned int nodes;	     /* 0: the library's default */
 	int kmem;		     /* enum lodge_kmem */
-	bool stats, maps, aslr, help, version;
+	bool stats, maps, aslr, zero_ahead, help, version;
 	const char *stats_file;
 	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */
 	const char **env;     /* likewise: K=V each */

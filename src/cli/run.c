@@ -69,7 +69,8 @@ static int create_space(struct run *r)
 {
 	const struct lodge_host_options host = {.size = sizeof(host),
 						.nodes = r->options.nodes,
-						.kmem = (enum lodge_kmem)r->options.kmem};
+						.kmem = (enum lodge_kmem)r->options.kmem,
+						.zero_ahead = r->options.zero_ahead};
 	struct lodge_space_options opt;
 	struct lodge_error err = {""};
 	int ret = lodge_host_open(&host, &r->host, &err);
@@ -153,7 +154,8 @@ static int report(struct run *r, int status)
 
 	if (r->options.maps && lodge_space_maps(r->space, stderr) < 0)
 		failed = 1;
-	if (r->options.stats && lodge_space_report(r->space, stderr) < 0)
+	if (r->options.stats &&
+	    (lodge_space_report(r->space, stderr) < 0 || lodge_host_report(r->host, stderr) < 0))
 		failed = 1;
 	if (r->stats_file) {
 		failed |= lodge_space_report_json(r->space, r->stats_file) < 0;

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "../../include/lodge.h"
+#include "../mm/zeropool.h"
 #include "../uffd/arena.h"
 #include "../vmm/vm.h"
 #include "exec.h"
+#include "host_report.h"
 #include "hostfile.h"
 #include "maps.h"
 #include "report.h"
@@ -33,6 +35,7 @@ struct lodge_host {
 	bool has_arena;
 	struct vm *vm;
 	struct hostfile_table hostfiles;
+	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 };
 
 struct lodge_space {
@@ -109,7 +112,10 @@ static int check_host_options(const struct lodge_host_options *o, struct lodge_e
 
 static int host_init(struct lodge_host *host, const struct lodge_host_options *o, struct lodge_error *err)
 {
-	uint64_t memory_bytes = o->memory_bytes ? o->memory_bytes : machine_memory_bytes();
+	const struct arena_setup setup = {
+		.max_bytes = o->memory_bytes ? o->memory_bytes : machine_memory_bytes(),
+		.nr_nodes = o->nodes,
+	};
 	struct vm_error why = {0, NULL};
 	int ret = check_host_options(o, err);
 
@@ -120,7 +126,7 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 	if (ret)
 		return report_error(err, -ENODEV, "signal %d cannot be used: %s", KICK_SIGNAL,
 				    strerror(-ret));
-	ret = arena_init(&host->arena, memory_bytes);
+	ret = arena_init(&host->arena, &setup);
 	if (ret)
 		return report_error(err, -ENOMEM, "cannot reserve room for guest memory: %s", strerror(-ret));
 	host->has_arena = true;
@@ -130,7 +136,8 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
 				    strerror(why.error));
 	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm));
-	return 0;
+	ret = o->zero_ahead ? zeropool_start(&host->arena.frames, &host->zero_thread) : 0;
+	return ret ? report_error(err, -ENOMEM, "no thread to clear frames: %s", strerror(-ret)) : 0;
 }
 
 int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **result, struct lodge_error *err)
@@ -152,12 +159,19 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 	return ret;
 }
 
+int lodge_host_report(struct lodge_host *host, FILE *out)
+{
+	return host_report(&host->arena.frames, out);
+}
+
 uint64_t lodge_host_close(struct lodge_host *host)
 {
 	uint64_t leaked = 0;
 
 	if (!host)
 		return 0;
+	if (host->zero_thread)
+		zeropool_stop(host->zero_thread);
 	if (host->vm) {
 		hostfile_table_destroy(&host->hostfiles);
 		vm_destroy(host->vm);

@@ -50,7 +50,7 @@ static void ask_platform(struct machine *m)
 {
 	struct vm_error why = {0, NULL};
 	struct arena arena;
-	int ret = arena_init(&arena, PROBE_MEMORY);
+	int ret = arena_init(&arena, &(struct arena_setup){.max_bytes = PROBE_MEMORY});
 
 	if (ret) {
 		m->error = -ret;

@@ -34,12 +34,21 @@ static int add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pa
 
 static const struct bank_ops arena_bank_ops = {.add_bank = add_bank};
 
-int arena_init(struct arena *a, uint64_t max_bytes)
-{
-	uint64_t normal = (max_bytes + GIB - 1) & ~(GIB - 1);
-	uint64_t total = (NORMAL_START_PFN << PAGE_SHIFT) + normal;
+/* Below 4 GiB of guest-physical space, for whoever asks for it; a small arena has all its memory above. */
+#define DMA32_PAGES	 (DMA32_END_PFN - DMA32_START_PFN)
+#define DMA32_FROM_BYTES (4 * GIB)
 
-	*a = (struct arena){.reserved_bytes = total + PMD_SIZE};
+int arena_init(struct arena *a, const struct arena_setup *setup)
+{
+	struct frames_setup frames = {.ops = &arena_bank_ops, .ctx = a, .nr_nodes = setup->nr_nodes};
+	uint64_t normal = setup->max_bytes;
+
+	if (normal >= DMA32_FROM_BYTES) {
+		frames.dma32_pages = DMA32_PAGES;
+		normal -= DMA32_PAGES << PAGE_SHIFT;
+	}
+	frames.max_pfn = NORMAL_START_PFN + (((normal + GIB - 1) & ~(GIB - 1)) >> PAGE_SHIFT);
+	*a = (struct arena){.reserved_bytes = (frames.max_pfn << PAGE_SHIFT) + PMD_SIZE};
 	char *map =
 		mmap(NULL, a->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
@@ -48,7 +57,8 @@ int arena_init(struct arena *a, uint64_t max_bytes)
 	if (a->base != map)
 		munmap(map, (size_t)(a->base - map));
 	a->reserved_bytes -= (uint64_t)(a->base - map);
-	int err = frames_init(&a->frames, a->base, total >> PAGE_SHIFT, &arena_bank_ops, a);
+	frames.direct_map = a->base;
+	int err = frames_setup(&a->frames, &frames);
 	if (err)
 		munmap(a->base, a->reserved_bytes);
 	return err;

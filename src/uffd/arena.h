@@ -23,8 +23,13 @@ struct arena {
 	void *slot_ctx;
 };
 
-/* Reserves room for max_bytes of guest memory (rounded up to 1 GiB) beside tables and objects. 0 or -errno. */
-int arena_init(struct arena *a, uint64_t max_bytes);
+struct arena_setup {
+	uint64_t max_bytes;    /* of guest memory; rounded up to 1 GiB */
+	unsigned int nr_nodes; /* that share it; 0: 1 */
+};
+
+/* Reserves room for guest memory beside that for tables and objects. 0, -ENOMEM, or -EINVAL (too little for the nodes). */
+int arena_init(struct arena *a, const struct arena_setup *setup);
 void arena_destroy(struct arena *a);
 
 #endif

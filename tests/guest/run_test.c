@@ -453,6 +453,54 @@ static void fault_around_sets_how_much_one_fault_maps(void **state)
 	outcome_free(&b);
 }
 
+/* The number before a word of the line of --stats that begins with `row`; 0 when it is not there. */
+static unsigned long long stat_before(const char *report, const char *row, const char *word)
+{
+	const char *line = strstr(report, row), *end = line ? strchr(line, '\n') : NULL;
+	const char *at = line ? strstr(line, word) : NULL;
+
+	if (!at || !end || at > end)
+		return 0;
+	while (at > line && !(at[-1] >= '0' && at[-1] <= '9'))
+		at--;
+	while (at > line && at[-1] >= '0' && at[-1] <= '9')
+		at--;
+	return strtoull(at, NULL, 10);
+}
+
+static void the_owners_of_frames_add_up(void **state)
+{
+	static const char *const owners[] = {" anonymous", " cache", " tables", " objects", " reserved",
+					     " bad",	   " other", " free",	" fresh"};
+	struct outcome o = lodge_run("--stats", BUSYBOX, "md5sum", BUSYBOX, NULL);
+	unsigned long long sum = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++)
+		sum += stat_before(o.err, "arena ", owners[i]);
+	assert_true(sum > 0);
+	assert_int_equal(sum, stat_before(o.err, "arena ", " frames"));
+	assert_int_equal(stat_before(o.err, "arena ", " anonymous") + stat_before(o.err, "arena ", " cache") +
+				 stat_before(o.err, "arena ", " tables"),
+			 stat_before(o.err, "memory ", " pages"));
+	assert_non_null(strstr(o.err, "slabinfo - version: 2.1"));
+	outcome_free(&o);
+}
+
+static void frames_are_cleared_ahead_when_asked_for(void **state)
+{
+	struct outcome with = lodge_run("--zero-ahead", "--stats", guest_path("reuse"), NULL);
+	struct outcome without = lodge_run("--stats", guest_path("reuse"), NULL);
+
+	(void)state;
+	assert_string_equal(with.out, "always zero\n");
+	assert_string_equal(without.out, "always zero\n");
+	assert_true(stat_before(with.err, "zeroed ", " cleared ahead") > 0);
+	assert_int_equal(stat_before(without.err, "zeroed ", " cleared ahead"), 0);
+	outcome_free(&with);
+	outcome_free(&without);
+}
+
 static void every_allocator_and_every_number_of_nodes_serves(void **state)
 {
 	static const char *const options[] = {"--kmem=slub", "--kmem=slab", "--kmem=slob", "--kmem=magazine",
@@ -555,6 +603,9 @@ int main(void)
 		CASE("run: traces are lines of lodge on stderr", traces_are_lines_of_lodge_on_stderr),
 		CASE("run: fault around sets how much one fault maps",
 		     fault_around_sets_how_much_one_fault_maps),
+		CASE("run: the owners of frames add up to the arena", the_owners_of_frames_add_up),
+		CASE("run: frames are cleared ahead when that is asked for",
+		     frames_are_cleared_ahead_when_asked_for),
 		CASE("run: every object allocator and number of nodes serves the same",
 		     every_allocator_and_every_number_of_nodes_serves),
 		CASE("run: two lodges run at once", two_lodges_run_at_once),

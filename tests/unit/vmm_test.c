@@ -62,7 +62,7 @@ static int setup(void **state)
 	if (!have_kvm)
 		return 0;
 	memset(&m, 0, sizeof(m));
-	assert_int_equal(arena_init(&m.arena, 8ull << 30), 0);
+	assert_int_equal(arena_init(&m.arena, &(struct arena_setup){.max_bytes = 8ull << 30}), 0);
 	m.vm = vm_create(&m.arena, NULL);
 	assert_non_null(m.vm);
 	m.mm = make_space(&m);

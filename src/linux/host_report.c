@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* host_report.c - see host_report.h. Numbers are frames of 4 KiB, and those of the first line add up. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "../mm/census.h"
+#include "../mm/kmem.h"
+#include "../mm/vmstat.h"
+#include "../mm/zone.h"
+#include "host_report.h"
+
+#define ROW	       "%-12s "
+#define SLABINFO_BYTES 16384
+
+static void print_owners(struct frames *f, FILE *out)
+{
+	struct census c;
+
+	census_take(f, &c);
+	fprintf(out,
+		ROW "%" PRIu64 " frames: %" PRIu64 " anonymous, %" PRIu64 " cache, %" PRIu64
+		    " tables, %" PRIu64 " objects, %" PRIu64 " reserved, %" PRIu64 " bad, %" PRIu64
+		    " other, %" PRIu64 " free (%" PRIu64 " at hand), %" PRIu64 " fresh\n",
+		"arena", c.present, c.anon, c.cache, c.tables, c.objects, c.reserved, c.bad, c.other, c.free,
+		c.at_hand, c.fresh);
+}
+
+static void print_zone(struct frames *f, struct zone *z, FILE *out)
+{
+	struct census c = {0};
+
+	census_zone(f, z, &c);
+	fprintf(out,
+		ROW "node %u %-8s %" PRIu64 " present, %" PRIu64 " free, %" PRIu64 " at hand, %" PRIu64
+		    " fresh; min %" PRIu64 " low %" PRIu64 " high %" PRIu64 "; %" PRIu64 " handed out\n",
+		"zone", z->node, zone_name(z->type), c.present, c.free, c.at_hand, c.fresh,
+		atomic_load(&z->watermark[WMARK_MIN]), atomic_load(&z->watermark[WMARK_LOW]),
+		atomic_load(&z->watermark[WMARK_HIGH]), vmstat_zone(f, z, ZONE_PGALLOC));
+}
+
+static void print_zones(struct frames *f, FILE *out)
+{
+	for (unsigned int nid = 0; nid < f->nr_nodes; nid++)
+		for (unsigned int type = 0; type < NR_ZONES; type++) {
+			struct zone *z = node_zone(f, nid, type);
+			if (z->present_pages)
+				print_zone(f, z, out);
+		}
+}
+
+static void print_caches(struct frames *f, FILE *out)
+{
+	char *text = malloc(SLABINFO_BYTES);
+
+	if (!text)
+		return;
+	kmem_slabinfo(f, text, SLABINFO_BYTES);
+	fputs(text, out);
+	free(text);
+}
+
+int host_report(struct frames *f, FILE *out)
+{
+	print_owners(f, out);
+	fprintf(out,
+		ROW "%" PRIu64 " known to be zero, %" PRIu64 " cleared ahead, %" PRIu64
+		    " cleared when asked for\n",
+		"zeroed", vmstat_event(f, FRESH_HIT), vmstat_event(f, ZEROPOOL_HIT),
+		vmstat_event(f, ZEROED_ON_ALLOC));
+	print_zones(f, out);
+	print_caches(f, out);
+	return ferror(out) ? -EIO : 0;
+}

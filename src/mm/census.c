@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* census.c - counting frames by who has them. See census.h. */
+#include <string.h>
+
+#include "census.h"
+#include "pcp.h"
+#include "zeropool.h"
+#include "zone.h"
+
+static uint64_t *count_of(struct census *c, const struct zone *z, uint32_t flags)
+{
+	if (flags & PG_BAD)
+		return &c->bad;
+	if (flags & PG_FREE)
+		return &c->free;
+	if (z->type == ZONE_OBJECT)
+		return &c->objects;
+	if (flags & PG_RESERVED)
+		return &c->reserved;
+	if (flags & PG_TABLE)
+		return &c->tables;
+	if (flags & PG_ANON)
+		return &c->anon;
+	return flags & PG_CACHE ? &c->cache : &c->other;
+}
+
+void census_zone(struct frames *f, struct zone *z, struct census *c)
+{
+	uint64_t at_hand = pcp_pages(f, z) + zeropool_pages(z);
+
+	pthread_mutex_lock(&z->lock);
+	pfn_t fresh = atomic_load(&z->fresh_pfn);
+	for (pfn_t pfn = z->start_pfn; pfn < fresh; pfn++)
+		++*count_of(c, z, atomic_load_explicit(&pfn_to_page(f, pfn)->flags, memory_order_relaxed));
+	c->present += z->present_pages;
+	c->fresh += z->bank_end_pfn - fresh;
+	c->at_hand += at_hand;
+	pthread_mutex_unlock(&z->lock);
+}
+
+void census_take(struct frames *f, struct census *c)
+{
+	memset(c, 0, sizeof(*c));
+	for (unsigned int nid = 0; nid < f->nr_nodes; nid++)
+		for (unsigned int type = 0; type < NR_ZONES; type++)
+			census_zone(f, node_zone(f, nid, type), c);
+}
