@@ -7,8 +7,10 @@
 #include "zeropool.h"
 #include "zone.h"
 
-static uint64_t *count_of(struct census *c, const struct zone *z, uint32_t flags)
+static uint64_t *count_of(struct census *c, const struct zone *z, const struct page *page)
 {
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
 	if (flags & PG_BAD)
 		return &c->bad;
 	if (flags & PG_FREE)
@@ -19,7 +21,7 @@ static uint64_t *count_of(struct census *c, const struct zone *z, uint32_t flags
 		return &c->reserved;
 	if (flags & PG_TABLE)
 		return &c->tables;
-	if (flags & PG_ANON)
+	if (page_anon(page))
 		return &c->anon;
 	return flags & PG_CACHE ? &c->cache : &c->other;
 }
@@ -31,7 +33,7 @@ void census_zone(struct frames *f, struct zone *z, struct census *c)
 	pthread_mutex_lock(&z->lock);
 	pfn_t fresh = atomic_load(&z->fresh_pfn);
 	for (pfn_t pfn = z->start_pfn; pfn < fresh; pfn++)
-		++*count_of(c, z, atomic_load_explicit(&pfn_to_page(f, pfn)->flags, memory_order_relaxed));
+		++*count_of(c, z, pfn_to_page(f, pfn));
 	c->present += z->present_pages;
 	c->fresh += z->bank_end_pfn - fresh;
 	c->at_hand += at_hand;

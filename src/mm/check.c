@@ -33,14 +33,14 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 		return "entry maps a frame without a reference or mapcount";
 	if (!zone_is_guest(page_zone_type(page)) || flags & (PG_BUDDY | PG_TABLE | PG_SLAB | PG_RESERVED))
 		return "entry maps a frame that is not a guest's";
-	if (vma_is_anonymous(vma) && !(flags & PG_ANON))
+	if (vma_is_anonymous(vma) && !page_anon(page))
 		return "anonymous area maps a page of a mapping";
-	if (vma->mapping && !(flags & PG_ANON) && page->mapping != vma->mapping)
+	if (vma->mapping && !page_anon(page) && page_mapping(page) != vma->mapping)
 		return "area maps a page of another mapping";
-	if ((vma->flags & VM_SHARED) && (flags & PG_ANON))
+	if ((vma->flags & VM_SHARED) && page_anon(page))
 		return "shared area maps an anonymous page";
 	if (pte_write(pte) && !(vma->flags & VM_SHARED) &&
-	    (!(flags & PG_ANON) || atomic_load(&page->mapcount) != 1))
+	    (!page_anon(page) || atomic_load(&page->mapcount) != 1))
 		return "private area may write a page that others see";
 	c->rss[page_counter(page)]++;
 	return NULL;

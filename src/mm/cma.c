@@ -95,7 +95,7 @@ static int evacuate(struct contig *c)
 		uint32_t flags = atomic_load(&p->flags);
 		if (!atomic_load(&p->refs))
 			continue;
-		err = flags & (PG_ANON | PG_CACHE | PG_LRU) ? move_out(c, p) : -EBUSY;
+		err = flags & (PG_CACHE | PG_LRU) || page_anon(p) ? move_out(c, p) : -EBUSY;
 	}
 	pcp_drain_zone(c->f, c->z);
 	return err;

@@ -179,8 +179,8 @@ static bool may_move(const struct page *page)
 	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
 
 	return atomic_load_explicit(&page->refs, memory_order_relaxed) &&
-	       (flags & (PG_ANON | PG_CACHE | PG_LRU)) &&
-	       !(flags & (PG_FREE | PG_RESERVED | PG_TABLE | PG_SLAB | PG_BAD));
+	       !(flags & (PG_FREE | PG_RESERVED | PG_TABLE | PG_SLAB | PG_BAD)) &&
+	       ((flags & (PG_CACHE | PG_LRU)) || page_anon(page));
 }
 
 /* 0, or -errno and the frame to move to is back on the list. */

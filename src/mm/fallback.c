@@ -57,7 +57,7 @@ static struct block_use pageblock_use(struct frames *f, struct page *page)
 			pfn += 1ull << p->order;
 			continue;
 		}
-		use.movable += (flags & (PG_ANON | PG_CACHE | PG_LRU)) != 0;
+		use.movable += (flags & (PG_CACHE | PG_LRU)) || (!(flags & PG_SLAB) && page_anon(p));
 		pfn++;
 	}
 	return use;

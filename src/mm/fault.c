@@ -205,7 +205,7 @@ static void run_give_back(struct fault *f, struct frame_run *run)
 
 static void install_anon(struct fault *f, pte_t *slot, struct page *page)
 {
-	atomic_fetch_or_explicit(&page->flags, PG_ANON, memory_order_relaxed);
+	page_set_anon(page, f->mm);
 	atomic_store_explicit(&page->mapcount, 1, memory_order_relaxed);
 	uint64_t write = f->vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
 	pte_set(slot, pte_make(page_to_pfn(f->mm->frames, page), vma_pte_flags(f->vma->flags) | write));
@@ -417,7 +417,7 @@ static enum vm_fault_result do_wp_page(struct fault *f)
 		make_writable(f);
 		return VM_FAULT_DONE;
 	}
-	if ((atomic_load(&page->flags) & PG_ANON) && atomic_load(&page->mapcount) == 1) {
+	if (page_anon(page) && atomic_load(&page->mapcount) == 1) {
 		count(f->mm, FAULT_WP_REUSE);
 		make_writable(f);
 		return VM_FAULT_DONE;

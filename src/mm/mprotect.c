@@ -24,7 +24,7 @@ static bool may_write_now(const struct protect *p, const struct page *page)
 		return false;
 	if (p->vm_flags & VM_SHARED)
 		return true;
-	return (atomic_load(&page->flags) & PG_ANON) && atomic_load(&page->mapcount) == 1;
+	return page_anon(page) && atomic_load(&page->mapcount) == 1;
 }
 
 static pte_t protected_entry(const struct protect *p, pte_t old)

@@ -233,7 +233,6 @@ static const struct {
 	{PG_WRITEBACK, "writeback"},
 	{PG_MAPPEDTODISK, "mappedtodisk"},
 	{PG_TABLE, "table"},
-	{PG_ANON, "anon"},
 	{PG_CACHE, "cache"},
 	{PG_FREE, "free"},
 	{PG_BUDDY, "buddy"},

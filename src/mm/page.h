@@ -31,6 +31,7 @@
 #include "zone.h"
 
 struct address_space;
+struct mm;
 struct kmem_cache;
 struct memcg;
 struct page_trace;
@@ -56,7 +57,6 @@ enum page_flags {
 	PG_WRITEBACK = 1 << 15,
 	PG_MAPPEDTODISK = 1 << 17,
 	PG_TABLE = 1 << 24, /* in use as a page-table page */
-	PG_ANON = 1 << 25,  /* anonymous memory of a guest; page.mapping is NULL */
 	PG_CACHE = 1 << 26, /* indexed by page.mapping at page.index */
 	PG_FREE = 1 << 27,  /* the allocator owns the frame: in a block, on a stack, in the zeroed pool */
 	PG_BUDDY = 1 << 28, /* (Z) head of a free block: page.order and page.migratetype are valid */
@@ -67,7 +67,11 @@ enum page_flags {
 struct page {
 	struct list_head node; /* (Z) free list while refs == 0, else the owner's list */
 	union {
-		struct address_space *mapping; /* (C) PG_CACHE: whose page it is */
+		/*
+		 * (C) PG_CACHE: whose page it is. With PAGE_MAPPING_ANON in bit 0: anonymous memory, of the struct
+		 * mm in the other bits. Read it by page_anon and page_mapping.
+		 */
+		struct address_space *mapping;
 		struct kmem_cache
 			*slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
 	};
@@ -98,6 +102,34 @@ struct page {
 	uint8_t unused;
 };
 _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");
+
+#define PAGE_MAPPING_ANON 1ul
+
+static inline uintptr_t page_mapping_word(const struct page *page)
+{
+	return (uintptr_t)__atomic_load_n(&page->mapping, __ATOMIC_RELAXED);
+}
+
+/* Anonymous memory of a guest? Not to be asked of slabs. */
+static inline bool page_anon(const struct page *page)
+{
+	return page_mapping_word(page) & PAGE_MAPPING_ANON;
+}
+
+/* The object that a cache page belongs to; NULL for anonymous memory. */
+static inline struct address_space *page_mapping(const struct page *page)
+{
+	uintptr_t word = page_mapping_word(page);
+
+	return word & PAGE_MAPPING_ANON ? NULL : (struct address_space *)word;
+}
+
+/* Makes a page that nobody else knows anonymous memory of `mm`. */
+static inline void page_set_anon(struct page *page, const struct mm *mm)
+{
+	__atomic_store_n(&page->mapping, (struct address_space *)((uintptr_t)mm | PAGE_MAPPING_ANON),
+			 __ATOMIC_RELAXED);
+}
 
 /*
  * How a zone gets more memory. add_bank makes [start, start + *nr_pages) of the direct map usable and zero (for a guest

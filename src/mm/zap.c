@@ -4,9 +4,11 @@
 
 enum mm_counter page_counter(const struct page *page)
 {
-	if (atomic_load_explicit(&page->flags, memory_order_relaxed) & PG_ANON)
+	const struct address_space *mapping = page_mapping(page);
+
+	if (page_anon(page))
 		return MM_ANONPAGES;
-	return page->mapping && page->mapping->host ? MM_FILEPAGES : MM_SHMEMPAGES;
+	return mapping && mapping->host ? MM_FILEPAGES : MM_SHMEMPAGES;
 }
 
 void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
@@ -35,7 +37,7 @@ static void zap_entry(void *ctx, pte_t *slot, gva_t address)
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
 	atomic_fetch_sub_explicit(&mm->rss[page_counter(page)], 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_relaxed);
-	if ((pte & PTE_DIRTY) && page->mapping)
+	if ((pte & PTE_DIRTY) && page_mapping(page))
 		atomic_fetch_or_explicit(&page->flags, PG_DIRTY, memory_order_relaxed);
 	gather_page(g, page);
 }

@@ -76,6 +76,27 @@ static void free_blocks_and_objects(void **state)
 	assert_int_equal(after.objects, before.objects);
 }
 
+static void mapping_tag(void **state)
+{
+	struct fixture *x = *state;
+	struct sim_file file;
+
+	sim_file_init(&file, x->machine, PAGE_SIZE);
+	assert_int_equal(fixture_map_file(x, &file, BASE, 1, 0, PROT_READ, MAP_PRIVATE | MAP_FIXED), BASE);
+	fixture_load(x, BASE);
+	const struct page *cache = pfn_to_page(x->mm->frames, pte_pfn(fixture_pte(x, BASE)));
+	assert_false((uintptr_t)cache->mapping & PAGE_MAPPING_ANON);
+	assert_false(page_anon(cache));
+	assert_ptr_equal(page_mapping(cache), &file.backing.cache);
+	assert_int_equal(fixture_map(x, BASE, 1, PROT_READ | PROT_WRITE, MAP_FIXED), BASE);
+	fixture_store(x, BASE, 1);
+	const struct page *anon = pfn_to_page(x->mm->frames, pte_pfn(fixture_pte(x, BASE)));
+	assert_true(page_anon(anon));
+	assert_null(page_mapping(anon));
+	assert_int_equal((uintptr_t)anon->mapping, (uintptr_t)x->mm | PAGE_MAPPING_ANON);
+	backing_put(&file.backing);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -85,6 +106,8 @@ int main(void)
 		 fixture_setup, fixture_teardown, NULL},
 		{"census: blocks, objects and free frames add up", free_blocks_and_objects, fixture_setup,
 		 fixture_teardown, NULL},
+		{"page: bit 0 of mapping tells anonymous pages from cache pages [B3]", mapping_tag,
+		 fixture_setup, fixture_teardown, NULL},
 	};
 
 	return cmocka_run_group_tests_name("census", tests, NULL, NULL);

@@ -55,7 +55,7 @@ static struct page *take(struct world *w, uint64_t id, gfp_t gfp)
 	if (!page)
 		return NULL;
 	if (gfp & __GFP_MOVABLE)
-		atomic_fetch_or(&page->flags, PG_ANON);
+		page_set_anon(page, NULL);
 	*(uint64_t *)page_address(&w->m->frames, page) = id;
 	w->at[id] = page;
 	return page;
