@@ -113,19 +113,16 @@ static const struct {
 	const char *name;
 	void (*loop)(struct frames *f, uint64_t rounds);
 	uint64_t rounds;
-} loops[] = {{"order0", order0, 8u << 20},
-	     {"order9", order9, 64u << 10},
-	     {"batch512", batch, 8u << 20},
-	     {"mix", mix, 1u << 20}};
+} loops[] = {{"order0", order0, 2u << 20},
+	     {"order9", order9, 16u << 10},
+	     {"batch512", batch, 2u << 20},
+	     {"mix", mix, 256u << 10}};
 
-static void speed(struct frames *f)
+static void speed(struct frames *f, unsigned int threads)
 {
-	for (unsigned int threads = 1; threads <= 2; threads++) {
-		for (unsigned int i = 0; i < ARRAY_SIZE(loops); i++) {
-			struct worker w = {f, loops[i].loop, loops[i].rounds};
-			printf("pages-%s%s %.2f\n", loops[i].name, threads == 1 ? "" : "-2t",
-			       measure(&w, threads));
-		}
+	for (unsigned int i = 0; i < ARRAY_SIZE(loops); i++) {
+		struct worker w = {f, loops[i].loop, loops[i].rounds};
+		printf("pages-%s%s %.2f\n", loops[i].name, threads == 1 ? "" : "-2t", measure(&w, threads));
 	}
 }
 
@@ -142,7 +139,7 @@ static void churn(struct frames *f, struct block *held, unsigned int nr)
 {
 	uint64_t state = 1181783497276652981ull, used = 0;
 
-	for (uint64_t step = 0; step < 24u << 20; step++) {
+	for (uint64_t step = 0; step < 10u << 20; step++) {
 		uint64_t r = random_next(&state);
 		struct block *b = &held[r % nr];
 		if (b->page) {
@@ -186,7 +183,8 @@ static int fragmentation(struct frames *f)
 int main(int argc, char **argv)
 {
 	static struct frames f;
-	const char *mode = argc == 2 ? argv[1] : "";
+	const char *mode = argc >= 2 ? argv[1] : "";
+	unsigned int threads = argc == 3 && !strcmp(argv[2], "2") ? 2 : 1;
 	size_t bytes = (NORMAL_START_PFN + NORMAL_PAGES) << PAGE_SHIFT;
 	char *arena =
 		mmap(NULL, bytes + PMD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -203,9 +201,9 @@ int main(int argc, char **argv)
 		return fragmentation(&f);
 	}
 	if (strcmp(mode, "pcp") != 0 && strcmp(mode, "buddy") != 0) {
-		fputs("usage: pages pcp|buddy|grouped|mixed\n", stderr);
+		fputs("usage: pages pcp|buddy [1|2], pages grouped|mixed\n", stderr);
 		return 2;
 	}
-	speed(&f);
+	speed(&f, threads);
 	return 0;
 }
