@@ -47,6 +47,7 @@ static bool fits_slob(size_t bytes)
 
 static void *slob_heap_take(struct kmalloc *k, size_t bytes)
 {
+	bytes = bytes ? bytes : 1; /* the pointer to nothing must still lie in this frame */
 	uint64_t *header = slob_take(k->slob, bytes + SLOB_HEADER, SLOB_HEADER);
 
 	if (!header)

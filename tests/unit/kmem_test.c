@@ -1481,6 +1481,25 @@ static void kmalloc_sizes_and_large(void **state)
 	assert_int_equal(kmalloc_destroy(&k), 0);
 }
 
+/* Nothing is an object too: it is in a frame of its own allocator, wherever the free space of that ends. */
+static void kmalloc_of_nothing(void **state)
+{
+	static void *p[4096];
+	struct scene *s = *state;
+	struct kmalloc k;
+	uint64_t before = kmem_report_count(KMEM_BAD_POINTER);
+
+	assert_int_equal(kmalloc_init(&k, s->frames, s->backend, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = kmalloc(&k, 0);
+		assert_non_null(p[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		kfree(&k, p[i]);
+	assert_int_equal(kmem_report_count(KMEM_BAD_POINTER), before);
+	assert_int_equal(kmalloc_destroy(&k), 0);
+}
+
 static void kmalloc_reallocation(void **state)
 {
 	struct scene *s = *state;
@@ -1684,6 +1703,7 @@ int main(void)
 		EACH("more caches than slots", more_caches_than_slots, ""),
 		EACH("kmalloc: classes up to 8192, blocks of frames beyond", kmalloc_sizes_and_large,
 		     " [E19]"),
+		EACH("kmalloc: nothing is an object too", kmalloc_of_nothing, ""),
 		EACH("kmalloc: realloc keeps contents, also when it fails", kmalloc_reallocation, ""),
 		EACH("kmalloc: random histories agree with an array", kmalloc_model, ""),
 		SHEAVES("kmalloc: each n-th allocation fails when told to", kmalloc_failures, ""),
