@@ -209,7 +209,9 @@ static const char *build(struct vm *vm, int *error)
 	vm->arena->add_slot = add_slot;
 	vm->arena->slot_ctx = vm;
 	err = mm_host_init(&vm->mm_host, &vm->arena->frames, &vm_mmu_ops, vm);
-	if (!err)
+	if (err)
+		vm->mm_host.frames = NULL; /* there is nothing to destroy */
+	else
 		err = make_image(vm);
 	*error = -err;
 	return err ? "guest memory" : NULL;
@@ -286,13 +288,17 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 	return NULL;
 }
 
-void vm_destroy(struct vm *vm)
+uint64_t vm_destroy(struct vm *vm)
 {
+	uint64_t leaked = 0;
+
 	if (!vm)
-		return;
+		return 0;
 	vm_ready(vm);
 	vcpu_destroy_all(vm);
 	shootdown_destroy(vm);
+	if (vm->mm_host.frames)
+		leaked = mm_host_destroy(&vm->mm_host);
 	if (vm->image)
 		page_free_block(&vm->arena->frames, vm->image, IMAGE_ORDER);
 	vm->arena->add_slot = NULL;
@@ -305,6 +311,7 @@ void vm_destroy(struct vm *vm)
 	pthread_mutex_destroy(&vm->poke_lock);
 	pthread_mutex_destroy(&vm->boot_lock);
 	free(vm);
+	return leaked;
 }
 
 struct mm_host *vm_mm_host(struct vm *vm)

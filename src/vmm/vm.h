@@ -26,7 +26,8 @@ struct vm_error {
 
 /* Opens /dev/kvm and creates the machine over `arena`, which it will give memory slots. NULL: *err says why. */
 struct vm *vm_create(struct arena *arena, struct vm_error *err);
-void vm_destroy(struct vm *vm);
+/* Ends a machine whose spaces are gone. Returns the objects of the core that were not: 0. */
+uint64_t vm_destroy(struct vm *vm);
 
 /* The mm_host of this machine: spaces made from it run on its vCPUs. */
 struct mm_host *vm_mm_host(struct vm *vm);

@@ -79,8 +79,7 @@ static int teardown(void **state)
 		return 0;
 	vcpu_put(m->v);
 	mm_destroy(m->mm);
-	assert_int_equal(mm_host_destroy(vm_mm_host(m->vm)), 0);
-	vm_destroy(m->vm);
+	assert_int_equal(vm_destroy(m->vm), 0);
 	assert_int_equal(frames_leaked(&m->arena.frames), 0);
 	arena_destroy(&m->arena);
 	return 0;
