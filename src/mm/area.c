@@ -40,7 +40,7 @@ static struct vma *spare_take(struct spare_areas *s)
 	return vma;
 }
 
-static void hold_mapping(const struct vma *vma)
+void area_hold_mapping(const struct vma *vma)
 {
 	if (vma->file)
 		backing_get(vma->file);
@@ -55,7 +55,7 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 	*upper = *vma;
 	upper->start = address;
 	upper->pgoff += (address - vma->start) >> PAGE_SHIFT;
-	hold_mapping(upper);
+	area_hold_mapping(upper);
 	vma_resize(&mm->vmas, vma, vma->start, address);
 	vma_link(&mm->vmas, upper);
 	return upper;

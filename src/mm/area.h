@@ -19,6 +19,9 @@ void spare_put(struct mm *mm, struct spare_areas *s);
 /* Cuts `vma` at `address`, which lies inside it; the upper part becomes a new area, which is returned. */
 struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s);
 
+/* Takes the references that a copy of an area needs; vma_free drops them. */
+void area_hold_mapping(const struct vma *vma);
+
 /* Joins `vma` with its neighbours where nothing tells them apart; returns the area that holds it now. */
 struct vma *area_merge(struct mm *mm, struct vma *vma);
 
@@ -33,6 +36,9 @@ int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigne
 
 /* False when nr_pages more would pass RLIMIT_AS. */
 bool may_expand_vm(const struct mm *mm, uint64_t nr_pages);
+
+/* VM_READ, VM_WRITE and VM_EXEC for PROT_ bits. */
+uint64_t prot_vm_flags(unsigned int prot);
 
 /* Checks a guest's range as munmap and kin do and rounds its length: 0, or -EINVAL. */
 int check_range(const struct mm *mm, gva_t start, uint64_t *length);

@@ -267,11 +267,6 @@ static enum vm_fault_result do_anonymous_page(struct fault *f)
 
 /* --- pages of a mapping -------------------------------------------------------------------------------------------- */
 
-static uint64_t linear_index(const struct vma *vma, gva_t address)
-{
-	return vma->pgoff + ((address - vma->start) >> PAGE_SHIFT);
-}
-
 /* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
 static struct page *copy_page(struct mm *mm, const struct page *from)
 {
@@ -305,7 +300,7 @@ static void map_cached_around(struct fault *f, bool write)
 		pte_t *slot = slot_at(f, at);
 		struct page *page = NULL;
 		if (pte_none(pte_read(slot)))
-			page = filemap_find(f->vma->mapping, linear_index(f->vma, at));
+			page = filemap_find(f->vma->mapping, vma_linear_index(f->vma, at));
 		if (page) {
 			install_cache(f, slot, page, write);
 			atomic_fetch_add_explicit(&f->mm->fault_around_mapped, 1, memory_order_relaxed);
@@ -355,14 +350,14 @@ static enum vm_fault_result mapping_error(int err)
 static enum vm_fault_result do_fault(struct fault *f)
 {
 	struct address_space *mapping = f->vma->mapping;
-	uint64_t index = linear_index(f->vma, f->address);
+	uint64_t index = vma_linear_index(f->vma, f->address);
 	struct window w = block_around(f, min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages));
 	struct page *page = filemap_find(mapping, index);
 	bool major = false;
 
 	if (!page) {
 		if (mapping->host)
-			filemap_readahead(mapping, linear_index(f->vma, w.start),
+			filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
 					  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), &f->mm->memcg);
 		int err = filemap_get(mapping, index, &f->mm->memcg, &page, &major);
 		if (err)

@@ -33,11 +33,6 @@ static int zap_part(struct vma *vma, gva_t start, gva_t end)
 	return 0;
 }
 
-static uint64_t mapping_index(const struct vma *vma, gva_t address)
-{
-	return vma->pgoff + ((address - vma->start) >> PAGE_SHIFT);
-}
-
 /* Frees the pages of a shared object: they read as zero afterwards, for everybody. */
 static int remove_part(struct vma *vma, gva_t start, gva_t end)
 {
@@ -46,14 +41,14 @@ static int remove_part(struct vma *vma, gva_t start, gva_t end)
 	if ((vma->flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
 		return -EACCES;
 	zap_part(vma, start, end);
-	filemap_drop(vma->mapping, mapping_index(vma, start), mapping_index(vma, end) - 1);
+	filemap_drop(vma->mapping, vma_linear_index(vma, start), vma_linear_index(vma, end) - 1);
 	return 0;
 }
 
 static int willneed_part(struct vma *vma, gva_t start, gva_t end)
 {
 	if (vma->file)
-		filemap_readahead(vma->mapping, mapping_index(vma, start),
+		filemap_readahead(vma->mapping, vma_linear_index(vma, start),
 				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), &vma->mm->memcg);
 	return 0;
 }

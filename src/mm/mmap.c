@@ -22,7 +22,7 @@ static bool is_shared(unsigned int flags)
 	return flags & MAP_SHARED;
 }
 
-static uint64_t prot_to_vm_flags(unsigned int prot)
+uint64_t prot_vm_flags(unsigned int prot)
 {
 	return (prot & PROT_BITS_READ ? VM_READ : 0) | (prot & PROT_BITS_WRITE ? VM_WRITE : 0) |
 	       (prot & PROT_BITS_EXEC ? VM_EXEC : 0);
@@ -30,7 +30,7 @@ static uint64_t prot_to_vm_flags(unsigned int prot)
 
 static uint64_t request_vm_flags(const struct mmap_request *r)
 {
-	uint64_t flags = prot_to_vm_flags(r->prot) | r->extra_flags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+	uint64_t flags = prot_vm_flags(r->prot) | r->extra_flags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 
 	if (is_shared(r->flags)) {
 		flags |= VM_SHARED | VM_MAYSHARE;

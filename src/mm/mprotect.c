@@ -116,8 +116,7 @@ static int do_mprotect(struct mm *mm, gva_t start, gva_t end, uint64_t access)
 
 int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot)
 {
-	uint64_t access = (prot & PROT_BITS_READ ? VM_READ : 0) | (prot & PROT_BITS_WRITE ? VM_WRITE : 0) |
-			  (prot & PROT_BITS_EXEC ? VM_EXEC : 0);
+	uint64_t access = prot_vm_flags(prot);
 	gva_t end = start + page_align_up(length);
 
 	if (start & ~PAGE_MASK || (prot & ~(PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC)))

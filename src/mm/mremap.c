@@ -69,12 +69,9 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 	*copy = *vma;
 	copy->start = m->new;
 	copy->end = m->new + m->new_len;
-	copy->pgoff = vma->pgoff + ((m->old - vma->start) >> PAGE_SHIFT);
+	copy->pgoff = vma_linear_index(vma, m->old);
 	copy->window_end = 0;
-	if (copy->file)
-		backing_get(copy->file);
-	else if (copy->mapping)
-		shmem_get(copy->mapping);
+	area_hold_mapping(copy);
 	vma_link(&m->mm->vmas, copy);
 	m->mm->total_vm_pages += m->new_len >> PAGE_SHIFT;
 	return copy;

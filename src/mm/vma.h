@@ -55,6 +55,12 @@ static inline uint64_t vma_pages(const struct vma *vma)
 	return (vma->end - vma->start) >> PAGE_SHIFT;
 }
 
+/* The page of the file or object that `address`, inside the area, shows. */
+static inline uint64_t vma_linear_index(const struct vma *vma, gva_t address)
+{
+	return vma->pgoff + ((address - vma->start) >> PAGE_SHIFT);
+}
+
 static inline bool vma_is_anonymous(const struct vma *vma)
 {
 	return !vma->mapping;

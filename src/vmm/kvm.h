@@ -167,7 +167,7 @@ bool shootdown_pending(struct vcpu *v, struct mm *mm);
  * Does it, or, where that can be part of the entry itself, writes the thunk and returns true: the caller then starts at
  * the thunk with a frame of the user's registers.
  */
-bool shootdown_prepare(struct vcpu *v, struct mm *mm);
+bool shootdown_prepare(struct vcpu *v);
 /* After that entry; unfinished: it was interrupted inside the thunk, whose work is done now instead. */
 void shootdown_finish(struct vcpu *v, bool unfinished);
 /* Gives the quarantined tables back at the end of the machine. */

@@ -246,12 +246,11 @@ static void write_pokes(struct vm *vm, struct vcpu *v, struct thunk *t)
 	thunk_begin(t, v);
 }
 
-bool shootdown_prepare(struct vcpu *v, struct mm *mm)
+bool shootdown_prepare(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	struct thunk t;
 
-	(void)mm;
 	v->thunk_pokes = 0;
 	uint64_t gen = atomic_load(&vm->tlb_gen);
 	pthread_mutex_lock(&vm->poke_lock);

@@ -7,8 +7,6 @@
  * and what arrives is a #PF on LSTAR whose frame holds the stack pointer. A program that jumps to LSTAR looks the same, so
  * the two bytes before the return address must be a SYSCALL.
  */
-#include <errno.h>
-
 #include "kvm.h"
 
 #define VECTOR_BP 3

@@ -409,7 +409,7 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	atomic_store(&v->mm, mm);
 	atomic_store(&v->in_guest, true);
 	if (shootdown_pending(v, mm))
-		thunk = shootdown_prepare(v, mm);
+		thunk = shootdown_prepare(v);
 	if (atomic_load(&v->vm->broken)) {
 		atomic_store(&v->in_guest, false);
 		dead(trap, "a page table change could not be made visible");
