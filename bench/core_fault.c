@@ -124,6 +124,6 @@ int main(void)
 		fprintf(stderr, "core_fault: out of memory, or a fault was not resolved\n");
 		return 1;
 	}
-	mm_destroy(b.mm);
+	mmput(b.mm);
 	return 0;
 }

@@ -467,7 +467,7 @@ static void prefault(const struct elf_plan *plan, struct mm *mm)
 	for (unsigned int i = 0; i < plan->nr_segments; i++) {
 		const struct elf_segment *s = &plan->segment[i];
 		uint64_t bytes = page_align_up(s->end) - page_align_down(s->start);
-		if (bytes <= PREFAULT_BYTES && bytes * 4 <= memcg_room(&mm->memcg) << PAGE_SHIFT)
+		if (bytes <= PREFAULT_BYTES && bytes * 4 <= memcg_room(mm->memcg) << PAGE_SHIFT)
 			mm_populate(mm, page_align_down(s->start), bytes);
 	}
 }

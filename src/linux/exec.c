@@ -466,7 +466,7 @@ static int plan_program(struct exec *x, unsigned int *phnum)
 		.high = x->layout.stack_top - x->t->mm->stack_limit_bytes - STACK_GUARD_GAP,
 		.pie_base = x->layout.pie_base,
 		.brk_gap = x->layout.brk_gap,
-		.memory_bytes = x->t->mm->memcg.max_pages << PAGE_SHIFT,
+		.memory_bytes = x->t->mm->memcg->max_pages << PAGE_SHIFT,
 	};
 	struct lodge_error why = {""};
 	struct elf_image image;

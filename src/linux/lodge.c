@@ -352,7 +352,7 @@ void lodge_space_destroy(struct lodge_space *space)
 		return;
 	if (space->has_files)
 		files_destroy(&space->task.files);
-	mm_destroy(space->task.mm);
+	mmput(space->task.mm);
 	free(space->task.exe_path);
 	pthread_mutex_destroy(&space->task.kill_lock);
 	free(space);

@@ -170,9 +170,9 @@ static uint64_t relaxed(const _Atomic uint64_t *counter)
 
 static void memory_stats(struct mm *mm, struct lodge_stats *s)
 {
-	s->limit_pages = mm->memcg.max_pages;
-	s->usage_pages = relaxed(&mm->memcg.usage_pages);
-	s->peak_usage_pages = relaxed(&mm->memcg.peak_pages);
+	s->limit_pages = mm->memcg->max_pages;
+	s->usage_pages = relaxed(&mm->memcg->usage_pages);
+	s->peak_usage_pages = relaxed(&mm->memcg->peak_pages);
 	s->rss_anon_pages = (uint64_t)mm_counter(mm, MM_ANONPAGES);
 	s->rss_file_pages = (uint64_t)mm_counter(mm, MM_FILEPAGES);
 	s->rss_shmem_pages = (uint64_t)mm_counter(mm, MM_SHMEMPAGES);

@@ -505,7 +505,7 @@ static int64_t sys_times(struct task *t, const uint64_t a[6])
 /* The machine that a guest sees is its space: as much memory as it may own. */
 static int64_t sys_sysinfo(struct task *t, const uint64_t a[6])
 {
-	const struct memcg *cg = &t->mm->memcg;
+	const struct memcg *cg = t->mm->memcg;
 	struct sysinfo info = {.mem_unit = 1, .procs = 1};
 	struct timespec now;
 

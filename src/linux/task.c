@@ -138,7 +138,7 @@ static void kernel_address_fault(struct task *t, gva_t address, uint32_t error_c
 static void out_of_memory(struct task *t)
 {
 	task_log(t, "out of memory: the space owns %" PRIu64 " of %" PRIu64 " pages",
-		 atomic_load(&t->mm->memcg.usage_pages), t->mm->memcg.max_pages);
+		 atomic_load(&t->mm->memcg->usage_pages), t->mm->memcg->max_pages);
 	task_die(t, SIGKILL);
 }
 

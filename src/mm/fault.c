@@ -137,7 +137,7 @@ static uint64_t dense_pages(const struct fault *f, uint64_t most)
 static struct window anon_window(struct fault *f)
 {
 	struct vma *vma = f->vma;
-	uint64_t most = f->mm->fault_around_pages, room = memcg_room(&f->mm->memcg);
+	uint64_t most = f->mm->fault_around_pages, room = memcg_room(f->mm->memcg);
 	struct window w;
 
 	while (most > 1 && most * 2 > room)
@@ -176,14 +176,14 @@ static struct page *run_next(struct fault *f, struct frame_run *run, uint64_t wa
 	if (order > 9)
 		order = 9;
 	while (!run->left) {
-		if (memcg_charge(&f->mm->memcg, 1ull << order)) {
+		if (memcg_charge(f->mm->memcg, 1ull << order)) {
 			gfp_t gfp = order ? GFP_TRANSHUGE_LIGHT : GFP_HIGHUSER_MOVABLE;
 			run->page = page_alloc(f->mm->frames, gfp | __GFP_ZERO, order);
 			if (run->page) {
 				run->left = 1u << order;
 				break;
 			}
-			memcg_uncharge(&f->mm->memcg, 1ull << order);
+			memcg_uncharge(f->mm->memcg, 1ull << order);
 		}
 		if (!order)
 			return NULL;
@@ -191,14 +191,14 @@ static struct page *run_next(struct fault *f, struct frame_run *run, uint64_t wa
 	}
 	struct page *page = run->page++;
 	run->left--;
-	page->memcg = &f->mm->memcg;
+	page->memcg = f->mm->memcg;
 	return page;
 }
 
 static void run_give_back(struct fault *f, struct frame_run *run)
 {
 	for (; run->left; run->left--, run->page++) {
-		run->page->memcg = &f->mm->memcg;
+		run->page->memcg = f->mm->memcg;
 		page_put(f->mm->frames, run->page);
 	}
 }
@@ -270,14 +270,14 @@ static enum vm_fault_result do_anonymous_page(struct fault *f)
 /* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
 static struct page *copy_page(struct mm *mm, const struct page *from)
 {
-	if (!memcg_charge(&mm->memcg, 1))
+	if (!memcg_charge(mm->memcg, 1))
 		return NULL;
 	struct page *page = page_alloc(mm->frames, GFP_HIGHUSER_MOVABLE, 0);
 	if (!page) {
-		memcg_uncharge(&mm->memcg, 1);
+		memcg_uncharge(mm->memcg, 1);
 		return NULL;
 	}
-	page->memcg = &mm->memcg;
+	page->memcg = mm->memcg;
 	memcpy(page_address(mm->frames, page), page_address(mm->frames, from), PAGE_SIZE);
 	return page;
 }
@@ -358,8 +358,8 @@ static enum vm_fault_result do_fault(struct fault *f)
 	if (!page) {
 		if (mapping->host)
 			filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
-					  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), &f->mm->memcg);
-		int err = filemap_get(mapping, index, &f->mm->memcg, &page, &major);
+					  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), f->mm->memcg);
+		int err = filemap_get(mapping, index, f->mm->memcg, &page, &major);
 		if (err)
 			return mapping_error(err);
 		major = mapping->host;

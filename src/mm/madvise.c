@@ -49,7 +49,7 @@ static int willneed_part(struct vma *vma, gva_t start, gva_t end)
 {
 	if (vma->file)
 		filemap_readahead(vma->mapping, vma_linear_index(vma, start),
-				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), &vma->mm->memcg);
+				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), vma->mm->memcg);
 	return 0;
 }
 

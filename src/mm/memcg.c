@@ -18,6 +18,11 @@ static void drop_refs(struct memcg *cg, uint64_t nr)
 		cg->release(cg);
 }
 
+void memcg_get(struct memcg *cg)
+{
+	atomic_fetch_add_explicit(&cg->refs, 1, memory_order_relaxed);
+}
+
 void memcg_put(struct memcg *cg)
 {
 	drop_refs(cg, 1);

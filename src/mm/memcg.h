@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memcg.h - who pays: the account of the frames that one space owns, and their limit.
+ * memcg.h - who pays: the account of the frames that a space and those forked from it own, and their limit.
  *
  * Every frame of guest memory, page cache and page tables is charged to one account when it is allocated and uncharged
  * when it is freed; page.memcg remembers whose it is, so the sum over all frames equals the account at any instant.
@@ -17,13 +17,14 @@ struct memcg {
 	_Atomic uint64_t peak_pages;  /* (A) highest usage so far */
 	uint64_t max_pages;	      /* (C) */
 	_Atomic uint64_t nr_failures; /* (A) charges refused */
-	/* Page cache may outlive the space that paid for it: `release` runs when owner and charges are all gone. */
-	_Atomic uint64_t refs; /* (A) one per charged page, one for the owner */
+	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
+	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);
 };
 
 /* An account with one owner, who calls memcg_put. release may be NULL. */
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg));
+void memcg_get(struct memcg *cg);
 void memcg_put(struct memcg *cg);
 
 /* Adds nr_pages to the account. False, and nothing changed, when the limit would be passed. */

@@ -2,8 +2,8 @@
 /*
  * mm.c - making and taking down an address space.
  *
- * A struct mm lives as long as anything is charged to its account: the space itself, or page cache that it read in and
- * that other spaces still use.
+ * Three lifetimes: the contents go with the last user (mmput), the structure with the last that knows of it (mmdrop), and the
+ * account with the last page charged to it, since page cache that a space read in may outlive it.
  */
 #include <errno.h>
 #include <string.h>
@@ -28,6 +28,12 @@ static int zero_page_init(struct frames *f)
 	return 0;
 }
 
+/* An account as spaces have it: it finds its way back to the cache it came from. */
+struct host_memcg {
+	struct memcg memcg;
+	struct mm_host *host;
+};
+
 static int make_caches(struct mm_host *h)
 {
 	const struct {
@@ -36,6 +42,7 @@ static int make_caches(struct mm_host *h)
 		size_t bytes;
 	} caches[] = {
 		{&h->mm_cache, "mm", sizeof(struct mm)},
+		{&h->memcg_cache, "memcg", sizeof(struct host_memcg)},
 		{&h->vma_cache, "vma", sizeof(struct vma)},
 		{&h->mapping_cache, "mapping", sizeof(struct address_space)},
 		{&h->node_cache, "radix_node", RADIX_NODE_BYTES},
@@ -67,18 +74,19 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 
 uint64_t mm_host_destroy(struct mm_host *h)
 {
-	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->vma_cache) +
-	       kmem_cache_destroy(&h->mapping_cache) + kmem_cache_destroy(&h->node_cache);
+	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
+	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
+	       kmem_cache_destroy(&h->node_cache);
 }
 
-static void mm_release(struct memcg *cg)
+static void host_memcg_release(struct memcg *cg)
 {
-	struct mm *mm = container_of(cg, struct mm, memcg);
+	struct host_memcg *m = container_of(cg, struct host_memcg, memcg);
 
-	kmem_cache_free(&mm->host->mm_cache, mm);
+	kmem_cache_free(&m->host->memcg_cache, m);
 }
 
-struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
+struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 {
 	struct mm *mm = kmem_cache_zalloc(&h->mm_cache);
 
@@ -86,11 +94,14 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 		return NULL;
 	mm->host = h;
 	mm->frames = h->frames;
-	memcg_init(&mm->memcg, max_pages, mm_release);
-	if (pgtable_init(&mm->pgt, h->frames, &mm->memcg, h->levels, h->kernel_entry)) {
-		memcg_put(&mm->memcg);
+	if (pgtable_init(&mm->pgt, h->frames, cg, h->levels, h->kernel_entry)) {
+		kmem_cache_free(&h->mm_cache, mm);
 		return NULL;
 	}
+	memcg_get(cg);
+	mm->memcg = cg;
+	atomic_store(&mm->mm_users, 1);
+	atomic_store(&mm->mm_count, 1);
 	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	pthread_mutex_init(&mm->page_table_lock, NULL);
 	vma_tree_init(&mm->vmas);
@@ -105,15 +116,55 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 	return mm;
 }
 
-void mm_destroy(struct mm *mm)
+struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 {
-	if (!mm)
+	struct host_memcg *m = kmem_cache_zalloc(&h->memcg_cache);
+
+	if (!m)
+		return NULL;
+	m->host = h;
+	memcg_init(&m->memcg, max_pages, host_memcg_release);
+	struct mm *mm = mm_create_in(h, &m->memcg);
+	memcg_put(&m->memcg); /* from here on the space's alone */
+	return mm;
+}
+
+void mmget(struct mm *mm)
+{
+	atomic_fetch_add_explicit(&mm->mm_users, 1, memory_order_relaxed);
+}
+
+bool mmget_not_zero(struct mm *mm)
+{
+	uint32_t users = atomic_load_explicit(&mm->mm_users, memory_order_relaxed);
+
+	while (users && !atomic_compare_exchange_weak(&mm->mm_users, &users, users + 1))
+		;
+	return users;
+}
+
+void mmput(struct mm *mm)
+{
+	if (!mm || atomic_fetch_sub_explicit(&mm->mm_users, 1, memory_order_acq_rel) != 1)
 		return;
 	zap_all(mm);
 	pgtable_destroy(&mm->pgt);
+	mmdrop(mm);
+}
+
+void mmgrab(struct mm *mm)
+{
+	atomic_fetch_add_explicit(&mm->mm_count, 1, memory_order_relaxed);
+}
+
+void mmdrop(struct mm *mm)
+{
+	if (!mm || atomic_fetch_sub_explicit(&mm->mm_count, 1, memory_order_acq_rel) != 1)
+		return;
 	pthread_rwlock_destroy(&mm->mmap_lock);
 	pthread_mutex_destroy(&mm->page_table_lock);
-	memcg_put(&mm->memcg);
+	memcg_put(mm->memcg);
+	kmem_cache_free(&mm->host->mm_cache, mm);
 }
 
 uint64_t mm_rss_pages(struct mm *mm)

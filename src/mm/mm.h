@@ -53,15 +53,18 @@ struct mm_host {
 	void *mmu_ctx;
 	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
 	unsigned int levels; /* of page tables: 4 or 5 */
-	struct kmem_cache mm_cache, vma_cache, mapping_cache, node_cache;
+	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 };
 
 struct mm {
 	struct mm_host *host;
 	struct frames *frames;
+	_Atomic uint32_t mm_users;	 /* (A) who run in the space or use its areas; at 0 it is emptied */
+	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */
 	pthread_rwlock_t mmap_lock;	 /* rank LOCK_MMAP */
 	pthread_mutex_t page_table_lock; /* rank LOCK_PTL */
-	struct memcg memcg;
+	struct memcg *
+		memcg; /* (C) who pays for its frames; one reference. Spaces forked from one another share it */
 	struct pgtable pgt;				  /* (page_table_lock) */
 	struct vma_tree vmas;				  /* (mmap_lock) */
 	gva_t mmap_base;				  /* mappings are placed below it, top down */
@@ -89,11 +92,22 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 /* Returns the number of objects leaked by spaces that were not destroyed. */
 uint64_t mm_host_destroy(struct mm_host *h);
 
-/* An empty space that may own max_pages frames. NULL: no memory. */
+/* An empty space, with one user, that may own max_pages frames. NULL: no memory. */
 struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
 
-/* Unmaps everything and frees the space. No processor may be running in it. */
-void mm_destroy(struct mm *mm);
+/* The same on an existing account, which it takes a reference of. */
+struct mm *mm_create_in(struct mm_host *h, struct memcg *cg);
+
+/*
+ * A user runs in the space or works on its areas; when mmput takes the last one away everything is unmapped, and no processor may be
+ * running in it any more. Whoever only keeps the pointer grabs the structure instead: it stays, empty, until mmdrop.
+ * mmget_not_zero is false when the users are gone already. NULL is accepted by mmput and mmdrop.
+ */
+void mmget(struct mm *mm);
+bool mmget_not_zero(struct mm *mm);
+void mmput(struct mm *mm);
+void mmgrab(struct mm *mm);
+void mmdrop(struct mm *mm);
 
 static inline int64_t mm_counter(struct mm *mm, enum mm_counter c)
 {

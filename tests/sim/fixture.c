@@ -30,7 +30,7 @@ int fixture_free(struct fixture *x)
 
 	for (unsigned int i = 0; i < x->machine->config.cpus; i++)
 		sim_cpu_load(&x->machine->cpu[i], NULL);
-	mm_destroy(x->mm);
+	mmput(x->mm);
 	for (enum zone_type z = 0; z < NR_ZONES; z++)
 		bad += zone_check(&x->machine->frames, z, complain);
 	lost = sim_machine_free(x->machine);

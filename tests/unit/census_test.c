@@ -27,7 +27,7 @@ static void anonymous_pages(void **state)
 	after = take(x);
 	assert_int_equal(after.anon, before.anon + 5);
 	assert_int_equal(after.tables - before.tables, 3); /* pud, pmd, pte */
-	assert_int_equal(after.anon + after.cache + after.tables, x->mm->memcg.usage_pages);
+	assert_int_equal(after.anon + after.cache + after.tables, x->mm->memcg->usage_pages);
 }
 
 static void cache_pages_and_pins(void **state)
@@ -41,7 +41,7 @@ static void cache_pages_and_pins(void **state)
 	fixture_load(x, BASE);
 	struct census mapped = take(x);
 	assert_true(mapped.cache >= 1);
-	assert_int_equal(mapped.anon + mapped.cache + mapped.tables, x->mm->memcg.usage_pages);
+	assert_int_equal(mapped.anon + mapped.cache + mapped.tables, x->mm->memcg->usage_pages);
 	assert_int_equal(fixture_map(x, BASE, 1, PROT_READ | PROT_WRITE, MAP_FIXED), BASE);
 	fixture_store(x, BASE, 1);
 	assert_int_equal(get_user_pages(x->mm, BASE, 1, true, &pinned), 1);

@@ -942,13 +942,13 @@ static void changed_files_are_read_again(void **state)
 	write_program(l->path, "old", 3, 0644);
 	fd = open(l->path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(hostfile_get(&l->table, fd, NULL, &a), 0);
-	assert_int_equal(filemap_get(&a->cache, 0, &l->x->mm->memcg, &page, &major), 0);
+	assert_int_equal(filemap_get(&a->cache, 0, l->x->mm->memcg, &page, &major), 0);
 	assert_memory_equal(page_address(&l->x->machine->frames, page), "old", 4);
 	page_put(&l->x->machine->frames, page);
 	write_program(l->path, "newer", 5, 0644);
 	assert_int_equal(hostfile_get(&l->table, fd, NULL, &b), 0);
 	assert_ptr_equal(a, b);
-	assert_int_equal(filemap_get(&b->cache, 0, &l->x->mm->memcg, &page, &major), 0);
+	assert_int_equal(filemap_get(&b->cache, 0, l->x->mm->memcg, &page, &major), 0);
 	assert_true(major);
 	assert_memory_equal(page_address(&l->x->machine->frames, page), "newer", 6);
 	page_put(&l->x->machine->frames, page);

@@ -341,7 +341,7 @@ static int op_mm_create(struct scene *s)
 {
 	struct mm *mm = mm_create(&s->x->machine->host, 100);
 
-	mm_destroy(mm);
+	mmput(mm);
 	return !mm;
 }
 

@@ -64,10 +64,10 @@ static void anonymous_read(void **state)
 	assert_int_equal(fixture_pte(x, A) & 0xfff, 0x225);
 	assert_true(fixture_pte(x, A) & PTE_NX);
 	assert_int_equal(pte_pfn(fixture_pte(x, A)), zero_pfn(x));
-	used = x->mm->memcg.usage_pages;
+	used = x->mm->memcg->usage_pages;
 	for (unsigned int i = 1; i < 64; i++)
 		assert_int_equal(fixture_load(x, A + i * PAGE_SIZE), 0);
-	assert_int_equal(x->mm->memcg.usage_pages, used);
+	assert_int_equal(x->mm->memcg->usage_pages, used);
 	assert_int_equal(mm_rss_pages(x->mm), 0);
 	assert_int_equal(visits(x, FAULT_ANON_ZERO_PAGE), 64);
 }
@@ -313,10 +313,10 @@ static void every_leaf(void **state)
 	assert_signal(x, SIM_LOAD, A, SIGSEGV, SEGV_ACCERR);
 	fixture_map_file(x, &file, A + 0x300000, 1, 8, RW, MAP_PRIVATE | MAP_FIXED);
 	assert_signal(x, SIM_LOAD, A + 0x300000, SIGBUS, BUS_ADRERR);
-	left = x->mm->memcg.max_pages;
-	x->mm->memcg.max_pages = x->mm->memcg.usage_pages;
+	left = x->mm->memcg->max_pages;
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages;
 	assert_signal(x, SIM_STORE, A + 3 * PAGE_SIZE, SIGKILL, 0);
-	x->mm->memcg.max_pages = left;
+	x->mm->memcg->max_pages = left;
 	for (unsigned int leaf = 0; leaf < NR_FAULT_LEAVES; leaf++) {
 		assert_non_null(fault_leaf_names[leaf]);
 		if (!visits(x, leaf))

@@ -40,7 +40,7 @@ static struct page *get(struct cache *c, uint64_t index)
 	struct page *page = NULL;
 	bool major;
 
-	assert_int_equal(filemap_get(&c->file.backing.cache, index, &c->x->mm->memcg, &page, &major), 0);
+	assert_int_equal(filemap_get(&c->file.backing.cache, index, c->x->mm->memcg, &page, &major), 0);
 	return page;
 }
 
@@ -148,12 +148,12 @@ static void contents_and_reads(void **state)
 	struct page *page = NULL;
 	bool major = false;
 
-	assert_int_equal(filemap_get(&c->file.backing.cache, 5, &c->x->mm->memcg, &page, &major), 0);
+	assert_int_equal(filemap_get(&c->file.backing.cache, 5, c->x->mm->memcg, &page, &major), 0);
 	assert_true(major);
 	assert_int_equal(((uint64_t *)page_address(&c->x->machine->frames, page))[3],
 			 sim_file_word(5 * P + 24));
 	put(c, page);
-	assert_int_equal(filemap_get(&c->file.backing.cache, 5, &c->x->mm->memcg, &page, &major), 0);
+	assert_int_equal(filemap_get(&c->file.backing.cache, 5, c->x->mm->memcg, &page, &major), 0);
 	assert_false(major);
 	assert_int_equal(c->file.reads, 1);
 	put(c, page);
@@ -165,21 +165,21 @@ static void errors(void **state)
 	struct address_space *as = &c->file.backing.cache;
 	struct page *page = NULL;
 	bool major;
-	uint64_t used = c->x->mm->memcg.usage_pages;
+	uint64_t used = c->x->mm->memcg->usage_pages;
 
-	assert_int_equal(filemap_get(as, 1024, &c->x->mm->memcg, &page, &major), -ENXIO);
+	assert_int_equal(filemap_get(as, 1024, c->x->mm->memcg, &page, &major), -ENXIO);
 	c->file.error = -EIO;
-	assert_int_equal(filemap_get(as, 0, &c->x->mm->memcg, &page, &major), -EIO);
+	assert_int_equal(filemap_get(as, 0, c->x->mm->memcg, &page, &major), -EIO);
 	c->file.error = 0;
-	c->x->mm->memcg.max_pages = used;
-	assert_int_equal(filemap_get(as, 0, &c->x->mm->memcg, &page, &major), -ENOMEM);
-	c->x->mm->memcg.max_pages = 1000;
+	c->x->mm->memcg->max_pages = used;
+	assert_int_equal(filemap_get(as, 0, c->x->mm->memcg, &page, &major), -ENOMEM);
+	c->x->mm->memcg->max_pages = 1000;
 	c->x->machine->frames.fail_in = 1;
-	assert_int_equal(filemap_get(as, 0, &c->x->mm->memcg, &page, &major), -ENOMEM);
+	assert_int_equal(filemap_get(as, 0, c->x->mm->memcg, &page, &major), -ENOMEM);
 	assert_int_equal(c->x->machine->frames.nr_fail, 1);
 	assert_int_equal(as->nr_pages, 0);
 	assert_int_equal(as->height, 0);
-	assert_int_equal(c->x->mm->memcg.usage_pages, used);
+	assert_int_equal(c->x->mm->memcg->usage_pages, used);
 }
 
 /* Each of the allocations that an insertion makes may fail: the tree is then as it was. */
@@ -197,14 +197,14 @@ static void every_allocation(void **state)
 	c->file.bytes = ~0ull >> 1;
 	put(c, get(c, 0));
 	do {
-		uint64_t used = c->x->mm->memcg.usage_pages, nodes = nodes_of(c);
+		uint64_t used = c->x->mm->memcg->usage_pages, nodes = nodes_of(c);
 
 		f->fail_in = ++n == 1;
 		kmem_cache_fail_every(node_cache, n - 1);
-		err = filemap_get(as, 1ull << 50, &c->x->mm->memcg, &page, &major);
+		err = filemap_get(as, 1ull << 50, c->x->mm->memcg, &page, &major);
 		if (err) {
 			assert_int_equal(err, -ENOMEM);
-			assert_int_equal(c->x->mm->memcg.usage_pages, used);
+			assert_int_equal(c->x->mm->memcg->usage_pages, used);
 			assert_int_equal(nodes_of(c), nodes);
 			assert_int_equal(as->nr_pages, 1);
 			page = filemap_find(as, 0);
@@ -282,7 +282,7 @@ static void few_large_reads(void **state)
 {
 	struct cache *c = *state;
 
-	filemap_readahead(&c->file.backing.cache, 3, 64, &c->x->mm->memcg);
+	filemap_readahead(&c->file.backing.cache, 3, 64, c->x->mm->memcg);
 	assert_in_range(c->file.backing.cache.nr_pages, 48, 64);
 	assert_in_range(c->file.reads, 1, 8);
 	for (unsigned int i = 3; i < 51; i++) {
@@ -293,9 +293,9 @@ static void few_large_reads(void **state)
 				 sim_file_word(i * P));
 		put(c, page);
 	}
-	filemap_readahead(&c->file.backing.cache, 1020, 64, &c->x->mm->memcg);
+	filemap_readahead(&c->file.backing.cache, 1020, 64, c->x->mm->memcg);
 	assert_null(filemap_find(&c->file.backing.cache, 1024));
-	filemap_readahead(&c->file.backing.cache, ~0ull - 4, 64, &c->x->mm->memcg);
+	filemap_readahead(&c->file.backing.cache, ~0ull - 4, 64, c->x->mm->memcg);
 }
 
 #define T(name, fn)                             \

@@ -1611,7 +1611,7 @@ static void mm_lives_on_caches(void **state)
 	assert_true(kmem_slabinfo(&m->frames, text, sizeof(text)) < sizeof(text));
 	assert_non_null(strstr(text, "\nvma "));
 	assert_non_null(strstr(text, "\nradix_node "));
-	mm_destroy(mm);
+	mmput(mm);
 	assert_int_equal(sim_machine_free(m), 0);
 }
 

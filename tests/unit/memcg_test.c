@@ -49,7 +49,7 @@ static uint64_t frames_paid_by(struct fixture *x)
 		for (pfn_t pfn = f->zone[z].start_pfn; pfn < f->zone[z].fresh_pfn; pfn++) {
 			struct page *page = pfn_to_page(f, pfn);
 
-			n += page->refs && page->memcg == &x->mm->memcg;
+			n += page->refs && page->memcg == x->mm->memcg;
 		}
 	}
 	return n;
@@ -61,7 +61,7 @@ static void account_is_exact(void **state)
 	struct sim_file file;
 
 	sim_file_init(&file, x->machine, 64 * P);
-	assert_int_equal(x->mm->memcg.usage_pages, 1); /* the root */
+	assert_int_equal(x->mm->memcg->usage_pages, 1); /* the root */
 	x->mm->fault_around_pages = 16;
 	fixture_map(x, A, 1000, RW, MAP_FIXED);
 	fixture_map(x, A + PMD_SIZE * 8, 100, RW, MAP_FIXED | MAP_SHARED);
@@ -70,15 +70,15 @@ static void account_is_exact(void **state)
 		fixture_store(x, A + i * 10 * P, i);
 		fixture_store(x, A + PMD_SIZE * 8 + i * P, i);
 		fixture_load(x, A + PMD_SIZE * 16 + i % 64 * P);
-		assert_int_equal(frames_paid_by(x), x->mm->memcg.usage_pages);
+		assert_int_equal(frames_paid_by(x), x->mm->memcg->usage_pages);
 	}
 	mm_madvise(x->mm, A, 500 * P, MADV_DONTNEED);
-	assert_int_equal(frames_paid_by(x), x->mm->memcg.usage_pages);
+	assert_int_equal(frames_paid_by(x), x->mm->memcg->usage_pages);
 	mm_munmap(x->mm, A, PMD_SIZE * 32);
 	backing_put(&file.backing);
-	assert_int_equal(x->mm->memcg.usage_pages, 1);
+	assert_int_equal(x->mm->memcg->usage_pages, 1);
 	assert_int_equal(frames_paid_by(x), 1);
-	assert_true(x->mm->memcg.peak_pages > 200);
+	assert_true(x->mm->memcg->peak_pages > 200);
 }
 
 static void limit_kills(void **state)
@@ -87,7 +87,7 @@ static void limit_kills(void **state)
 	unsigned int n = 0;
 	struct fault_signal sig;
 
-	x->mm->memcg.max_pages = 64;
+	x->mm->memcg->max_pages = 64;
 	x->mm->fault_around_pages = 512;
 	fixture_map(x, A, 1000, RW, MAP_FIXED);
 	do {
@@ -97,7 +97,7 @@ static void limit_kills(void **state)
 	} while (!sig.signo && ++n < 1000);
 	assert_int_equal(sig.signo, SIGKILL);
 	assert_int_equal(n, 64 - x->mm->pgt.nr_tables - 1); /* nothing wasted: fault-around backs off */
-	assert_int_equal(x->mm->memcg.usage_pages, 64);
+	assert_int_equal(x->mm->memcg->usage_pages, 64);
 	assert_mm_sound(x->mm);
 	for (unsigned int i = 0; i < n; i++)
 		assert_int_equal(fixture_load(x, A + i * P), i);
@@ -120,7 +120,7 @@ static void host_memory_runs_out(void **state)
 	assert_int_equal(n, 1023); /* one is the zero page */
 	assert_signal(x, SIM_STORE, A + n * P, SIGKILL, 0);
 	assert_int_equal(copy_to_user(x->mm, A + n * P, &word, 8), 8);
-	assert_int_equal(x->mm->memcg.usage_pages, n + x->mm->pgt.nr_tables + 1);
+	assert_int_equal(x->mm->memcg->usage_pages, n + x->mm->pgt.nr_tables + 1);
 	assert_mm_sound(x->mm);
 	assert_int_equal(mm_madvise(x->mm, A, P, MADV_DONTNEED), 0);
 	fixture_store(x, A + n * P, 1);
@@ -146,7 +146,7 @@ static void cache_outlives_the_payer(void **state)
 	assert_int_equal(copy_from_user(payer, &word, A, 8), 0);
 	assert_int_equal(mm_mmap(x->mm, &r), A);
 	assert_int_equal(fixture_load(x, A), sim_file_word(0));
-	mm_destroy(payer);
+	mmput(payer);
 	assert_int_equal(fixture_load(x, A), sim_file_word(0));
 	mm_munmap(x->mm, A, 4 * P);
 	backing_put(&file.backing);

@@ -78,7 +78,7 @@ static int teardown(void **state)
 	if (!have_kvm)
 		return 0;
 	vcpu_put(m->v);
-	mm_destroy(m->mm);
+	mmput(m->mm);
 	assert_int_equal(vm_destroy(m->vm), 0);
 	assert_int_equal(frames_leaked(&m->arena.frames), 0);
 	arena_destroy(&m->arena);
@@ -326,7 +326,7 @@ static void two_spaces(void **state)
 		assert_int_equal(run(m->v, space[i % 2], &regs).kind, TRAP_SYSCALL);
 		assert_int_equal(regs.r12, 1000 + i % 2);
 	}
-	mm_destroy(other);
+	mmput(other);
 }
 
 /* --- revocation ---------------------------------------------------------------------------------------------------------- */
@@ -471,7 +471,7 @@ static void space_after_space(void **state)
 		assert_int_equal(copy_to_user(mm, DATA_VA, &value, sizeof(value)), 0);
 		assert_int_equal(run(m->v, mm, &regs).kind, TRAP_SYSCALL);
 		assert_int_equal(regs.r12, round);
-		mm_destroy(mm);
+		mmput(mm);
 	}
 }
 
