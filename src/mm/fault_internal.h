@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault_internal.h - what the branches of the fault ladder share: the state of one fault, and windows.
+ *
+ * Each branch is a file: fault_anon.c, fault_file.c, fault_wp.c; fault.c leads to them.
+ */
+#ifndef LODGE_MM_FAULT_INTERNAL_H
+#define LODGE_MM_FAULT_INTERNAL_H
+
+#include "fault.h"
+#include "gather.h"
+#include "zap.h"
+
+/* The state of one fault, threaded through its steps. */
+struct fault {
+	struct mm *mm;
+	struct vma *vma;
+	gva_t address; /* of the page */
+	unsigned int flags;
+	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
+	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
+	pte_t orig;
+	struct gather gather;
+};
+
+/* A range of pages that one fault maps. */
+struct window {
+	gva_t start, end;
+};
+
+static inline void fault_count(struct mm *mm, enum fault_leaf leaf)
+{
+	atomic_fetch_add_explicit(&mm->faults[leaf], 1, memory_order_relaxed);
+}
+
+static inline bool fault_wants_write(const struct fault *f)
+{
+	return f->flags & FAULT_FLAG_WRITE;
+}
+
+static inline bool pte_is_zero_page(pte_t pte)
+{
+	return pte_present(pte) && (pte & PTE_SPECIAL);
+}
+
+/* The entry of another page of the fault's table. */
+static inline pte_t *fault_slot_at(const struct fault *f, gva_t address)
+{
+	return f->slot + ((int64_t)(address - f->address) >> PAGE_SHIFT);
+}
+
+/* The aligned block of nr pages around the fault, clipped to the area. */
+struct window fault_block(const struct fault *f, uint64_t nr);
+
+/* Adds to a counter of resident pages and follows with the peak. */
+void rss_add(struct mm *mm, enum mm_counter c, int64_t n);
+
+/* fault_anon.c. page_table_lock is held. */
+enum vm_fault_result do_anonymous_page(struct fault *f);
+/* Puts zeroed pages under the window that fault-around chooses: in the place of nothing, or of the zero page. */
+enum vm_fault_result fault_map_anon(struct fault *f);
+/* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
+struct page *fault_copy_page(struct mm *mm, const struct page *from);
+/* Makes a page that nobody else knows the area's own and maps it. */
+void fault_install_anon(struct fault *f, pte_t *slot, struct page *page);
+
+/* fault_file.c. Called without page_table_lock, since the file may have to be read. */
+enum vm_fault_result do_fault(struct fault *f);
+
+/* fault_wp.c. page_table_lock is held. */
+enum vm_fault_result do_wp_page(struct fault *f);
+
+#endif

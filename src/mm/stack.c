@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* stack.c - areas that grow down: how far, and how close to others. mmap_lock is held for writing. */
+#include "area.h"
+#include "fault_internal.h"
+
+static bool stack_may_grow(const struct mm *mm, const struct vma *vma, gva_t start)
+{
+	const struct vma *prev = vma->prev;
+
+	if (vma->end - start > mm->stack_limit_bytes || start < mm->mmap_min_addr)
+		return false;
+	/* Another stack may come close; anything else that can be accessed keeps the guard gap. */
+	if (prev && !(prev->flags & VM_GROWSDOWN) && (prev->flags & VM_ACCESS_FLAGS) &&
+	    start < prev->end + STACK_GUARD_GAP)
+		return false;
+	return !prev || start >= prev->end;
+}
+
+struct vma *mm_expand_stack(struct mm *mm, gva_t address)
+{
+	struct vma *vma = vma_find(&mm->vmas, address);
+	gva_t start = page_align_down(address);
+
+	if (!vma || vma->start <= address)
+		return vma;
+	uint64_t grow = (vma->start - start) >> PAGE_SHIFT;
+	if (!(vma->flags & VM_GROWSDOWN) || !stack_may_grow(mm, vma, start))
+		return NULL;
+	if (mm->total_vm_pages + grow > mm->as_limit_bytes >> PAGE_SHIFT)
+		return NULL;
+	vma->pgoff -= grow;
+	vma_resize(&mm->vmas, vma, start, vma->end);
+	mm->total_vm_pages += grow;
+	fault_count(mm, FAULT_STACK_GROWTH);
+	return area_merge(mm, vma); /* it may have come down to the other half of a stack that was cut */
+}
