@@ -14,7 +14,7 @@ guest_special = hello_c anon_mmap
 guest_sources = $(filter-out $(guest_special),$(basename $(notdir $(wildcard tests/guest/prog/*.c tests/guest/prog/*.S))))
 guest_programs = $(addprefix $(guest_dir)/,$(guest_sources) hello_glibc hello_musl hello_pie hello_dynamic anon_mmap)
 
-$(guest_dir)/%: tests/guest/prog/%.c
+$(guest_dir)/%: tests/guest/prog/%.c $(wildcard tests/guest/prog/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(guest_flags) -static -pthread -o $@ $< -lm

@@ -2,22 +2,46 @@
 /*
  * same_test.c - programs that must print the same and end the same with and without lodge.
  *
- * One test per program of the guest directory whose name begins with "same_". A program gets an empty
- * directory, fresh for each of its two runs and writable in both, as its working directory and only argument
- * ".".
+ * The programs are those of the guest directory whose name begins with "same_" (prog/case.h). Each is asked for
+ * its cases, and runs once natively and once under lodge: every case is a test, which compares what the two runs
+ * printed for it, and one test more compares how they ended. A program gets an empty directory, fresh for each
+ * of its runs and writable, as its working directory and "." as its only argument.
+ *
+ * Both runs lack the capability to map the first pages, which a program under lodge never has.
  */
 #include "harness.h"
 
 #include <errno.h>
 #include <glob.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MAX_TESTS 2048
+
+/* One program: its two outcomes, once some test has asked for them. */
+struct program {
+	char *path;
+	bool ran;
+	struct outcome native, lodge;
+};
+
+struct same_case {
+	struct program *program;
+	char *title; /* as the program says it; NULL: the end of the program */
+};
+
+static struct CMUnitTest tests[MAX_TESTS];
+static struct same_case cases[MAX_TESTS];
+static size_t nr_tests;
+
 static void enter(void *arg)
 {
+	prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO);
 	if (chdir(arg))
 		_exit(77);
 }
@@ -42,40 +66,142 @@ static const char *fresh_dir(const char *program, const char *kind)
 	return dir;
 }
 
-static void prints_and_ends_the_same(void **state)
+static void program_run(struct program *p)
 {
-	char *program = absolute(*state), *lodge = absolute(lodge_path());
-	const char *native_dir = fresh_dir(program, "native"), *lodge_dir = fresh_dir(program, "lodge");
-	struct command native = {.argv = {program, "."}, .in_child = enter, .arg = (void *)native_dir};
-	struct command guest = {.argv = {lodge, "run", "--rw", lodge_dir, program, "."},
+	char *lodge = absolute(lodge_path());
+	const char *native_dir = fresh_dir(p->path, "native"), *lodge_dir = fresh_dir(p->path, "lodge");
+	struct command native = {.argv = {p->path, "."}, .in_child = enter, .arg = (void *)native_dir};
+	struct command guest = {.argv = {lodge, "run", "--rw", lodge_dir, p->path, "."},
 				.in_child = enter,
 				.arg = (void *)lodge_dir};
-	struct outcome n = command_run(&native), l = command_run(&guest);
 
-	expect_same(&n, &l);
-	outcome_free(&n);
-	outcome_free(&l);
-	free(program);
+	p->ran = true;
+	p->native = command_run(&native);
+	p->lodge = command_run(&guest);
 	free(lodge);
+}
+
+/* What the run printed for the case, up to the next one; NULL: it never came to it. */
+static char *part_of(const char *text, const char *title)
+{
+	char line[512];
+	const char *from, *to;
+
+	snprintf(line, sizeof(line), "== %s\n", title);
+	from = !strncmp(text, line, strlen(line)) ? text : NULL;
+	for (const char *at = text; !from && (at = strstr(at, "\n== ")); at++)
+		if (!strncmp(at + 1, line, strlen(line)))
+			from = at + 1;
+	if (!from)
+		return NULL;
+	from += strlen(line);
+	to = !strncmp(from, "== ", 3) ? from : strstr(from, "\n== ");
+	return to ? strndup(from, (size_t)(to - from)) : strdup(from);
+}
+
+/* The first line that differs, from each. */
+static void show_first_difference(const char *native, const char *lodge)
+{
+	size_t a, b;
+
+	for (;;) {
+		a = strcspn(native, "\n");
+		b = strcspn(lodge, "\n");
+		if (a != b || memcmp(native, lodge, a) || !native[a] || !lodge[b])
+			break;
+		native += a + 1;
+		lodge += b + 1;
+	}
+	print_error("natively:    %.*s\nunder lodge: %.*s\n", (int)a, native, (int)b, lodge);
+}
+
+static void prints_the_same(void **state)
+{
+	struct same_case *c = *state;
+	char *native, *lodge;
+	bool same;
+
+	if (!c->program->ran)
+		program_run(c->program);
+	native = part_of(c->program->native.out, c->title);
+	lodge = part_of(c->program->lodge.out, c->title);
+	if (!native)
+		fail_msg("natively the program ended before this case");
+	if (!lodge)
+		fail_msg("under lodge the program ended before this case: %.800s", c->program->lodge.err);
+	same = !strcmp(native, lodge);
+	if (!same)
+		show_first_difference(native, lodge);
+	free(native);
+	free(lodge);
+	if (!same)
+		fail_msg("not the same");
+}
+
+/* The exit status or signal, and what it wrote on stderr. */
+static void ends_the_same(void **state)
+{
+	struct program *p = ((struct same_case *)*state)->program;
+	struct outcome native, lodge;
+	char nothing[] = "";
+
+	if (!p->ran)
+		program_run(p);
+	native = p->native;
+	lodge = p->lodge;
+	native.out = lodge.out = nothing;
+	native.out_bytes = lodge.out_bytes = 0;
+	expect_same(&native, &lodge);
+}
+
+/* The test is found by `name` in the results. */
+static void add_test(struct program *p, const char *name, char *title, CMUnitTestFunction function)
+{
+	if (nr_tests == MAX_TESTS)
+		fail_msg("too many cases");
+	cases[nr_tests] = (struct same_case){p, title};
+	tests[nr_tests] =
+		(struct CMUnitTest){.name = name, .test_func = function, .initial_state = &cases[nr_tests]};
+	nr_tests++;
+}
+
+/* A test for each case of the program, and one for its end. Returns whether the program named any. */
+static bool add_program(struct program *p)
+{
+	const char *program = strrchr(p->path, '/') + 1;
+	struct outcome list = native_run(p->path, "--list", NULL);
+	size_t before = nr_tests;
+	char *name;
+
+	for (char *title = strtok(list.out, "\n"); title; title = strtok(NULL, "\n")) {
+		if (asprintf(&name, "%s: %s", program, title) < 0)
+			return false;
+		add_test(p, name, strdup(title), prints_the_same);
+	}
+	outcome_free(&list);
+	if (nr_tests == before || asprintf(&name, "%s: ends the same", program) < 0)
+		return false;
+	add_test(p, name, NULL, ends_the_same);
+	return true;
 }
 
 int main(void)
 {
-	struct CMUnitTest *tests;
+	struct program *programs;
 	glob_t found;
-	int failed;
 
 	if (glob(guest_path("same_*"), 0, NULL, &found)) {
 		fprintf(stderr, "FAIL same: no programs %s\n", guest_path("same_*"));
 		return 1;
 	}
-	tests = calloc(found.gl_pathc, sizeof(*tests));
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		tests[i] = (struct CMUnitTest){.name = strrchr(found.gl_pathv[i], '/') + 1,
-					       .test_func = prints_and_ends_the_same,
-					       .initial_state = found.gl_pathv[i]};
-	failed = harness_main_kvm("same", tests, found.gl_pathc);
-	free(tests);
+	programs = calloc(found.gl_pathc, sizeof(*programs));
+	for (size_t i = 0; programs && i < found.gl_pathc; i++) {
+		programs[i].path = absolute(found.gl_pathv[i]);
+		if (!add_program(&programs[i])) {
+			fprintf(stderr, "FAIL same: %s names no cases\n", found.gl_pathv[i]);
+			return 1;
+		}
+	}
 	globfree(&found);
-	return failed;
+	return harness_main_kvm("same", tests, nr_tests);
 }

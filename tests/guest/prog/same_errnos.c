@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "case.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Arguments that stand for something made at the start; kept apart from real values by their upper half. */
@@ -239,13 +241,24 @@ static void prepare(void)
 	munmap(map + 3 * 4096, 4096);
 }
 
-int main(void)
+static void wild_pointers(void)
 {
-	prepare();
 	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
 		for (unsigned int argument = 0; argument < 6; argument++)
 			if (calls[i].pointers & (1u << argument))
 				for (unsigned int w = 0; w < ARRAY_SIZE(wild); w++)
 					try(&calls[i], argument, &wild[w]);
+}
+
+static const struct guest_case cases[] = {
+	{"every pointer of every call, pointing nowhere [P1][P2]", wild_pointers},
+};
+
+int main(int argc, char **argv)
+{
+	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
+		return 0;
+	prepare();
+	cases_run(argc, argv, cases, NR_CASES(cases), NULL);
 	return 0;
 }

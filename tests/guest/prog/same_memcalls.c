@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "case.h"
+
 #define PAGE 4096ul
 
 #ifndef MREMAP_DONTUNMAP
@@ -353,19 +355,25 @@ static void prepare(void)
 	munmap(base + 16 * PAGE, 48 * PAGE);
 }
 
-int main(void)
+static const struct guest_case cases[] = {
+	{"the break grows, stays and comes back zeroed [J1]", heap},
+	{"mmap: arguments of anonymous mappings [J1][J10]", mmap_arguments},
+	{"mmap: arguments of file mappings [J1]", mmap_files},
+	{"what private and shared mappings of a file show [J11]", file_contents},
+	{"/dev/zero is anonymous memory [J9]", zero_device},
+	{"munmap: arguments and pieces [J1]", unmapping},
+	{"mprotect: arguments and pieces [J1]", protecting},
+	{"mincore: what is resident", residency},
+	{"msync, mlock and their kin: arguments [J1]", syncing_and_locking},
+	{"madvise: arguments", advising},
+	{"mremap: arguments and contents", remapping},
+};
+
+int main(int argc, char **argv)
 {
-	heap();
+	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
+		return 0;
 	prepare();
-	mmap_arguments();
-	mmap_files();
-	file_contents();
-	zero_device();
-	unmapping();
-	protecting();
-	residency();
-	syncing_and_locking();
-	advising();
-	remapping();
+	cases_run(argc, argv, cases, NR_CASES(cases), NULL);
 	return 0;
 }

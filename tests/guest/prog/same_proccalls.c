@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "case.h"
+
 static void tell(const char *what, long ret)
 {
 	printf("%-62s %s\n", what, ret < 0 ? strerrorname_np(errno) : "ok");
@@ -307,19 +309,24 @@ static void sleeping(void)
 	printf("slept: %d\n", seconds(CLOCK_MONOTONIC) - start >= 0.09);
 }
 
-int main(void)
+static const struct guest_case cases[] = {
+	{"threads: arguments and what they share", thread},
+	{"names of the system", names},
+	{"user and group numbers", ids},
+	{"capget: arguments", capabilities},
+	{"getrlimit and setrlimit", limits},
+	{"counts of what the program used", counts},
+	{"getrandom: arguments", randomness},
+	{"futex: arguments", futexes},
+	{"clocks and timers", clocks},
+	{"sleeping", sleeping},
+};
+
+int main(int argc, char **argv)
 {
-	thread();
-	names();
-	ids();
-	capabilities();
-	limits();
-	counts();
-	randomness();
-	futexes();
-	clocks();
-	sleeping();
-	fflush(stdout);
+	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
+		return 0;
+	cases_run(argc, argv, cases, NR_CASES(cases), NULL);
 	syscall(SYS_exit_group, 0x12345);
 	return 0;
 }

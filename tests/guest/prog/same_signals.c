@@ -16,6 +16,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "case.h"
+
 #define PAGE	4096ul
 #define XMAGIC1 0x46505853u
 #define XMAGIC2 0x46505845u
@@ -644,26 +646,31 @@ static void arguments(void)
 	TELL(syscall(SYS_rt_tgsigqueueinfo, SELF, SELF, 0, &info));
 }
 
-int main(void)
+static const struct guest_case cases[] = {
+	{"sigaction and its kin: arguments", arguments},
+	{"the frame a handler finds", frames},
+	{"registers come back after a handler", registers},
+	{"registers that a handler changed", changed_registers},
+	{"what SIGSEGV reports [R13]", faults},
+	{"a fault that its handler repairs [R13]", repaired_fault},
+	{"the alternate stack", alternate_stack},
+	{"the order in which signals come", order},
+	{"ignored signals", ignoring},
+	{"waiting for signals", waiting},
+	{"frames that a handler spoiled", spoiled_frames},
+};
+
+int main(int argc, char **argv)
 {
+	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
+		return 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	map[0] = (char)0xc3;
 	map[PAGE] = 1;
 	mprotect(map + PAGE, PAGE, PROT_READ);
 	munmap(map + 2 * PAGE, 2 * PAGE);
-	arguments();
-	frames();
-	registers();
-	changed_registers();
-	faults();
-	repaired_fault();
-	alternate_stack();
-	order();
-	ignoring();
-	waiting();
-	spoiled_frames();
-	fflush(stdout);
+	cases_run(argc, argv, cases, NR_CASES(cases), NULL);
 	signal(SIGSEGV, SIG_DFL);
 	*(volatile char *)(map + 2 * PAGE);
 	return 0;
