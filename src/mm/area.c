@@ -40,12 +40,14 @@ static struct vma *spare_take(struct spare_areas *s)
 	return vma;
 }
 
-void area_hold_mapping(const struct vma *vma)
+void area_hold_mapping(struct vma *vma)
 {
 	if (vma->file)
 		backing_get(vma->file);
 	else if (vma->mapping)
 		shmem_get(vma->mapping);
+	if (vma->vm_ops && vma->vm_ops->open)
+		vma->vm_ops->open(vma);
 }
 
 struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s)

@@ -20,7 +20,7 @@ void spare_put(struct mm *mm, struct spare_areas *s);
 struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s);
 
 /* Takes the references that a copy of an area needs; vma_free drops them. */
-void area_hold_mapping(const struct vma *vma);
+void area_hold_mapping(struct vma *vma);
 
 /* Joins `vma` with its neighbours where nothing tells them apart; returns the area that holds it now. */
 struct vma *area_merge(struct mm *mm, struct vma *vma);

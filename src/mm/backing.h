@@ -13,6 +13,7 @@
 #include "filemap.h"
 
 struct backing;
+struct vma;
 
 struct backing_ops {
 	/* Reads up to `bytes` at `offset`, as pread: bytes read, 0 at the end of the file, or -errno. Any thread. */
@@ -20,6 +21,11 @@ struct backing_ops {
 	/* The file's size in bytes now, or -errno. */
 	int64_t (*size)(struct backing *b);
 	void (*release)(struct backing *b);
+	/*
+	 * Makes `vma`, a new area that nobody knows yet, show the object its own way: sets vm_ops, private_data, mapping
+	 * (NULL: pages of no cache), flags. 0, or -errno and mmap fails with it. NULL: an area over the cache.
+	 */
+	int (*mmap)(struct backing *b, struct vma *vma);
 };
 
 struct backing {

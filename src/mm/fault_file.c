@@ -10,6 +10,17 @@
 
 #define FILE_AROUND_PAGES 64
 
+bool vma_wants_mkwrite(const struct vma *vma)
+{
+	return (vma->flags & VM_SHARED) && vma->vm_ops && vma->vm_ops->page_mkwrite;
+}
+
+/* Pages that need no notice of a first write are writable from the first read on. */
+static bool maps_writable(const struct vma *vma)
+{
+	return (vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) && !vma_wants_mkwrite(vma);
+}
+
 /* Maps a page of the cache; the caller's reference becomes the mapping's. */
 static void install_cache(struct fault *f, pte_t *slot, struct page *page, bool write)
 {
@@ -19,27 +30,18 @@ static void install_cache(struct fault *f, pte_t *slot, struct page *page, bool 
 	rss_add(f->mm, page_counter(page), 1);
 }
 
-/* map_pages: the neighbours that the cache holds already. page_table_lock is held. */
-static void map_cached_around(struct fault *f, bool write)
+void fault_map_around(struct vm_fault *vmf, uint64_t pgoff, struct page *page)
 {
-	struct window w = fault_block(f, min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages));
+	struct fault *f = container_of(vmf, struct fault, vmf);
+	gva_t address = f->address + ((pgoff - vmf->pgoff) << PAGE_SHIFT);
+	pte_t *slot = fault_slot_at(f, address);
 
-	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
-		pte_t *slot = fault_slot_at(f, at);
-		struct page *page = NULL;
-		if (pte_none(pte_read(slot)))
-			page = filemap_find(f->vma->mapping, vma_linear_index(f->vma, at));
-		if (page) {
-			install_cache(f, slot, page, write);
-			atomic_fetch_add_explicit(&f->mm->fault_around_mapped, 1, memory_order_relaxed);
-		}
+	if (!pte_none(pte_read(slot))) {
+		page_put(f->mm->frames, page);
+		return;
 	}
-}
-
-/* Shared anonymous pages need no notice of a first write: a read maps them writable at once. */
-static bool maps_writable(const struct fault *f)
-{
-	return (f->vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE);
+	install_cache(f, slot, page, maps_writable(f->vma));
+	atomic_fetch_add_explicit(&f->mm->fault_around_mapped, 1, memory_order_relaxed);
 }
 
 static enum vm_fault_result finish_cow_fault(struct fault *f, struct page *cache_page)
@@ -54,6 +56,11 @@ static enum vm_fault_result finish_cow_fault(struct fault *f, struct page *cache
 	return VM_FAULT_DONE;
 }
 
+static struct window around(const struct fault *f)
+{
+	return fault_block(f, min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages));
+}
+
 /* The entry is still empty and page_table_lock is held; `page` comes with a reference. */
 static enum vm_fault_result finish_fault(struct fault *f, struct page *page)
 {
@@ -64,36 +71,43 @@ static enum vm_fault_result finish_fault(struct fault *f, struct page *page)
 		return finish_cow_fault(f, page);
 	}
 	fault_count(f->mm, fault_wants_write(f) ? FAULT_SHARED : FAULT_READ);
-	install_cache(f, f->slot, page, maps_writable(f));
-	map_cached_around(f, maps_writable(f));
+	install_cache(f, f->slot, page, fault_wants_write(f) || maps_writable(f->vma));
+	if (f->vma->vm_ops->map_pages) {
+		struct window w = around(f);
+		f->vma->vm_ops->map_pages(&f->vmf, vma_linear_index(f->vma, w.start),
+					  vma_linear_index(f->vma, w.end) - 1);
+	}
 	return VM_FAULT_DONE;
 }
 
-static enum vm_fault_result mapping_error(int err)
+enum vm_fault_result fault_mkwrite(struct fault *f, struct page *page)
 {
-	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	if (!vma_wants_mkwrite(f->vma))
+		return VM_FAULT_DONE;
+	f->vmf.page = page;
+	return f->vma->vm_ops->page_mkwrite(&f->vmf);
 }
 
 enum vm_fault_result do_fault(struct fault *f)
 {
-	struct address_space *mapping = f->vma->mapping;
-	uint64_t index = vma_linear_index(f->vma, f->address);
-	struct window w = fault_block(f, min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages));
-	struct page *page = filemap_find(mapping, index);
-	bool major = false;
+	enum vm_fault_result r;
 
-	if (!page) {
-		if (mapping->host)
-			filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
-					  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), f->mm->memcg);
-		int err = filemap_get(mapping, index, f->mm->memcg, &page, &major);
-		if (err)
-			return mapping_error(err);
-		major = mapping->host;
+	f->vmf = (struct vm_fault){.vma = f->vma,
+				   .address = f->address,
+				   .pgoff = vma_linear_index(f->vma, f->address),
+				   .flags = f->flags};
+	r = f->vma->vm_ops->fault(&f->vmf);
+	if (r != VM_FAULT_DONE)
+		return r;
+	struct page *page = f->vmf.page;
+	if (fault_wants_write(f))
+		r = fault_mkwrite(f, page);
+	if (r != VM_FAULT_DONE) {
+		page_put(f->mm->frames, page);
+		return r;
 	}
-	atomic_fetch_add_explicit(major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(f->vmf.major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
 	pthread_mutex_lock(&f->mm->page_table_lock);
-	enum vm_fault_result r = VM_FAULT_DONE;
 	if (pte_none(pte_read(f->slot)))
 		r = finish_fault(f, page);
 	else
@@ -101,3 +115,41 @@ enum vm_fault_result do_fault(struct fault *f)
 	pthread_mutex_unlock(&f->mm->page_table_lock);
 	return r;
 }
+
+/* --- areas over a page cache: a file's, or that of a shared object ------------------------------------------------- */
+
+static enum vm_fault_result mapping_error(int err)
+{
+	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+}
+
+static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
+{
+	struct fault *f = container_of(vmf, struct fault, vmf);
+	struct address_space *mapping = vmf->vma->mapping;
+	struct memcg *cg = vmf->vma->mm->memcg;
+	struct window w = around(f);
+
+	vmf->page = filemap_find(mapping, vmf->pgoff);
+	if (vmf->page)
+		return VM_FAULT_DONE;
+	if (mapping->host)
+		filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
+				  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), cg);
+	int err = filemap_get(mapping, vmf->pgoff, cg, &vmf->page, &vmf->major);
+	vmf->major = mapping->host;
+	return err ? mapping_error(err) : VM_FAULT_DONE;
+}
+
+/* The neighbours that the cache holds already. */
+static void filemap_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t last)
+{
+	for (uint64_t pgoff = first; pgoff <= last; pgoff++) {
+		struct page *page = pgoff == vmf->pgoff ? NULL : filemap_find(vmf->vma->mapping, pgoff);
+		if (page)
+			fault_map_around(vmf, pgoff, page);
+	}
+}
+
+const struct vm_operations filemap_vm_ops = {.fault = filemap_fault, .map_pages = filemap_map_pages};
+const struct vm_operations shmem_vm_ops = {.fault = filemap_fault, .map_pages = filemap_map_pages};

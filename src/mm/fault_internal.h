@@ -20,6 +20,7 @@ struct fault {
 	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
 	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
+	struct vm_fault vmf; /* what the operations of the area see of it */
 	struct gather gather;
 };
 
@@ -67,7 +68,10 @@ void fault_install_anon(struct fault *f, pte_t *slot, struct page *page);
 /* fault_file.c. Called without page_table_lock, since the file may have to be read. */
 enum vm_fault_result do_fault(struct fault *f);
 
-/* fault_wp.c. page_table_lock is held. */
+/* Asks the area's operations before `page` becomes writable; without page_table_lock. */
+enum vm_fault_result fault_mkwrite(struct fault *f, struct page *page);
+
+/* fault_wp.c. page_table_lock is held, but for the time of page_mkwrite. */
 enum vm_fault_result do_wp_page(struct fault *f);
 
 #endif

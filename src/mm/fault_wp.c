@@ -2,7 +2,7 @@
 /*
  * fault_wp.c - writes to entries that are present and read-only: made writable where nobody else could notice, else copied.
  *
- * Locking: page_table_lock is held throughout.
+ * Locking: page_table_lock is held, but for the time that page_mkwrite takes.
  */
 #include "fault_internal.h"
 
@@ -29,6 +29,29 @@ static enum vm_fault_result wp_page_copy(struct fault *f, struct page *old)
 	return VM_FAULT_DONE;
 }
 
+/* The area's operations may have to wait before the page becomes writable: the entry is looked at anew after that. */
+static enum vm_fault_result wp_shared(struct fault *f, struct page *page)
+{
+	enum vm_fault_result r = VM_FAULT_DONE;
+
+	fault_count(f->mm, FAULT_WP_SHARED);
+	if (vma_wants_mkwrite(f->vma)) {
+		f->vmf = (struct vm_fault){.vma = f->vma,
+					   .address = f->address,
+					   .pgoff = vma_linear_index(f->vma, f->address),
+					   .flags = f->flags};
+		page_get(page);
+		pthread_mutex_unlock(&f->mm->page_table_lock);
+		r = fault_mkwrite(f, page);
+		pthread_mutex_lock(&f->mm->page_table_lock);
+		page_put(f->mm->frames, page);
+	}
+	pte_t now = pte_read(f->slot);
+	if (r == VM_FAULT_DONE && (now & PTE_PRESENT) && pte_pfn(now) == pte_pfn(f->orig))
+		make_writable(f);
+	return r;
+}
+
 enum vm_fault_result do_wp_page(struct fault *f)
 {
 	if (pte_is_zero_page(f->orig)) {
@@ -36,11 +59,8 @@ enum vm_fault_result do_wp_page(struct fault *f)
 		return fault_map_anon(f);
 	}
 	struct page *page = pfn_to_page(f->mm->frames, pte_pfn(f->orig));
-	if (f->vma->flags & VM_SHARED) {
-		fault_count(f->mm, FAULT_WP_SHARED);
-		make_writable(f);
-		return VM_FAULT_DONE;
-	}
+	if (f->vma->flags & VM_SHARED)
+		return wp_shared(f, page);
 	if (page_anon(page) && atomic_load(&page->mapcount) == 1) {
 		fault_count(f->mm, FAULT_WP_REUSE);
 		make_writable(f);

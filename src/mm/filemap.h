@@ -17,6 +17,7 @@
 #define RADIX_NODE_BYTES ((RADIX_SLOTS + 1) * sizeof(void *))
 
 struct backing;
+struct vm_operations;
 struct mm_host;
 struct radix_node;
 
@@ -30,6 +31,9 @@ struct address_space {
 	uint64_t size_pages;   /* (C) shared anonymous memory: where it ends */
 	_Atomic uint32_t refs; /* (A) shared anonymous memory: areas that hold it */
 };
+
+/* What areas over a cache do: of a file, and of shared anonymous memory. fault_file.c */
+extern const struct vm_operations filemap_vm_ops, shmem_vm_ops;
 
 void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host);
 

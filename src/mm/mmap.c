@@ -35,7 +35,7 @@ static uint64_t request_vm_flags(const struct mmap_request *r)
 	if (is_shared(r->flags)) {
 		flags |= VM_SHARED | VM_MAYSHARE;
 		/* Nothing carries changes back to a file here: a shared file mapping is for reading. */
-		if (r->file)
+		if (r->file && (r->may_not_write || !r->file->ops->mmap))
 			flags &= ~VM_MAYWRITE;
 	}
 	if (r->flags & MAP_GROWSDOWN)
@@ -82,32 +82,47 @@ static uint64_t mapped_pages(const struct mm *mm, gva_t start, gva_t end)
 	return sum;
 }
 
-/* A new area, not linked yet, with its share of file or shared object. NULL: no memory. */
-static struct vma *make_area(struct mm *mm, const struct mmap_request *r, gva_t start, uint64_t length)
+/* Gives a new area what its request maps: a file, a shared object, or nothing. 0 or -errno. */
+static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vma)
+{
+	if (r->file) {
+		vma->mapping = &r->file->cache;
+		vma->pgoff = r->pgoff;
+		vma->vm_ops = &filemap_vm_ops;
+		int err = r->file->ops->mmap ? r->file->ops->mmap(r->file, vma) : 0;
+		if (!err)
+			vma->file = backing_get(r->file);
+		return err;
+	}
+	if (!is_shared(r->flags)) {
+		vma->pgoff = vma->start >> PAGE_SHIFT;
+		return 0;
+	}
+	vma->vm_ops = &shmem_vm_ops;
+	vma->mapping = shmem_create(mm->host, vma_pages(vma));
+	return vma->mapping ? 0 : -ENOMEM;
+}
+
+/* A new area, not linked yet, with its share of file or shared object. 0 or -errno. */
+static int make_area(struct mm *mm, const struct mmap_request *r, gva_t start, uint64_t length,
+		     struct vma **result)
 {
 	struct vma *vma = kmem_cache_alloc(&mm->host->vma_cache);
 
 	if (!vma)
-		return NULL;
+		return -ENOMEM;
 	*vma = (struct vma){.start = start,
 			    .end = start + length,
 			    .flags = request_vm_flags(r),
 			    .mm = mm,
 			    .name = r->name};
-	if (r->file) {
-		vma->file = backing_get(r->file);
-		vma->mapping = &r->file->cache;
-		vma->pgoff = r->pgoff;
-	} else if (is_shared(r->flags)) {
-		vma->mapping = shmem_create(mm->host, length >> PAGE_SHIFT);
-		if (!vma->mapping) {
-			kmem_cache_free(&mm->host->vma_cache, vma);
-			return NULL;
-		}
-	} else {
-		vma->pgoff = start >> PAGE_SHIFT;
+	int err = area_open(mm, r, vma);
+	if (err) {
+		kmem_cache_free(&mm->host->vma_cache, vma);
+		return err;
 	}
-	return vma;
+	*result = vma;
+	return 0;
 }
 
 /* mmap_region: clears what is in the way, links the area, joins it with its neighbours. */
@@ -123,15 +138,16 @@ static int64_t map_region(struct mm *mm, const struct mmap_request *r, gva_t sta
 		return -ENOMEM;
 	if (spare_get(mm, &spare, cuts))
 		return -ENOMEM;
-	struct vma *vma = make_area(mm, r, start, length);
-	if (vma) {
+	struct vma *vma = NULL;
+	int err = make_area(mm, r, start, length, &vma);
+	if (!err) {
 		area_unmap(mm, start, end, &spare);
 		vma_link(&mm->vmas, vma);
 		mm->total_vm_pages += length >> PAGE_SHIFT;
 		area_merge(mm, vma);
 	}
 	spare_put(mm, &spare);
-	return vma ? (int64_t)start : -ENOMEM;
+	return err ? err : (int64_t)start;
 }
 
 static int64_t do_mmap(struct mm *mm, const struct mmap_request *r)

@@ -14,6 +14,7 @@
 struct protect {
 	struct gather gather;
 	struct mm *mm;
+	const struct vma *vma;
 	uint64_t vm_flags;
 };
 
@@ -23,7 +24,7 @@ static bool may_write_now(const struct protect *p, const struct page *page)
 	if (!(p->vm_flags & VM_WRITE))
 		return false;
 	if (p->vm_flags & VM_SHARED)
-		return true;
+		return !vma_wants_mkwrite(p->vma);
 	return page_anon(page) && atomic_load(&page->mapcount) == 1;
 }
 
@@ -60,7 +61,7 @@ static void protect_entry(void *ctx, pte_t *slot, gva_t address)
 
 static void change_protection(struct mm *mm, struct vma *vma)
 {
-	struct protect p = {.mm = mm, .vm_flags = vma->flags};
+	struct protect p = {.mm = mm, .vma = vma, .vm_flags = vma->flags};
 
 	gather_begin(&p.gather, mm);
 	pthread_mutex_lock(&mm->page_table_lock);

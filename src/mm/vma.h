@@ -29,10 +29,69 @@ struct address_space;
 #define VM_MAYEXEC	0x00000040ul
 #define VM_MAYSHARE	0x00000080ul
 #define VM_GROWSDOWN	0x00000100ul
+#define VM_MAYBE_GUARD	0x00000800ul /* guard entries may lie in it */
+#define VM_PFNMAP	0x00000400ul /* frames without struct page */
 #define VM_LOCKED	0x00002000ul
+#define VM_IO		0x00004000ul
+#define VM_SEQ_READ	0x00008000ul
+#define VM_RAND_READ	0x00010000ul
+#define VM_DONTCOPY	0x00020000ul /* a child does not get it */
+#define VM_DONTEXPAND	0x00040000ul
+#define VM_LOCKONFAULT	0x00080000ul
+#define VM_ACCOUNT	0x00100000ul /* counts against the commit limit */
 #define VM_NORESERVE	0x00200000ul
+#define VM_HUGETLB	0x00400000ul
+#define VM_SYNC		0x00800000ul
+#define VM_WIPEONFORK	0x02000000ul /* a child gets it empty */
+#define VM_DONTDUMP	0x04000000ul
+#define VM_MIXEDMAP	0x10000000ul
+#define VM_HUGEPAGE	0x20000000ul
+#define VM_NOHUGEPAGE	0x40000000ul
+#define VM_MERGEABLE	0x80000000ul
+#define VM_DROPPABLE	(1ull << 40)
+#define VM_SEALED	(1ull << 42)
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_LOCKED_MASK	(VM_LOCKED | VM_LOCKONFAULT)
+
+/* Such an area is never joined with another, nor locked: its pages are not for the core to manage. */
+#define VM_SPECIAL	(VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
+
+/* What a stack has besides its access. */
+#define VM_STACK_FLAGS	(VM_GROWSDOWN | VM_ACCOUNT)
+
+enum vm_fault_result {
+	VM_FAULT_DONE,
+	VM_FAULT_OOM,
+	VM_FAULT_SIGBUS,
+};
+
+/* One fault, as the operations of its area see it. */
+struct vm_fault {
+	struct vma *vma;
+	gva_t address;	    /* of the page */
+	uint64_t pgoff;	    /* of the page in the object */
+	unsigned int flags; /* FAULT_FLAG_ */
+	struct page *
+		page; /* fault: stores it here, with a reference; page_mkwrite: the page that will be written */
+	bool major;   /* fault: something was read for it */
+};
+
+/*
+ * What an area does in place of anonymous memory. Any member but fault may be NULL. None is called with page_table_lock
+ * held but map_pages; open and close are called with mmap_lock held for writing.
+ */
+struct vm_operations {
+	void (*open)(struct vma *vma);	/* another area shows the same thing now: a part cut off, a copy */
+	void (*close)(struct vma *vma); /* and now one less: it is about to be freed */
+	enum vm_fault_result (*fault)(struct vm_fault *vmf);
+	/* Around a page that fault found: maps those of pages [first, last] that need no waiting (fault_map_around). */
+	void (*map_pages)(struct vm_fault *vmf, uint64_t first, uint64_t last);
+	/* A page of a shared area is about to become writable. Without this it is writable from the first read on. */
+	enum vm_fault_result (*page_mkwrite)(struct vm_fault *vmf);
+	/* Bytes of a page of the area; NULL: PAGE_SIZE. */
+	uint64_t (*pagesize)(const struct vma *vma);
+};
 
 struct vma {
 	gva_t start, end; /* end is the first byte after */
@@ -41,6 +100,8 @@ struct vma {
 	struct mm *mm;
 	struct backing *file;	       /* the mapped file, or NULL; one reference */
 	struct address_space *mapping; /* where shared or file pages come from, or NULL: private anonymous */
+	const struct vm_operations *vm_ops; /* NULL: anonymous */
+	void *private_data;		    /* of vm_ops */
 	const char *name; /* of a special mapping, or NULL; static storage. [heap] and [stack]: mm_vma_name */
 	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
 	gva_t window_end;
@@ -63,7 +124,7 @@ static inline uint64_t vma_linear_index(const struct vma *vma, gva_t address)
 
 static inline bool vma_is_anonymous(const struct vma *vma)
 {
-	return !vma->mapping;
+	return !vma->vm_ops;
 }
 
 /* A private mapping that may be written: its writes never reach the file. */

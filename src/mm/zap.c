@@ -8,7 +8,7 @@ enum mm_counter page_counter(const struct page *page)
 
 	if (page_anon(page))
 		return MM_ANONPAGES;
-	return mapping && mapping->host ? MM_FILEPAGES : MM_SHMEMPAGES;
+	return mapping && !mapping->host ? MM_SHMEMPAGES : MM_FILEPAGES;
 }
 
 void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
@@ -66,6 +66,8 @@ void vma_free(struct mm *mm, struct vma *vma)
 {
 	struct address_space *shmem = vma->mapping && !vma->mapping->host ? vma->mapping : NULL;
 
+	if (vma->vm_ops && vma->vm_ops->close)
+		vma->vm_ops->close(vma);
 	if (vma->file)
 		backing_put(vma->file);
 	if (shmem)
