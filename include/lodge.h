@@ -102,9 +102,9 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 		       struct lodge_space **space, struct lodge_error *err);
 
 /*
- * Loads a program (ELF64 static or static-PIE, or a script with #!) with NULL-terminated argv and envp. `path` is a path
+ * Loads a program (ELF64, or a script with #!, and the dynamic linker it names) with NULL-terminated argv and envp. `path` is a path
  * of the host; without a slash it is searched in PATH of envp. Errors: -ENOENT, -EACCES, -ENOEXEC (not a program for this
- * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (a dynamic program), -E2BIG, -ELOOP (#! lines in
+ * machine), -ENOMEM (needs more than the space may own), -ELIBBAD (its dynamic linker is none), -E2BIG, -ELOOP (#! lines in
  * a circle), -EINVAL (malformed).
  */
 int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv,

@@ -12,7 +12,8 @@ guest_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
 # Built in ways of their own, below.
 guest_special = hello_c anon_mmap
 guest_sources = $(filter-out $(guest_special),$(basename $(notdir $(wildcard tests/guest/prog/*.c tests/guest/prog/*.S))))
-guest_programs = $(addprefix $(guest_dir)/,$(guest_sources) hello_glibc hello_musl hello_pie hello_dynamic anon_mmap)
+guest_programs = $(addprefix $(guest_dir)/,$(guest_sources) hello_glibc hello_musl hello_pie hello_dynamic hello_dynamic_musl \
+	hello_dynamic_fixed anon_mmap)
 
 $(guest_dir)/%: tests/guest/prog/%.c $(wildcard tests/guest/prog/*.h)
 	@mkdir -p $(@D)
@@ -24,8 +25,8 @@ $(guest_dir)/%: tests/guest/prog/%.S
 	@echo "  LINK  $@"
 	$(Q)$(CC) -nostdlib -static -Wl,-z,noexecstack -o $@ $<
 
-$(guest_dir)/hello_glibc $(guest_dir)/hello_musl $(guest_dir)/hello_pie $(guest_dir)/hello_dynamic: \
-		tests/guest/prog/hello_c.c
+$(guest_dir)/hello_glibc $(guest_dir)/hello_musl $(guest_dir)/hello_pie $(guest_dir)/hello_dynamic \
+		$(guest_dir)/hello_dynamic_musl $(guest_dir)/hello_dynamic_fixed: tests/guest/prog/hello_c.c
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(guest_cc) $(guest_flags) $(guest_link) -o $@ $<
@@ -38,6 +39,10 @@ $(guest_dir)/hello_pie: guest_cc = $(CC)
 $(guest_dir)/hello_pie: guest_link = -static-pie -fPIE
 $(guest_dir)/hello_dynamic: guest_cc = $(CC)
 $(guest_dir)/hello_dynamic: guest_link =
+$(guest_dir)/hello_dynamic_musl: guest_cc = musl-gcc
+$(guest_dir)/hello_dynamic_musl: guest_link = -pie -fPIE
+$(guest_dir)/hello_dynamic_fixed: guest_cc = $(CC)
+$(guest_dir)/hello_dynamic_fixed: guest_link = -no-pie -fno-pie
 
 # Linked at the traditional address: its listing is compared line by line.
 $(guest_dir)/anon_mmap: tests/guest/prog/anon_mmap.c

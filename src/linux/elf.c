@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,19 +102,33 @@ static int read_phdrs(struct backing *file, struct elf_image *image, struct lodg
 		   : 0;
 }
 
-/* Which dynamic linker the program wants: for a message, so whatever cannot be read is left out. */
-static void read_interpreter(struct backing *file, struct elf_image *image)
+/* The path in a PT_INTERP: Linux wants its NUL within the segment. */
+static int read_path(struct backing *file, const Elf64_Phdr *p, char **path, struct lodge_error *err)
 {
-	for (unsigned int i = 0; i < image->ehdr.e_phnum; i++) {
-		const Elf64_Phdr *p = &image->phdr[i];
-		if (p->p_type != PT_INTERP)
-			continue;
-		size_t bytes = min_u64(p->p_filesz, sizeof(image->interpreter) - 1);
-		image->dynamic = true;
-		ssize_t n = file->ops->read(file, image->interpreter, bytes, p->p_offset);
-		image->interpreter[n > 0 ? n : 0] = '\0';
-		return;
-	}
+	int ret;
+
+	if (p->p_filesz < 2 || p->p_filesz > PATH_MAX)
+		return report_error(err, -ENOEXEC, "malformed: the interpreter's name has %" PRIu64 " bytes",
+				    p->p_filesz);
+	*path = malloc(p->p_filesz);
+	if (!*path)
+		return report_error(err, -ENOMEM, "out of memory");
+	ret = read_exact(file, *path, p->p_filesz, p->p_offset);
+	if (ret)
+		return report_error(err, ret == -ENODATA ? -EIO : ret,
+				    "the interpreter's name cannot be read");
+	if ((*path)[p->p_filesz - 1])
+		return report_error(err, -ENOEXEC, "malformed: the interpreter's name does not end");
+	return 0;
+}
+
+/* Which dynamic linker the program wants: the first counts. */
+static int read_interpreter(struct backing *file, struct elf_image *image, struct lodge_error *err)
+{
+	for (unsigned int i = 0; i < image->ehdr.e_phnum; i++)
+		if (image->phdr[i].p_type == PT_INTERP)
+			return read_path(file, &image->phdr[i], &image->interpreter, err);
+	return 0;
 }
 
 int elf_read(struct backing *file, struct elf_image *image, struct lodge_error *err)
@@ -130,20 +145,27 @@ int elf_read(struct backing *file, struct elf_image *image, struct lodge_error *
 		ret = check_phdr_table(image, err);
 	if (!ret)
 		ret = read_phdrs(file, image, err);
+	if (!ret)
+		ret = read_interpreter(file, image, err);
 	if (ret)
 		elf_image_free(image);
-	else
-		read_interpreter(file, image);
 	return ret;
 }
 
 void elf_image_free(struct elf_image *image)
 {
 	free(image->phdr);
+	free(image->interpreter);
 	image->phdr = NULL;
+	image->interpreter = NULL;
 }
 
 /* --- planning --------------------------------------------------------------------------------------------------- */
+
+static bool is_load(const Elf64_Phdr *p)
+{
+	return p->p_type == PT_LOAD && (p->p_memsz || p->p_filesz);
+}
 
 /* One plan in the making. */
 struct planner {
@@ -254,30 +276,55 @@ static int plan_load(struct planner *pl, unsigned int i)
 	return ret;
 }
 
-static bool is_load(const Elf64_Phdr *p)
+static uint64_t image_align(const struct elf_image *image)
 {
-	return p->p_type == PT_LOAD && (p->p_memsz || p->p_filesz);
+	uint64_t align = PAGE_SIZE;
+
+	for (unsigned int i = 0; i < image->ehdr.e_phnum; i++) {
+		const Elf64_Phdr *p = &image->phdr[i];
+		/* Like Linux: what is not a power of two is not an alignment. */
+		if (is_load(p) && p->p_align > align && !(p->p_align & (p->p_align - 1)))
+			align = p->p_align;
+	}
+	return align;
+}
+
+static const Elf64_Phdr *first_load(const struct elf_image *image)
+{
+	for (unsigned int i = 0; i < image->ehdr.e_phnum; i++)
+		if (is_load(&image->phdr[i]))
+			return &image->phdr[i];
+	return NULL;
+}
+
+uint64_t elf_room_shift(const struct elf_image *image)
+{
+	return image_align(image) - PAGE_SIZE;
+}
+
+uint64_t elf_span_bytes(const struct elf_image *image)
+{
+	const Elf64_Phdr *first = first_load(image), *last = first;
+	uint64_t end, align = image_align(image);
+
+	for (unsigned int i = 0; first && i < image->ehdr.e_phnum; i++)
+		if (is_load(&image->phdr[i]))
+			last = &image->phdr[i];
+	if (!first || __builtin_add_overflow(last->p_vaddr, last->p_memsz, &end) || end > TASK_SIZE ||
+	    end <= first->p_vaddr || align > MAX_ALIGN)
+		return 0;
+	return page_align_up(end) - page_align_down(first->p_vaddr) + align - PAGE_SIZE;
 }
 
 /* Where a position-independent program goes: its first segment at pie_base, as its largest p_align allows. */
 static int plan_bias(struct planner *pl)
 {
 	const struct elf_image *image = pl->image;
-	const Elf64_Phdr *first = NULL;
-	uint64_t align = PAGE_SIZE;
+	const Elf64_Phdr *first = first_load(image);
+	uint64_t align = image_align(image);
 
 	if (image->ehdr.e_type != ET_DYN)
 		return 0;
-	for (unsigned int i = 0; i < image->ehdr.e_phnum; i++) {
-		const Elf64_Phdr *p = &image->phdr[i];
-		if (!is_load(p))
-			continue;
-		if (!first)
-			first = p;
-		/* Like Linux: what is not a power of two is not an alignment. */
-		if (p->p_align > align && !(p->p_align & (p->p_align - 1)))
-			align = p->p_align;
-	}
 	if (align > MAX_ALIGN)
 		return report_error(pl->err, -EINVAL, "malformed: a segment wants to be aligned to %#" PRIx64,
 				    align);
@@ -374,11 +421,6 @@ int elf_plan(const struct elf_image *image, const struct elf_limits *limits, str
 	int ret;
 
 	memset(plan, 0, sizeof(*plan));
-	if (image->dynamic)
-		return report_error(err, -ELIBBAD,
-				    "dynamically linked: needs interpreter %s, which is not supported; link "
-				    "it with -static",
-				    image->interpreter[0] ? image->interpreter : "(unreadable)");
 	plan->segment = malloc(image->ehdr.e_phnum * sizeof(*plan->segment));
 	if (!plan->segment)
 		return report_error(err, -ENOMEM, "out of memory");
@@ -472,19 +514,28 @@ static void prefault(const struct elf_plan *plan, struct mm *mm)
 	}
 }
 
-int elf_map(const struct elf_plan *plan, struct mm *mm, struct backing *file)
+int elf_map_interpreter(const struct elf_plan *plan, struct mm *mm, struct backing *file)
 {
 	for (unsigned int i = 0; i < plan->nr_segments; i++) {
 		int ret = map_segment(&plan->segment[i], mm, file);
 		if (ret)
 			return ret;
 	}
+	prefault(plan, mm);
+	return 0;
+}
+
+int elf_map(const struct elf_plan *plan, struct mm *mm, struct backing *file)
+{
+	int ret = elf_map_interpreter(plan, mm, file);
+
+	if (ret)
+		return ret;
 	mm->start_code = plan->start_code;
 	mm->end_code = plan->end_code;
 	mm->start_data = plan->start_data;
 	mm->end_data = plan->end_data;
 	mm->start_brk = plan->start_brk;
 	mm->brk = plan->start_brk;
-	prefault(plan, mm);
 	return 0;
 }

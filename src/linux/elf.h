@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elf.h - static ELF programs: read the headers, decide whether and where they go, map them.
+ * elf.h - ELF programs and their interpreters: read the headers, decide whether and where they go, map them.
  *
  * Three steps, so that a file is judged completely before anything changes: elf_read fetches the headers, elf_plan
  * decides from them and the limits alone, elf_map carries the plan out. Format: System V gABI, chapters 4 and 5; AMD64
@@ -20,8 +20,7 @@ struct elf_image {
 	Elf64_Ehdr ehdr;
 	Elf64_Phdr *phdr; /* ehdr.e_phnum of them; owned */
 	uint64_t file_bytes;
-	char interpreter[128]; /* the dynamic linker that the file asks for, cut to fit; "": none */
-	bool dynamic;	       /* there is a PT_INTERP */
+	char *interpreter; /* the dynamic linker that the file asks for; NULL: it needs none; owned */
 };
 
 /* Where a program may go and how much it may need. */
@@ -58,15 +57,21 @@ struct elf_plan {
 int elf_read(struct backing *file, struct elf_image *image, struct lodge_error *err);
 void elf_image_free(struct elf_image *image);
 
-/* 0, -ELIBBAD (dynamic), -EINVAL (malformed), -ENOMEM (too large). On success elf_plan_free. */
+/* 0, -EINVAL (malformed), -ENOMEM (too large). On success elf_plan_free. What an interpreter will do is not asked. */
 int elf_plan(const struct elf_image *image, const struct elf_limits *limits, struct elf_plan *plan,
 	     struct lodge_error *err);
 void elf_plan_free(struct elf_plan *plan);
 
+/* Bytes of address space from the first page of a position-independent image to its last, with room for its alignment. */
+uint64_t elf_span_bytes(const struct elf_image *image);
+/* How much of that is for the alignment. */
+uint64_t elf_room_shift(const struct elf_image *image);
+
 /*
- * Maps the segments and sets the addresses of code, data and break in mm. 0 or -errno; then some segments may be mapped
- * and the caller empties the space.
+ * Maps the segments and, for a program, sets the addresses of code, data and break in mm. 0 or -errno; then some segments
+ * may be mapped and the caller empties the space.
  */
 int elf_map(const struct elf_plan *plan, struct mm *mm, struct backing *file);
+int elf_map_interpreter(const struct elf_plan *plan, struct mm *mm, struct backing *file);
 
 #endif

@@ -12,14 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../include/lodge.h"
-#include "elf.h"
+#include "argstack.h"
 #include "exec.h"
 #include "hostfile.h"
 #include "report.h"
@@ -30,21 +29,13 @@
 
 /* Linux's layout for a program of 64 bits; random parts as its kernels have them by default. */
 #define STACK_TOP	   TASK_SIZE
-#define STACK_EXPAND_BYTES 0x20000ull
 #define STACK_RANDOM_PAGES (1ull << 22)
 #define MMAP_GAP_MIN_BYTES (128ull << 20)
 #define MMAP_RANDOM_PAGES  (1ull << 28)
 #define PIE_BASE	   0x555555554000ull
 #define BRK_RANDOM_PAGES   (1ull << 13)
 #define SP_RANDOM_BYTES	   8192u
-#define ARG_BYTES_MAX	   (6ull << 20)
-
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51 /* Linux 5.14 */
-#endif
-#define MINSIGSTKSZ_DEFAULT 2048
-#define HWCAP2_FSGSBASE	    (1ul << 1)
-#define RFLAGS_INITIAL	    0x202 /* IF and the bit that is always 1 */
+#define RFLAGS_INITIAL	   0x202 /* IF and the bit that is always 1 */
 
 /* The first line of a script, taken apart. */
 struct script {
@@ -61,19 +52,24 @@ struct layout {
 
 /* One program being loaded. */
 struct exec {
-	struct task *t;
-	const char *name; /* what the caller asked for: opens every message */
+	struct mm *mm; /* to be filled */
+	struct hostfile_table *hostfiles;
+	struct task *guest; /* whose paths these are; NULL: the host's */
+	const char *name;   /* what the caller asked for: opens every message */
 	struct lodge_error *err;
 	char filename[PATH_MAX];		    /* what was found: AT_EXECFN */
 	int fd;					    /* of the file that is to be looked at */
 	struct script script[EXEC_MAX_SCRIPTS + 1]; /* the last only finds out that there are too many */
 	unsigned int nr_scripts;
 	const char **args; /* argv with what the scripts put before it; the strings are others' */
-	const char *const *env;
-	size_t nr_args, nr_env;
+	struct argstack_strings strings;
 	struct layout layout;
 	struct backing *file;
 	struct elf_plan plan;
+	unsigned int phnum;
+	struct backing *interpreter; /* the dynamic linker, or NULL */
+	struct elf_image interpreter_image;
+	struct elf_plan interpreter_plan;
 };
 
 /* --- finding ---------------------------------------------------------------------------------------------------- */
@@ -103,6 +99,11 @@ static int open_program(const char *path)
 	return -EACCES;
 }
 
+static int open_named(struct exec *x, const char *path)
+{
+	return x->guest ? exec_open(x->guest, path) : open_program(path);
+}
+
 static const char *search_path(const char *const *env)
 {
 	for (; env && *env; env++)
@@ -114,7 +115,7 @@ static const char *search_path(const char *const *env)
 /* As execvp: every directory is tried, and a file that may not be executed counts only if nothing better follows. */
 static int search_program(struct exec *x)
 {
-	const char *dir = search_path(x->env);
+	const char *dir = search_path(x->strings.env);
 	int best = -ENOENT;
 
 	for (;;) {
@@ -209,7 +210,7 @@ static int follow_scripts(struct exec *x)
 			return report_error(x->err, -ELOOP, "%s: more than %d #! lines lead to one another",
 					    x->name, EXEC_MAX_SCRIPTS);
 		close(x->fd);
-		x->fd = open_program(interpreter);
+		x->fd = open_named(x, interpreter);
 		if (x->fd < 0)
 			return report_error(x->err, x->fd, "%s: interpreter %s: %s", x->name, interpreter,
 					    strerror(-x->fd));
@@ -245,40 +246,10 @@ static int collect_args(struct exec *x, const char *const *argv)
 	x->args[n++] = x->nr_scripts ? x->filename : nr ? argv[0] : "";
 	for (size_t i = 1; i < nr; i++)
 		x->args[n++] = argv[i];
-	x->nr_args = n;
-	x->nr_env = count_strings(x->env);
-	return 0;
-}
-
-/* Bytes of the strings with their NULs, or -E2BIG when one is too long. */
-static int64_t strings_bytes(const char *const *strings, size_t nr)
-{
-	int64_t sum = 0;
-
-	for (size_t i = 0; i < nr; i++) {
-		size_t bytes = strlen(strings[i]) + 1;
-		if (bytes > EXEC_MAX_STRING_BYTES)
-			return -E2BIG;
-		sum += (int64_t)bytes;
-	}
-	return sum;
-}
-
-/* Strings and pointers to them may take a quarter of the stack. */
-static int check_args(struct exec *x, uint64_t *args_bytes, uint64_t *env_bytes)
-{
-	uint64_t limit = min_u64(x->t->mm->stack_limit_bytes / 4, ARG_BYTES_MAX);
-	int64_t args = strings_bytes(x->args, x->nr_args), env = strings_bytes(x->env, x->nr_env);
-	uint64_t pointers = (x->nr_args + x->nr_env) * sizeof(uint64_t);
-
-	if (args < 0 || env < 0)
-		return report_error(x->err, -E2BIG, "%s: an argument or variable is longer than %d bytes",
-				    x->name, EXEC_MAX_STRING_BYTES);
-	if ((uint64_t)args + (uint64_t)env + pointers + strlen(x->filename) + 1 > limit)
-		return report_error(x->err, -E2BIG, "%s: arguments and environment need more than %llu KiB",
-				    x->name, (unsigned long long)limit >> 10);
-	*args_bytes = (uint64_t)args;
-	*env_bytes = (uint64_t)env;
+	x->strings.filename = x->filename;
+	x->strings.args = x->args;
+	x->strings.nr_args = n;
+	x->strings.nr_env = count_strings(x->strings.env);
 	return 0;
 }
 
@@ -316,255 +287,205 @@ static struct layout layout_random(uint64_t stack_limit_bytes)
 	};
 }
 
-/* --- the first stack -------------------------------------------------------------------------------------------- */
+/* --- the program and its interpreter ---------------------------------------------------------------------------- */
 
-#define PLATFORM     "x86_64"
-#define RANDOM_BYTES 16
-#define MAX_AUXV     24
-
-/*
- * The stack as the program finds it (psABI 3.4.1), built in host memory and copied at once. Addresses fall from the top:
- *
- *	8 zero bytes | filename | environment strings | argument strings | (shift) | platform | random bytes |
- *	auxv | envp | argv | argc <- sp, 16-byte aligned
- */
-struct stack {
-	gva_t top, bottom; /* of the area */
-	gva_t filename, env, args, platform, random, sp;
-	uint64_t args_bytes, env_bytes;
-	char *image;	 /* of [sp, top) */
-	uint64_t *table; /* where the next word goes */
-	Elf64_auxv_t auxv[MAX_AUXV];
-	unsigned int nr_auxv;
-};
-
-static void aux(struct stack *s, uint64_t type, uint64_t value)
+static struct elf_limits program_limits(const struct exec *x)
 {
-	s->auxv[s->nr_auxv++] = (Elf64_auxv_t){.a_type = type, .a_un = {value}};
-}
-
-/* In Linux's order. What the processor offers is what the host's kernel says of it: CPUID would be slow to ask. */
-static void build_auxv(struct stack *s, const struct elf_plan *plan, unsigned int phnum)
-{
-	unsigned long minsigstksz = getauxval(AT_MINSIGSTKSZ);
-
-	aux(s, AT_MINSIGSTKSZ, minsigstksz ? minsigstksz : MINSIGSTKSZ_DEFAULT);
-	aux(s, AT_HWCAP, getauxval(AT_HWCAP));
-	aux(s, AT_PAGESZ, PAGE_SIZE);
-	aux(s, AT_CLKTCK, 100);
-	aux(s, AT_PHDR, plan->phdr);
-	aux(s, AT_PHENT, sizeof(Elf64_Phdr));
-	aux(s, AT_PHNUM, phnum);
-	aux(s, AT_BASE, 0);
-	aux(s, AT_FLAGS, 0);
-	aux(s, AT_ENTRY, plan->entry);
-	aux(s, AT_UID, getuid());
-	aux(s, AT_EUID, geteuid());
-	aux(s, AT_GID, getgid());
-	aux(s, AT_EGID, getegid());
-	aux(s, AT_SECURE, 0);
-	aux(s, AT_RANDOM, s->random);
-	aux(s, AT_HWCAP2, getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);
-	aux(s, AT_EXECFN, s->filename);
-	aux(s, AT_PLATFORM, s->platform);
-	aux(s, AT_NULL, 0);
-}
-
-/* Decides every address. */
-static void place_stack(struct exec *x, struct stack *s)
-{
-	uint64_t words, strings;
-
-	s->top = x->layout.stack_top;
-	s->filename = s->top - sizeof(uint64_t) - (strlen(x->filename) + 1);
-	s->env = s->filename - s->env_bytes;
-	s->args = s->env - s->args_bytes;
-	strings = page_align_down(s->args);
-	s->platform = ((s->args - x->layout.sp_shift) & ~15ull) - sizeof(PLATFORM);
-	s->random = s->platform - RANDOM_BYTES;
-	words = 1 + x->nr_args + 1 + x->nr_env + 1;
-	s->sp = (s->random - MAX_AUXV * sizeof(Elf64_auxv_t) - words * sizeof(uint64_t)) & ~15ull;
-	s->bottom = min_u64(strings - STACK_EXPAND_BYTES, page_align_down(s->sp));
-}
-
-static void *image_at(struct stack *s, gva_t address)
-{
-	return s->image + (address - s->sp);
-}
-
-static void put_word(struct stack *s, uint64_t word)
-{
-	*s->table++ = word;
-}
-
-/* Copies strings to `at` and their addresses, with a NULL behind, into the table. */
-static void put_strings(struct stack *s, const char *const *strings, size_t nr, gva_t at)
-{
-	for (size_t i = 0; i < nr; i++) {
-		size_t bytes = strlen(strings[i]) + 1;
-		memcpy(image_at(s, at), strings[i], bytes);
-		put_word(s, at);
-		at += bytes;
-	}
-	put_word(s, 0);
-}
-
-static int fill_stack(struct exec *x, struct stack *s, unsigned int phnum)
-{
-	s->image = calloc(1, s->top - s->sp);
-	if (!s->image)
-		return -ENOMEM;
-	s->table = (uint64_t *)(void *)s->image;
-	put_word(s, x->nr_args);
-	put_strings(s, x->args, x->nr_args, s->args);
-	put_strings(s, x->env, x->nr_env, s->env);
-	build_auxv(s, &x->plan, phnum);
-	memcpy(s->table, s->auxv, s->nr_auxv * sizeof(*s->auxv));
-	memcpy(image_at(s, s->filename), x->filename, strlen(x->filename) + 1);
-	memcpy(image_at(s, s->platform), PLATFORM, sizeof(PLATFORM));
-	if (getrandom(image_at(s, s->random), RANDOM_BYTES, 0) != RANDOM_BYTES)
-		return -EIO;
-	return 0;
-}
-
-/* What a program's first calls push, mapped with what it finds there. */
-#define STACK_AHEAD_BYTES 0x4000ull
-
-static int map_stack(struct exec *x, const struct stack *s)
-{
-	struct mm *mm = x->t->mm;
-	const struct mmap_request r = {
-		.address = s->bottom,
-		.length = s->top - s->bottom,
-		.prot = PROT_BITS_READ | PROT_BITS_WRITE | (x->plan.stack_executable ? PROT_BITS_EXEC : 0),
-		.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		.extra_flags = VM_GROWSDOWN,
-	};
-	int64_t ret = mm_mmap(mm, &r);
-
-	if (ret < 0)
-		return (int)ret;
-	gva_t ahead = max_u64(s->bottom, page_align_down(s->sp) - STACK_AHEAD_BYTES);
-	mm_populate(mm, ahead, s->top - ahead);
-	if (copy_to_user(mm, s->sp, s->image, s->top - s->sp))
-		return -ENOMEM;
-	mm->start_stack = s->sp;
-	mm->arg_start = s->args;
-	mm->arg_end = s->env;
-	mm->env_start = s->env;
-	mm->env_end = s->filename;
-	return 0;
-}
-
-/* --- all of it -------------------------------------------------------------------------------------------------- */
-
-/* Opens the file as a backing and decides where it goes. */
-static int plan_program(struct exec *x, unsigned int *phnum)
-{
-	const struct elf_limits limits = {
-		.low = x->t->mm->mmap_min_addr,
-		.high = x->layout.stack_top - x->t->mm->stack_limit_bytes - STACK_GUARD_GAP,
+	return (struct elf_limits){
+		.low = x->mm->mmap_min_addr,
+		.high = x->layout.stack_top - x->mm->stack_limit_bytes - STACK_GUARD_GAP,
 		.pie_base = x->layout.pie_base,
 		.brk_gap = x->layout.brk_gap,
-		.memory_bytes = x->t->mm->memcg->max_pages << PAGE_SHIFT,
+		.memory_bytes = x->mm->memcg->max_pages << PAGE_SHIFT,
 	};
+}
+
+/* The interpreter's headers. What is wrong with it is wrong with the program: -ELIBBAD. */
+static int read_interpreter(struct exec *x, const char *path)
+{
+	struct lodge_error why = {""};
+	int ret, fd = open_named(x, path);
+
+	if (fd < 0)
+		return report_error(x->err, fd, "%s: interpreter %s: %s", x->name, path, strerror(-fd));
+	ret = hostfile_get(x->hostfiles, fd, NULL, &x->interpreter);
+	close(fd);
+	if (ret)
+		return report_error(x->err, ret, "%s: interpreter %s: %s", x->name, path, strerror(-ret));
+	ret = elf_read(x->interpreter, &x->interpreter_image, &why);
+	if (!ret && x->interpreter_image.ehdr.e_type == ET_DYN && !elf_span_bytes(&x->interpreter_image)) {
+		ret = -EINVAL;
+		strcpy(why.text, "malformed segments");
+	}
+	if (ret)
+		return report_error(x->err, ret == -ENOMEM ? ret : -ELIBBAD, "%s: interpreter %s: %s",
+				    x->name, path, why.text);
+	return 0;
+}
+
+/* Opens the file as a backing and decides where it goes. */
+static int plan_program(struct exec *x)
+{
+	const struct elf_limits limits = program_limits(x);
 	struct lodge_error why = {""};
 	struct elf_image image;
-	int ret = hostfile_get(x->t->hostfiles, x->fd, NULL, &x->file);
+	int ret = hostfile_get(x->hostfiles, x->fd, NULL, &x->file);
 
 	if (ret)
 		return report_error(x->err, ret, "%s: %s", x->name, strerror(-ret));
 	ret = elf_read(x->file, &image, &why);
-	if (!ret) {
-		*phnum = image.ehdr.e_phnum;
-		ret = elf_plan(&image, &limits, &x->plan, &why);
-		elf_image_free(&image);
-	}
-	return ret ? report_error(x->err, ret, "%s: %s", x->name, why.text) : 0;
+	if (ret)
+		return report_error(x->err, ret, "%s: %s", x->name, why.text);
+	x->phnum = image.ehdr.e_phnum;
+	ret = elf_plan(&image, &limits, &x->plan, &why);
+	if (ret)
+		report_error(x->err, ret, "%s: %s", x->name, why.text);
+	else if (image.interpreter)
+		ret = read_interpreter(x, image.interpreter);
+	elf_image_free(&image);
+	return ret;
 }
 
-static void set_names(struct task *t, const char *filename, char *exe_path)
+/* Where the kernel would put a mapping of the interpreter's size now that the program is there. */
+static int64_t interpreter_room(struct exec *x)
 {
-	const char *slash = strrchr(filename, '/');
+	const struct mmap_request r = {
+		.length = elf_span_bytes(&x->interpreter_image),
+		.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	};
+	int64_t at = mm_mmap(x->mm, &r);
 
-	snprintf(t->comm, sizeof(t->comm), "%.*s", (int)sizeof(t->comm) - 1, slash ? slash + 1 : filename);
-	free(t->exe_path);
-	t->exe_path = exe_path;
+	if (at >= 0)
+		mm_munmap(x->mm, (gva_t)at, r.length);
+	return at;
+}
+
+static int map_interpreter(struct exec *x)
+{
+	struct elf_limits limits = program_limits(x);
+	int64_t at = 0;
+	int ret;
+
+	if (!x->interpreter)
+		return 0;
+	if (x->interpreter_image.ehdr.e_type == ET_DYN)
+		at = interpreter_room(x);
+	if (at < 0)
+		return (int)at;
+	limits.high = x->layout.stack_top;
+	/* The plan aligns downwards, within the room. */
+	limits.pie_base = (gva_t)at + elf_room_shift(&x->interpreter_image);
+	ret = elf_plan(&x->interpreter_image, &limits, &x->interpreter_plan, NULL);
+	return ret ? ret : elf_map_interpreter(&x->interpreter_plan, x->mm, x->interpreter);
+}
+
+/* --- all of it -------------------------------------------------------------------------------------------------- */
+
+static int map_all(struct exec *x, struct argstack *s)
+{
+	struct argstack_program program = {.plan = &x->plan, .phnum = x->phnum};
+	int ret;
+
+	x->mm->mmap_base = x->layout.mmap_base;
+	ret = elf_map(&x->plan, x->mm, x->file);
+	if (!ret)
+		ret = map_interpreter(x);
+	if (ret)
+		return ret;
+	program.interpreter_base = x->interpreter_plan.bias;
+	ret = argstack_fill(s, &x->strings, &program);
+	return ret ? ret : argstack_map(s, x->mm, x->plan.stack_executable);
 }
 
 /* The last step: changes the space, and takes it all back if memory runs out. */
-static int enter_program(struct exec *x, struct stack *s)
+static int enter_program(struct exec *x, struct argstack *s, struct exec_result *result)
 {
-	struct task *t = x->t;
 	char *exe_path = strdup(x->file->path);
-	int ret = exe_path ? 0 : -ENOMEM;
+	int ret = exe_path ? map_all(x, s) : -ENOMEM;
 
-	t->mm->mmap_base = x->layout.mmap_base;
-	if (!ret)
-		ret = elf_map(&x->plan, t->mm, x->file);
-	if (!ret)
-		ret = map_stack(x, s);
 	if (ret) {
 		free(exe_path);
-		mm_munmap(t->mm, 0, TASK_SIZE);
-		t->mm->start_brk = t->mm->brk = 0;
+		mm_munmap(x->mm, 0, TASK_SIZE);
+		x->mm->start_brk = x->mm->brk = 0;
 		return report_error(x->err, ret, "%s: cannot be loaded: %s", x->name, strerror(-ret));
 	}
-	set_names(t, x->filename, exe_path);
-	memset(&t->regs, 0, sizeof(t->regs));
-	t->regs.rip = x->plan.entry;
-	t->regs.rsp = s->sp;
-	t->regs.rflags = RFLAGS_INITIAL;
+	const char *slash = strrchr(x->filename, '/');
+	snprintf(result->comm, sizeof(result->comm), "%.*s", (int)sizeof(result->comm) - 1,
+		 slash ? slash + 1 : x->filename);
+	result->exe_path = exe_path;
+	memset(&result->regs, 0, sizeof(result->regs));
+	result->regs.rip = x->interpreter ? x->interpreter_plan.entry : x->plan.entry;
+	result->regs.rsp = s->sp;
+	result->regs.rflags = RFLAGS_INITIAL;
 	return 0;
 }
 
-static int load_program(struct exec *x, const char *const *argv)
+static int measure(struct exec *x, struct argstack *s)
 {
-	struct stack s = {0};
-	unsigned int phnum = 0;
-	int ret = find_program(x);
+	int ret = argstack_measure(s, &x->strings, x->mm->stack_limit_bytes);
+
+	return ret ? report_error(
+			     x->err, ret,
+			     "%s: arguments and environment are too long: more than %llu KiB, or one of more "
+			     "than %d bytes",
+			     x->name, (unsigned long long)x->mm->stack_limit_bytes >> 12, ARGSTACK_MAX_STRING)
+		   : 0;
+}
+
+static int load_program(struct exec *x, const char *const *argv, struct exec_result *result)
+{
+	struct argstack s = {0};
+	int ret = x->fd < 0 ? find_program(x) : 0;
 
 	if (!ret)
 		ret = follow_scripts(x);
 	if (!ret)
 		ret = collect_args(x, argv);
 	if (!ret)
-		ret = check_args(x, &s.args_bytes, &s.env_bytes);
+		ret = measure(x, &s);
 	if (!ret)
-		ret = plan_program(x, &phnum);
+		ret = plan_program(x);
 	if (ret)
 		return ret;
-	place_stack(x, &s);
-	ret = fill_stack(x, &s, phnum);
-	if (ret)
-		report_error(x->err, ret, "%s: %s", x->name, strerror(-ret));
-	else
-		ret = enter_program(x, &s);
-	free(s.image);
+	argstack_place(&s, &x->strings, x->layout.stack_top, x->layout.sp_shift);
+	ret = enter_program(x, &s, result);
+	argstack_free(&s);
 	return ret;
 }
 
-int exec_load(struct task *t, const char *path, const char *const *argv, const char *const *envp,
-	      struct lodge_error *err)
+static void exec_free(struct exec *x)
+{
+	elf_plan_free(&x->plan);
+	elf_plan_free(&x->interpreter_plan);
+	elf_image_free(&x->interpreter_image);
+	if (x->file)
+		backing_put(x->file);
+	if (x->interpreter)
+		backing_put(x->interpreter);
+	if (x->fd >= 0)
+		close(x->fd);
+	free(x->args);
+	free(x);
+}
+
+int exec_load(const struct exec_request *r, struct exec_result *result, struct lodge_error *err)
 {
 	struct exec *x = calloc(1, sizeof(*x));
 	int ret;
 
 	if (!x)
-		return report_error(err, -ENOMEM, "%s: out of memory", path);
-	x->t = t;
-	x->name = path;
+		return report_error(err, -ENOMEM, "%s: out of memory", r->path);
+	x->mm = r->mm;
+	x->hostfiles = r->hostfiles;
+	x->guest = r->guest;
+	x->name = r->path;
 	x->err = err;
-	x->env = envp;
-	x->fd = -1;
-	x->layout = t->aslr ? layout_random(t->mm->stack_limit_bytes) : layout_fixed();
-	ret = load_program(x, argv);
-	elf_plan_free(&x->plan);
-	if (x->file)
-		backing_put(x->file);
-	if (x->fd >= 0)
-		close(x->fd);
-	free(x->args);
-	free(x);
+	x->strings.env = r->envp;
+	x->fd = r->fd;
+	if (r->fd >= 0)
+		snprintf(x->filename, sizeof(x->filename), "%s", r->path);
+	x->layout = r->aslr ? layout_random(r->mm->stack_limit_bytes) : layout_fixed();
+	ret = load_program(x, r->argv, result);
+	exec_free(x);
 	return ret;
 }

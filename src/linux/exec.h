@@ -1,23 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exec.h - brings a program into an empty space: finds it, follows #! lines, maps it, builds its first stack.
+ * exec.h - brings a program into an empty space: finds it, follows #! lines, maps it and its dynamic linker, builds its
+ * first stack.
  */
 #ifndef LODGE_LINUX_EXEC_H
 #define LODGE_LINUX_EXEC_H
 
-struct task;
+#include "../vmm/vcpu.h"
+
+struct hostfile_table;
 struct lodge_error;
+struct task;
 
 /* Linux's numbers. */
-#define EXEC_MAX_SCRIPTS      5		  /* #! lines followed before -ELOOP */
-#define EXEC_MAX_STRING_BYTES (32 * 4096) /* of one argument, with its NUL */
+#define EXEC_MAX_SCRIPTS 5 /* #! lines followed before -ELOOP */
 
-/*
- * Loads the program `path` with NULL-terminated argv and envp into t->mm, which has no areas, and sets t->regs, comm and
- * exe_path. A path without a slash is searched in PATH of envp. The task keeps nothing of its arguments.
- * 0, or -errno with the space as empty as before: see lodge_space_load.
- */
-int exec_load(struct task *t, const char *path, const char *const *argv, const char *const *envp,
-	      struct lodge_error *err);
+struct exec_request {
+	const char *path; /* without a slash: searched in PATH of envp, unless fd is there */
+	int fd;		  /* the file that path has led to, taken over; -1: path is one of the host */
+	const char *const *argv, *const *envp; /* NULL-terminated */
+	struct mm *mm;			       /* without areas */
+	struct hostfile_table *hostfiles;
+	struct task *guest; /* interpreters are looked up as this task would; NULL: as lodge does */
+	bool aslr;
+};
+
+/* What the loaded program starts with. */
+struct exec_result {
+	struct cpu_regs regs;
+	char comm[16];
+	char *exe_path; /* host path, absolute; the caller's to free */
+};
+
+/* Loads a program. 0, or -errno with the space as empty as before: see lodge_space_load. */
+int exec_load(const struct exec_request *r, struct exec_result *result, struct lodge_error *err);
+
+/* Opens a guest's path for execution: a host descriptor or -errno. */
+int exec_open(struct task *t, const char *path);
 
 #endif

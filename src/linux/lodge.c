@@ -271,13 +271,25 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv,
 		     const char *const *envp, struct lodge_error *err)
 {
+	struct task *t = &space->task;
+	const struct exec_request r = {.path = path,
+				       .fd = -1,
+				       .argv = argv,
+				       .envp = envp,
+				       .mm = t->mm,
+				       .hostfiles = t->hostfiles,
+				       .aslr = t->aslr};
+	struct exec_result program;
 	int ret;
 
 	if (space->loaded || space->ended)
 		return report_error(err, -EINVAL, "%s: the space has a program already", path);
-	ret = exec_load(&space->task, path, argv, envp, err);
-	space->loaded = !ret;
-	return ret;
+	ret = exec_load(&r, &program, err);
+	if (ret)
+		return ret;
+	task_start_program(t, &program);
+	space->loaded = true;
+	return 0;
 }
 
 int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lodge_error *err)

@@ -10,11 +10,13 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "../../include/lodge.h"
 #include "../vmm/vm.h"
+#include "exec.h"
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
@@ -344,6 +346,14 @@ static void task_set_running(struct task *t, bool running)
 	t->thread = pthread_self();
 	atomic_store(&t->running, running);
 	pthread_mutex_unlock(&t->kill_lock);
+}
+
+void task_start_program(struct task *t, const struct exec_result *program)
+{
+	t->regs = program->regs;
+	memcpy(t->comm, program->comm, sizeof(t->comm));
+	free(t->exe_path);
+	t->exe_path = program->exe_path;
 }
 
 int task_run(struct task *t)

@@ -22,6 +22,7 @@ struct task_rlimit {
 };
 
 struct task;
+struct exec_result;
 struct hostfile_table;
 
 /* Where a line for the user goes. */
@@ -67,6 +68,9 @@ struct task {
 	_Atomic uint64_t nr_unknown;		   /* (A) calls answered -ENOSYS */
 	_Atomic uint8_t unknown[NR_SYSCALLS];	   /* (A) 1: this number was answered -ENOSYS */
 };
+
+/* Takes over what a loaded program starts with. */
+void task_start_program(struct task *t, const struct exec_result *program);
 
 /* Runs the loaded program until it ended. 0, or -errno when there is no processor for it. */
 int task_run(struct task *t);

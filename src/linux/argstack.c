@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * argstack.c - see argstack.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "argstack.h"
+
+#define STACK_EXPAND_BYTES 0x20000ull
+#define ARG_BYTES_MAX	   (6ull << 20)
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51 /* Linux 5.14 */
+#endif
+#define MINSIGSTKSZ_DEFAULT 2048
+#define HWCAP2_FSGSBASE	    (1ul << 1)
+
+#define PLATFORM	    "x86_64"
+#define RANDOM_BYTES	    16
+
+/* Bytes of the strings with their NULs, or -E2BIG when one is too long. */
+static int64_t strings_bytes(const char *const *strings, size_t nr)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		size_t bytes = strlen(strings[i]) + 1;
+		if (bytes > ARGSTACK_MAX_STRING)
+			return -E2BIG;
+		sum += (int64_t)bytes;
+	}
+	return sum;
+}
+
+int argstack_measure(struct argstack *s, const struct argstack_strings *r, uint64_t stack_limit_bytes)
+{
+	uint64_t limit = min_u64(stack_limit_bytes / 4, ARG_BYTES_MAX);
+	int64_t args = strings_bytes(r->args, r->nr_args), env = strings_bytes(r->env, r->nr_env);
+	uint64_t pointers = (r->nr_args + r->nr_env) * sizeof(uint64_t);
+
+	if (args < 0 || env < 0 ||
+	    (uint64_t)args + (uint64_t)env + pointers + strlen(r->filename) + 1 > limit)
+		return -E2BIG;
+	s->args_bytes = (uint64_t)args;
+	s->env_bytes = (uint64_t)env;
+	return 0;
+}
+
+static void aux(struct argstack *s, uint64_t type, uint64_t value)
+{
+	s->auxv[s->nr_auxv++] = (Elf64_auxv_t){.a_type = type, .a_un = {value}};
+}
+
+/* In Linux's order. What the processor offers is what the host's kernel says of it: CPUID would be slow to ask. */
+static void build_auxv(struct argstack *s, const struct argstack_program *p)
+{
+	unsigned long minsigstksz = getauxval(AT_MINSIGSTKSZ);
+
+	aux(s, AT_MINSIGSTKSZ, minsigstksz ? minsigstksz : MINSIGSTKSZ_DEFAULT);
+	aux(s, AT_HWCAP, getauxval(AT_HWCAP));
+	aux(s, AT_PAGESZ, PAGE_SIZE);
+	aux(s, AT_CLKTCK, 100);
+	aux(s, AT_PHDR, p->plan->phdr);
+	aux(s, AT_PHENT, sizeof(Elf64_Phdr));
+	aux(s, AT_PHNUM, p->phnum);
+	aux(s, AT_BASE, p->interpreter_base);
+	aux(s, AT_FLAGS, 0);
+	aux(s, AT_ENTRY, p->plan->entry);
+	aux(s, AT_UID, getuid());
+	aux(s, AT_EUID, geteuid());
+	aux(s, AT_GID, getgid());
+	aux(s, AT_EGID, getegid());
+	aux(s, AT_SECURE, 0);
+	aux(s, AT_RANDOM, s->random);
+	aux(s, AT_HWCAP2, getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);
+	aux(s, AT_EXECFN, s->filename);
+	aux(s, AT_PLATFORM, s->platform);
+	aux(s, AT_NULL, 0);
+}
+
+void argstack_place(struct argstack *s, const struct argstack_strings *r, gva_t top, uint32_t shift)
+{
+	uint64_t words, strings;
+
+	s->top = top;
+	s->filename = s->top - sizeof(uint64_t) - (strlen(r->filename) + 1);
+	s->env = s->filename - s->env_bytes;
+	s->args = s->env - s->args_bytes;
+	strings = page_align_down(s->args);
+	s->platform = ((s->args - shift) & ~15ull) - sizeof(PLATFORM);
+	s->random = s->platform - RANDOM_BYTES;
+	words = 1 + r->nr_args + 1 + r->nr_env + 1;
+	s->sp = (s->random - ARGSTACK_MAX_AUXV * sizeof(Elf64_auxv_t) - words * sizeof(uint64_t)) & ~15ull;
+	s->bottom = min_u64(strings - STACK_EXPAND_BYTES, page_align_down(s->sp));
+}
+
+static void *image_at(struct argstack *s, gva_t address)
+{
+	return s->image + (address - s->sp);
+}
+
+static void put_word(struct argstack *s, uint64_t word)
+{
+	*s->table++ = word;
+}
+
+/* Copies strings to `at` and their addresses, with a NULL behind, into the table. */
+static void put_strings(struct argstack *s, const char *const *strings, size_t nr, gva_t at)
+{
+	for (size_t i = 0; i < nr; i++) {
+		size_t bytes = strlen(strings[i]) + 1;
+		memcpy(image_at(s, at), strings[i], bytes);
+		put_word(s, at);
+		at += bytes;
+	}
+	put_word(s, 0);
+}
+
+int argstack_fill(struct argstack *s, const struct argstack_strings *r, const struct argstack_program *p)
+{
+	s->image = calloc(1, s->top - s->sp);
+	if (!s->image)
+		return -ENOMEM;
+	s->table = (uint64_t *)(void *)s->image;
+	put_word(s, r->nr_args);
+	put_strings(s, r->args, r->nr_args, s->args);
+	put_strings(s, r->env, r->nr_env, s->env);
+	build_auxv(s, p);
+	memcpy(s->table, s->auxv, s->nr_auxv * sizeof(*s->auxv));
+	memcpy(image_at(s, s->filename), r->filename, strlen(r->filename) + 1);
+	memcpy(image_at(s, s->platform), PLATFORM, sizeof(PLATFORM));
+	if (getrandom(image_at(s, s->random), RANDOM_BYTES, 0) != RANDOM_BYTES)
+		return -EIO;
+	return 0;
+}
+
+/* What a program's first calls push, mapped with what it finds there. */
+#define STACK_AHEAD_BYTES 0x4000ull
+
+int argstack_map(const struct argstack *s, struct mm *mm, bool executable)
+{
+	const struct mmap_request r = {
+		.address = s->bottom,
+		.length = s->top - s->bottom,
+		.prot = PROT_BITS_READ | PROT_BITS_WRITE | (executable ? PROT_BITS_EXEC : 0),
+		.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		.extra_flags = VM_GROWSDOWN,
+	};
+	int64_t ret = mm_mmap(mm, &r);
+
+	if (ret < 0)
+		return (int)ret;
+	gva_t ahead = max_u64(s->bottom, page_align_down(s->sp) - STACK_AHEAD_BYTES);
+	mm_populate(mm, ahead, s->top - ahead);
+	if (copy_to_user(mm, s->sp, s->image, s->top - s->sp))
+		return -ENOMEM;
+	mm->start_stack = s->sp;
+	mm->arg_start = s->args;
+	mm->arg_end = s->env;
+	mm->env_start = s->env;
+	mm->env_end = s->filename;
+	return 0;
+}
+
+void argstack_free(struct argstack *s)
+{
+	free(s->image);
+	s->image = NULL;
+}
