@@ -13,8 +13,8 @@ struct places {
 };
 
 struct reading {
-	double wall_us;	  /* from before the process was made until it had been waited for */
-	char output[512]; /* its standard output, cut */
+	double wall_us;	   /* from before the process was made until it had been waited for */
+	char output[2048]; /* its standard output, cut */
 };
 
 /* 0, or -1 when it did not end by itself with status 0; the user has been told. */

@@ -9,7 +9,7 @@ bench_dir = $(B)/bench
 bench_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
 bench_driver_objects = $(patsubst %,$(bench_dir)/%.o,bench cases result side)
 bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/*.c)) $(bench_dir)/floor \
-		 $(bench_dir)/core_fault $(bench_dir)/kmalloc $(bench_dir)/pages
+		 $(bench_dir)/core_fault $(bench_dir)/kmalloc $(bench_dir)/pages $(bench_dir)/vma
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
@@ -42,9 +42,12 @@ $(bench_dir)/kmalloc: $(bench_dir)/kmalloc.o $(B)/liblodge-mm.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
 
-$(bench_dir)/core_fault $(bench_dir)/pages: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
+# What else a program over the core is made of.
+$(bench_dir)/vma: $(bench_dir)/textbook.o
+
+$(bench_dir)/core_fault $(bench_dir)/pages $(bench_dir)/vma: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -static -o $@ $^
+	$(Q)$(CC) $(LDFLAGS_ALL) -static -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 .PHONY: bench bench-programs
 bench-programs: $(bench_dir)/bench $(bench_programs)
