@@ -44,6 +44,49 @@ static void warm_up(size_t bytes)
 	munmap(p, bytes);
 }
 
+static int open_data(const struct places *places, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", places->programs, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		perror(path);
+	return fd;
+}
+
+static int warm_file(const struct places *places, const char *name)
+{
+	static char chunk[1 << 20];
+	int fd = open_data(places, name);
+	ssize_t n = fd < 0 ? -1 : 1;
+
+	while (n > 0)
+		n = read(fd, chunk, sizeof(chunk));
+	if (fd >= 0)
+		close(fd);
+	return n < 0 ? -1 : 0;
+}
+
+static int cool_file(const struct places *places, const char *name)
+{
+	int fd = open_data(places, name);
+
+	if (fd < 0)
+		return -1;
+	int err = fdatasync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	return err ? -1 : 0;
+}
+
+static int prepare(const struct places *places, const struct group *g)
+{
+	warm_up(g->warm_bytes);
+	if (g->warm_file && warm_file(places, g->warm_file))
+		return -1;
+	return g->cold_file ? cool_file(places, g->cold_file) : 0;
+}
+
 static bool variant_matches(const char *variant, const char *name, size_t length)
 {
 	return (length == 1 && *name == '*') || (strlen(variant) == length && !memcmp(variant, name, length));
@@ -79,8 +122,7 @@ static int take_sample(const struct places *places, struct result *results, unsi
 	const struct side *side = &g->sides[nr_side];
 	struct reading reading;
 
-	warm_up(g->warm_bytes);
-	if (side_run(places, side, &reading))
+	if (prepare(places, g) || side_run(places, side, &reading))
 		return -1;
 	for (unsigned int i = 0; g->variants[i]; i++) {
 		struct series *s = &results[i].series[nr_side];

@@ -33,6 +33,8 @@ struct group {
 	bool optional;	      /* a program that was not built is no failure */
 	unsigned int samples; /* per side, after one that is not counted */
 	size_t warm_bytes;    /* memory that is touched before each run, so that the machine has it at hand */
+	const char *warm_file;		  /* read before each run: in the directory of programs */
+	const char *cold_file;		  /* dropped from the machine's cache before each run */
 	struct side sides[MAX_SIDES + 1]; /* the first one is lodge */
 };
 
