@@ -8,7 +8,7 @@ T = $(B)/tests
 RESULTS = $(B)/results
 LDLIBS_TEST = -lcmocka
 
-sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/fixture.c sim/model.c)
+sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/fixture.c sim/disk.c sim/model.c)
 sim_objects := $(sim_objects:.c.o=.o)
 unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
 fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))

@@ -21,6 +21,8 @@ struct hostfile {
 	struct list_head node; /* (table->lock) */
 	struct hostfile_table *table;
 	int fd;
+	_Atomic int write_fd; /* (A) -1: nobody may write yet */
+	_Atomic bool failed;  /* (A) H4: the table holds a reference */
 	char *path;
 	/* The file as it was when the last mapping of it was made. */
 	struct timespec mtime; /* (table->lock) */
@@ -59,8 +61,60 @@ static int64_t hostfile_size(struct backing *b)
 	return fstat(to_hostfile(b)->fd, &st) ? -errno : st.st_size;
 }
 
+/* H4, unless the table is on its way out. */
+static void keep_failed(struct hostfile *file)
+{
+	pthread_mutex_lock(&file->table->lock);
+	if (!file->table->closing && backing_get_live(&file->backing) && atomic_exchange(&file->failed, true))
+		atomic_fetch_sub(&file->backing.refs, 1); /* once is enough; the caller has one too */
+	pthread_mutex_unlock(&file->table->lock);
+}
+
+static int write_all(int fd, const struct iovec *iov, unsigned int nr, uint64_t offset)
+{
+	struct iovec left[IOV_MAX];
+	unsigned int at = 0;
+
+	memcpy(left, iov, nr * sizeof(*iov));
+	while (at < nr) {
+		ssize_t n = pwritev(fd, left + at, (int)(nr - at), (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		offset += (uint64_t)n;
+		for (; at < nr && (size_t)n >= left[at].iov_len; at++)
+			n -= (ssize_t)left[at].iov_len;
+		if (at < nr) {
+			left[at].iov_base = (char *)left[at].iov_base + n;
+			left[at].iov_len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int hostfile_write(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset)
+{
+	struct hostfile *file = to_hostfile(b);
+	int fd = atomic_load(&file->write_fd);
+	int err = fd < 0 ? -EBADF : write_all(fd, iov, nr, offset);
+
+	if (err)
+		keep_failed(file);
+	return err;
+}
+
+static int hostfile_sync(struct backing *b)
+{
+	int fd = atomic_load(&to_hostfile(b)->write_fd);
+
+	return fd >= 0 && fdatasync(fd) ? -errno : 0;
+}
+
 static void hostfile_free(struct hostfile *file)
 {
+	if (file->write_fd >= 0)
+		close(file->write_fd);
 	close(file->fd);
 	free(file->path);
 	free(file);
@@ -72,12 +126,15 @@ static void hostfile_release(struct backing *b)
 
 	pthread_mutex_lock(&file->table->lock);
 	list_del(&file->node);
+	atomic_fetch_sub(&file->table->nr_live, 1);
 	pthread_mutex_unlock(&file->table->lock);
 	hostfile_free(file);
 }
 
 static const struct backing_ops hostfile_ops = {
 	.read = hostfile_read,
+	.write = hostfile_write,
+	.sync = hostfile_sync,
 	.size = hostfile_size,
 	.release = hostfile_release,
 };
@@ -85,22 +142,33 @@ static const struct backing_ops hostfile_ops = {
 void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host)
 {
 	pthread_mutex_init(&table->lock, NULL);
-	list_init(&table->live);
+	for (unsigned int i = 0; i < HOSTFILE_BUCKETS; i++)
+		list_init(&table->live[i]);
+	atomic_store(&table->nr_live, 0);
+	table->closing = false;
 	table->mm_host = mm_host;
+}
+
+/* A file that is kept for its error alone; NULL: none is left. */
+static struct hostfile *take_failed(struct hostfile_table *table)
+{
+	struct hostfile *file;
+
+	for (unsigned int i = 0; i < HOSTFILE_BUCKETS; i++)
+		list_for_each_entry (file, &table->live[i], node)
+			if (atomic_exchange(&file->failed, false))
+				return file;
+	return NULL;
 }
 
 void hostfile_table_destroy(struct hostfile_table *table)
 {
+	struct hostfile *file;
+
+	table->closing = true;
+	while ((file = take_failed(table)))
+		backing_put(&file->backing);
 	pthread_mutex_destroy(&table->lock);
-}
-
-static bool get_unless_dead(struct backing *b)
-{
-	uint32_t refs = atomic_load(&b->refs);
-
-	while (refs && !atomic_compare_exchange_weak(&b->refs, &refs, refs + 1))
-		;
-	return refs;
 }
 
 /* Remembers the file as it is now; true when it was different. */
@@ -114,16 +182,33 @@ static bool hostfile_changed(struct hostfile *file, const struct stat *st)
 	return changed;
 }
 
-static struct hostfile *find_live(struct hostfile_table *table, const struct stat *st)
+static struct list_head *bucket_of(struct hostfile_table *table, uint64_t ino)
+{
+	return &table->live[(ino * 0x9e3779b97f4a7c15ull) >> 58];
+}
+
+/* With a reference for the caller; table->lock is held. */
+static struct hostfile *find_live(struct hostfile_table *table, uint64_t dev, uint64_t ino)
 {
 	struct hostfile *file;
 
-	list_for_each_entry (file, &table->live, node) {
-		if (file->backing.dev == st->st_dev && file->backing.ino == st->st_ino &&
-		    get_unless_dead(&file->backing))
+	list_for_each_entry (file, bucket_of(table, ino), node) {
+		if (file->backing.dev == dev && file->backing.ino == ino && backing_get_live(&file->backing))
 			return file;
 	}
 	return NULL;
+}
+
+struct backing *hostfile_find(struct hostfile_table *table, uint64_t dev, uint64_t ino)
+{
+	struct hostfile *file;
+
+	if (!table || !atomic_load_explicit(&table->nr_live, memory_order_relaxed))
+		return NULL;
+	pthread_mutex_lock(&table->lock);
+	file = find_live(table, dev, ino);
+	pthread_mutex_unlock(&table->lock);
+	return file ? &file->backing : NULL;
 }
 
 /* What maps will show: the caller's word for it, or the kernel's; NULL: no memory. */
@@ -145,6 +230,7 @@ static struct hostfile *hostfile_new(struct hostfile_table *table, int host_fd, 
 	if (!file)
 		return NULL;
 	file->path = shown_path(host_fd, path);
+	file->write_fd = -1;
 	file->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (file->fd < 0 || !file->path) {
 		int err = file->fd < 0 ? errno : ENOMEM;
@@ -179,6 +265,20 @@ static int check_mappable(int host_fd, struct stat *st)
 	return S_ISREG(st->st_mode) ? 0 : -ENODEV;
 }
 
+/* H3, before the first area that may write comes. 0 or -errno; table->lock is held. */
+static int make_writable(struct hostfile *file, int host_fd)
+{
+	int copy;
+
+	if ((fcntl(host_fd, F_GETFL) & O_ACCMODE) != O_RDWR || atomic_load(&file->write_fd) >= 0)
+		return 0;
+	copy = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+	if (copy < 0)
+		return -errno;
+	atomic_store(&file->write_fd, copy);
+	return 0;
+}
+
 int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, struct backing **backing)
 {
 	struct hostfile *file;
@@ -189,17 +289,23 @@ int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, st
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&table->lock);
-	file = find_live(table, &st);
+	file = find_live(table, st.st_dev, st.st_ino);
 	if (file) {
 		changed = hostfile_changed(file, &st);
 	} else {
 		file = hostfile_new(table, host_fd, path, &st);
-		if (file)
-			list_add(&file->node, &table->live);
-		else
+		if (file) {
+			list_add(&file->node, bucket_of(table, st.st_ino));
+			atomic_fetch_add(&table->nr_live, 1);
+		} else {
 			ret = -errno;
+		}
 	}
+	if (file)
+		ret = make_writable(file, host_fd);
 	pthread_mutex_unlock(&table->lock);
+	if (ret < 0 && file)
+		backing_put(&file->backing);
 	if (ret < 0)
 		return ret;
 	if (changed)

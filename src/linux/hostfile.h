@@ -4,6 +4,8 @@
  *
  *   H1  two live backings of one table never stand for the same (st_dev, st_ino), so all mappings share one page cache
  *   H2  a backing holds a descriptor of its own: the one it was made from may be closed
+ *   H3  a backing that a guest may write through holds a descriptor that can
+ *   H4  a backing with a failed write that nobody was told of stays in the table until it is destroyed
  * The table belongs to a host and is reached through struct task; it outlives every backing made from it.
  * Locking: table->lock, inside LOCK_MMAP (release may be called with it held) and outside nothing.
  */
@@ -12,13 +14,18 @@
 
 #include "../mm/backing.h"
 
+#define HOSTFILE_BUCKETS 64u
+
 struct hostfile_table {
 	pthread_mutex_t lock;
-	struct list_head live;	 /* (lock) struct hostfile, by node */
-	struct mm_host *mm_host; /* (C) where pages of the caches come from */
+	struct list_head live[HOSTFILE_BUCKETS]; /* (lock) struct hostfile, by node */
+	_Atomic unsigned int nr_live;		 /* (A) */
+	bool closing;				 /* (lock) */
+	struct mm_host *mm_host;		 /* (C) where pages of the caches come from */
 };
 
 void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host);
+/* Nobody maps anything any more. */
 void hostfile_table_destroy(struct hostfile_table *table);
 
 /*
@@ -28,5 +35,8 @@ void hostfile_table_destroy(struct hostfile_table *table);
  * 0, -EACCES (not open for reading), -ENODEV (not a regular file), -EBADF, -ENOMEM, -EMFILE.
  */
 int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, struct backing **backing);
+
+/* The backing of a file if there is one, with a reference for the caller. Cheap where nothing is mapped. table may be NULL. */
+struct backing *hostfile_find(struct hostfile_table *table, uint64_t dev, uint64_t ino);
 
 #endif

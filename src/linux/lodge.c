@@ -173,6 +173,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 	if (host->zero_thread)
 		zeropool_stop(host->zero_thread);
 	if (host->vm) {
+		writeback_stop(vm_mm_host(host->vm));
 		hostfile_table_destroy(&host->hostfiles);
 		vm_destroy(host->vm);
 	}

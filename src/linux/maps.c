@@ -29,11 +29,6 @@ static struct maps_file maps_file(const struct vma *vma)
 		f.dev = vma->file->dev;
 		f.ino = vma->file->ino;
 		f.name = vma->file->path;
-	} else if (vma->mapping) {
-		/* Where the object lies in the arena: its own while it lives, and no host address. */
-		f.dev = makedev(0, 1);
-		f.ino = (uint64_t)((char *)vma->mapping - vma->mm->frames->direct_map) >> 4;
-		f.name = "/dev/zero (deleted)";
 	}
 	return f;
 }

@@ -4,8 +4,7 @@
  *
  * Locked memory: nothing is ever paged out, so to lock a range is to make it resident; no area remembers it,
  * and MCL_FUTURE has no effect of its own.
- * Not here: shared mappings of a file that may be written (-ENODEV), huge pages on request
- * (-ENOMEM, as on a host that reserved none).
+ * Not here: huge pages on request (-ENOMEM, as on a host that reserved none).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -199,19 +198,9 @@ static int range_mapped(struct mm *mm, gva_t start, gva_t end)
 	return start < end ? -ENOMEM : 0;
 }
 
-/* Memory here has no file behind it that could be written to: what is left of msync is its arguments. */
 static int64_t sys_msync(struct task *t, const uint64_t a[6])
 {
-	unsigned int flags = (unsigned int)a[2];
-	uint64_t length = page_align_up(a[1]);
-
-	if (flags & ~(unsigned int)(MS_ASYNC | MS_INVALIDATE | MS_SYNC))
-		return -EINVAL;
-	if ((a[0] & ~PAGE_MASK) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
-		return -EINVAL;
-	if (a[0] + length < a[0])
-		return -ENOMEM;
-	return range_mapped(t->mm, a[0], a[0] + length);
+	return mm_msync(t->mm, a[0], a[1], (unsigned int)a[2]);
 }
 
 /* The pages that [start, start + length) touches; a length that wraps is 0, as in Linux. 0 or -EINVAL. */

@@ -44,8 +44,6 @@ void area_hold_mapping(struct vma *vma)
 {
 	if (vma->file)
 		backing_get(vma->file);
-	else if (vma->mapping)
-		shmem_get(vma->mapping);
 	if (vma->vm_ops && vma->vm_ops->open)
 		vma->vm_ops->open(vma);
 }

@@ -2,13 +2,14 @@
 /*
  * backing.h - what the core asks of a file behind a mapping.
  *
- * The owner embeds struct backing in its own object. Mappings hold references; release is called once, by whoever drops
- * the last one, possibly with a space's mmap lock held, so it must not call into the core.
+ * The owner embeds struct backing in its own object. Mappings hold references; whoever drops the last one writes back what is
+ * dirty and calls release, once, possibly with a space's mmap lock held, so neither may call into the core.
  */
 #ifndef LODGE_MM_BACKING_H
 #define LODGE_MM_BACKING_H
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "filemap.h"
 
@@ -18,6 +19,13 @@ struct vma;
 struct backing_ops {
 	/* Reads up to `bytes` at `offset`, as pread: bytes read, 0 at the end of the file, or -errno. Any thread. */
 	ssize_t (*read)(struct backing *b, void *buffer, size_t bytes, uint64_t offset);
+	/*
+	 * Writes all of the buffers at `offset`: 0, or -errno when any part of it could not be; it may then take a reference
+	 * to keep what is dirty. NULL: never written to.
+	 */
+	int (*write)(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset);
+	/* Makes what was written durable: 0 or -errno. NULL: nothing to do. */
+	int (*sync)(struct backing *b);
 	/* The file's size in bytes now, or -errno. */
 	int64_t (*size)(struct backing *b);
 	void (*release)(struct backing *b);
@@ -42,7 +50,10 @@ static inline struct backing *backing_get(struct backing *b)
 	return b;
 }
 
-/* Drops a reference; the last one empties the cache and calls release. */
+/* Takes a reference where there is one left; false: it is on its way out. */
+bool backing_get_live(struct backing *b);
+
+/* Drops a reference; the last one writes back and empties the cache and calls release. */
 void backing_put(struct backing *b);
 
 /* ops, numbers and path are the caller's; the caller holds the first reference. */

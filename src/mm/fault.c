@@ -93,6 +93,8 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 		r = handle_pte_fault(&f, &unlocked);
 	if (!unlocked)
 		pthread_mutex_unlock(&f.mm->page_table_lock);
+	if (f.dirtied)
+		writeback_balance(vma->mapping);
 	if (vma_is_anonymous(vma) && r == VM_FAULT_DONE)
 		atomic_fetch_add_explicit(&f.mm->min_flt, 1, memory_order_relaxed);
 	return r;

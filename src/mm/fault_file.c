@@ -16,18 +16,23 @@ bool vma_wants_mkwrite(const struct vma *vma)
 }
 
 /* Pages that need no notice of a first write are writable from the first read on. */
-static bool maps_writable(const struct vma *vma)
+static bool maps_writable(const struct vma *vma, const struct page *page)
 {
-	return (vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) && !vma_wants_mkwrite(vma);
+	return (vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) &&
+	       (!vma_wants_mkwrite(vma) || page_written_freely(page));
 }
 
-/* Maps a page of the cache; the caller's reference becomes the mapping's. */
-static void install_cache(struct fault *f, pte_t *slot, struct page *page, bool write)
+/* Maps a page of the cache, for a write if `dirty`; the caller's reference becomes the mapping's. */
+static void install_cache(struct fault *f, pte_t *slot, struct page *page, bool dirty)
 {
+	bool write = dirty || maps_writable(f->vma, page);
+
 	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_relaxed);
 	pte_set(slot, pte_make(page_to_pfn(f->mm->frames, page),
 			       vma_pte_flags(f->vma->flags) | (write ? PTE_WRITE | PTE_DIRTY : 0)));
 	rss_add(f->mm, page_counter(page), 1);
+	if (dirty)
+		f->dirtied |= filemap_set_dirty(page);
 }
 
 void fault_map_around(struct vm_fault *vmf, uint64_t pgoff, struct page *page)
@@ -40,7 +45,7 @@ void fault_map_around(struct vm_fault *vmf, uint64_t pgoff, struct page *page)
 		page_put(f->mm->frames, page);
 		return;
 	}
-	install_cache(f, slot, page, maps_writable(f->vma));
+	install_cache(f, slot, page, false);
 	atomic_fetch_add_explicit(&f->mm->fault_around_mapped, 1, memory_order_relaxed);
 }
 
@@ -71,7 +76,7 @@ static enum vm_fault_result finish_fault(struct fault *f, struct page *page)
 		return finish_cow_fault(f, page);
 	}
 	fault_count(f->mm, fault_wants_write(f) ? FAULT_SHARED : FAULT_READ);
-	install_cache(f, f->slot, page, fault_wants_write(f) || maps_writable(f->vma));
+	install_cache(f, f->slot, page, fault_wants_write(f));
 	if (f->vma->vm_ops->map_pages) {
 		struct window w = around(f);
 		f->vma->vm_ops->map_pages(&f->vmf, vma_linear_index(f->vma, w.start),
@@ -108,10 +113,10 @@ enum vm_fault_result do_fault(struct fault *f)
 	}
 	atomic_fetch_add_explicit(f->vmf.major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
 	pthread_mutex_lock(&f->mm->page_table_lock);
-	if (pte_none(pte_read(f->slot)))
+	if (pte_none(pte_read(f->slot)) && fault_page_is_current(f, page))
 		r = finish_fault(f, page);
 	else
-		page_put(f->mm->frames, page); /* another thread was faster; the access is tried again */
+		page_put(f->mm->frames, page); /* another thread was faster, or the page is out of date */
 	pthread_mutex_unlock(&f->mm->page_table_lock);
 	return r;
 }
@@ -133,11 +138,11 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 	vmf->page = filemap_find(mapping, vmf->pgoff);
 	if (vmf->page)
 		return VM_FAULT_DONE;
-	if (mapping->host)
+	if (!mapping->shmem)
 		filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
 				  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), cg);
 	int err = filemap_get(mapping, vmf->pgoff, cg, &vmf->page, &vmf->major);
-	vmf->major = mapping->host;
+	vmf->major = !mapping->shmem; /* also when the readahead brought it */
 	return err ? mapping_error(err) : VM_FAULT_DONE;
 }
 
@@ -151,5 +156,16 @@ static void filemap_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t las
 	}
 }
 
-const struct vm_operations filemap_vm_ops = {.fault = filemap_fault, .map_pages = filemap_map_pages};
+/* Nothing to prepare here: the page becomes dirty with its entry. That there is this operation makes first writes fault. */
+static enum vm_fault_result filemap_page_mkwrite(struct vm_fault *vmf)
+{
+	(void)vmf;
+	return VM_FAULT_DONE;
+}
+
+const struct vm_operations filemap_vm_ops = {
+	.fault = filemap_fault,
+	.map_pages = filemap_map_pages,
+	.page_mkwrite = filemap_page_mkwrite,
+};
 const struct vm_operations shmem_vm_ops = {.fault = filemap_fault, .map_pages = filemap_map_pages};

@@ -20,6 +20,7 @@ struct fault {
 	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
 	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
+	bool dirtied;	     /* a page of a file became dirty: see to its being written */
 	struct vm_fault vmf; /* what the operations of the area see of it */
 	struct gather gather;
 };
@@ -70,6 +71,12 @@ enum vm_fault_result do_fault(struct fault *f);
 
 /* Asks the area's operations before `page` becomes writable; without page_table_lock. */
 enum vm_fault_result fault_mkwrite(struct fault *f, struct page *page);
+
+/* False: the page left the cache while nobody looked; its entries are about to go, and the access comes again. */
+static inline bool fault_page_is_current(const struct fault *f, const struct page *page)
+{
+	return !f->vma->mapping || page_mapping(page) == f->vma->mapping;
+}
 
 /* fault_wp.c. page_table_lock is held, but for the time of page_mkwrite. */
 enum vm_fault_result do_wp_page(struct fault *f);

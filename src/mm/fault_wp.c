@@ -47,8 +47,12 @@ static enum vm_fault_result wp_shared(struct fault *f, struct page *page)
 		page_put(f->mm->frames, page);
 	}
 	pte_t now = pte_read(f->slot);
-	if (r == VM_FAULT_DONE && (now & PTE_PRESENT) && pte_pfn(now) == pte_pfn(f->orig))
+	if (r == VM_FAULT_DONE && (now & PTE_PRESENT) && pte_pfn(now) == pte_pfn(f->orig) &&
+	    fault_page_is_current(f, page)) {
 		make_writable(f);
+		f->dirtied |=
+			filemap_set_dirty(page); /* after that, and both under page_table_lock: see W1 */
+	}
 	return r;
 }
 

@@ -1,151 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * filemap.c - the page cache of one file. See filemap.h.
- *
- *   C1  a node on the way to a page has at least one slot in use
- *   C2  height is the least that reaches the highest index in the tree
- *   C3  a page in the tree has PG_CACHE, its mapping and its index, and holds one reference of its own
- * A page becomes visible only when it is filled: a reader never waits for one, two readers of one missing page both read
- * and the second one to come back throws its copy away.
- */
+/* filemap.c - the page cache of one file. See filemap.h. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "mm.h"
+#include "writeback.h"
 
-_Static_assert(sizeof(void *) * (RADIX_SLOTS + 1) == RADIX_NODE_BYTES, "filemap.h tells the size");
-
-struct radix_node {
-	void *slot[RADIX_SLOTS]; /* nodes, or pages in the lowest level */
-	unsigned int count;
-};
-
-void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host)
+void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host, bool shmem)
 {
 	memset(as, 0, sizeof(*as));
+	pthread_rwlock_init(&as->io_lock, NULL);
 	pthread_mutex_init(&as->lock, NULL);
+	pthread_mutex_init(&as->wb_lock, NULL);
+	list_init(&as->dirty_node);
+	radix_init(&as->pages, &h->node_cache);
 	as->mm_host = h;
 	as->host = host;
-}
-
-static unsigned int radix_index(uint64_t index, unsigned int level)
-{
-	return (index >> (RADIX_SHIFT * level)) & (RADIX_SLOTS - 1);
-}
-
-/* True when a tree of `height` levels has a place for `index`. */
-static bool radix_covers(unsigned int height, uint64_t index)
-{
-	return height * RADIX_SHIFT >= 64 || index >> (height * RADIX_SHIFT) == 0;
-}
-
-static struct page *radix_find(const struct address_space *as, uint64_t index)
-{
-	struct radix_node *n = as->root;
-
-	if (!n || !radix_covers(as->height, index))
-		return NULL;
-	for (unsigned int level = as->height - 1; level > 0 && n; level--)
-		n = n->slot[radix_index(index, level)];
-	return n ? n->slot[radix_index(index, 0)] : NULL;
-}
-
-static int radix_grow(struct address_space *as, uint64_t index)
-{
-	while (!as->root || !radix_covers(as->height, index)) {
-		struct radix_node *n = kmem_cache_zalloc(&as->mm_host->node_cache);
-		if (!n)
-			return -ENOMEM;
-		if (as->root) {
-			n->slot[0] = as->root;
-			n->count = 1;
-		}
-		as->root = n;
-		as->height++;
-	}
-	return 0;
-}
-
-#define RADIX_MAX_HEIGHT 11
-
-/* The nodes on the way to an index, by level; NULL where the way was not walked. */
-struct radix_path {
-	struct radix_node *node[RADIX_MAX_HEIGHT];
-};
-
-/* Frees the empty nodes at the end of a path, and levels that the tree no longer needs. */
-static void radix_trim(struct address_space *as, struct radix_path *path, uint64_t index)
-{
-	struct kmem_cache *cache = &as->mm_host->node_cache;
-
-	for (unsigned int level = 0; level + 1 < as->height; level++) {
-		struct radix_node *n = path->node[level], *parent = path->node[level + 1];
-		if (!n)
-			continue;
-		if (n->count)
-			break;
-		parent->slot[radix_index(index, level + 1)] = NULL;
-		parent->count--;
-		kmem_cache_free(cache, n);
-	}
-	while (as->root &&
-	       (!as->root->count || (as->height > 1 && as->root->count == 1 && as->root->slot[0]))) {
-		struct radix_node *old = as->root;
-		as->root = old->slot[0]; /* NULL in an empty root */
-		as->height = as->root ? as->height - 1 : 0;
-		kmem_cache_free(cache, old);
-	}
-}
-
-static int radix_insert(struct address_space *as, uint64_t index, struct page *page)
-{
-	struct radix_path path = {0};
-	int err = radix_grow(as, index);
-	struct radix_node *n = as->root;
-
-	for (unsigned int level = as->height; !err && level-- > 0;) {
-		void **slot = &n->slot[radix_index(index, level)];
-		path.node[level] = n;
-		if (!*slot) {
-			*slot = level ? kmem_cache_zalloc(&as->mm_host->node_cache) : page;
-			if (!*slot)
-				err = -ENOMEM;
-			else
-				n->count++;
-		}
-		n = *slot;
-	}
-	if (err)
-		radix_trim(as, &path, index);
-	else
-		as->nr_pages++;
-	return err;
-}
-
-static struct page *radix_remove(struct address_space *as, uint64_t index)
-{
-	struct radix_path path = {0};
-	struct radix_node *n = as->root;
-
-	if (!radix_find(as, index))
-		return NULL;
-	for (unsigned int level = as->height; level-- > 0;) {
-		path.node[level] = n;
-		if (level)
-			n = n->slot[radix_index(index, level)];
-	}
-	struct page *page = n->slot[radix_index(index, 0)];
-	n->slot[radix_index(index, 0)] = NULL;
-	n->count--;
-	as->nr_pages--;
-	radix_trim(as, &path, index);
-	return page;
+	as->shmem = shmem;
 }
 
 struct page *filemap_find(struct address_space *as, uint64_t index)
 {
 	pthread_mutex_lock(&as->lock);
-	struct page *page = radix_find(as, index);
+	struct page *page = radix_find(&as->pages, index);
 	if (page)
 		page_get(page);
 	pthread_mutex_unlock(&as->lock);
@@ -174,12 +52,13 @@ static struct page *cache_add(struct address_space *as, uint64_t index, struct p
 	struct frames *f = as->mm_host->frames;
 
 	pthread_mutex_lock(&as->lock);
-	struct page *other = radix_find(as, index);
-	int err = other ? -EEXIST : radix_insert(as, index, page);
+	struct page *other = radix_find(&as->pages, index);
+	int err = other ? -EEXIST : radix_insert(&as->pages, index, page);
 	if (!err) {
 		page->mapping = as;
 		page->index = index;
-		atomic_fetch_or(&page->flags, PG_CACHE | PG_UPTODATE);
+		atomic_fetch_or(&page->flags,
+				PG_CACHE | PG_UPTODATE | (as->shmem ? PG_SWAPBACKED : PG_MAPPEDTODISK));
 	}
 	struct page *result = other ? other : err ? NULL : page;
 	if (result)
@@ -206,32 +85,40 @@ static int64_t read_fully(struct backing *b, char *buffer, uint64_t bytes, uint6
 	return done ? (int64_t)done : -ENXIO;
 }
 
+/* A new page with what the file has there, or with zeroes, in the cache; io_lock is held for reading. 0 or -errno. */
+static int fill_page(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result)
+{
+	if (as->shmem && index >= BYTES_TO_PAGES((uint64_t)as->host->ops->size(as->host)))
+		return -ENXIO;
+	struct page *page = cache_page_alloc(as, cg);
+	if (!page)
+		return -ENOMEM;
+	if (!as->shmem) {
+		char *to = page_address(as->mm_host->frames, page);
+		int64_t n = read_fully(as->host, to, PAGE_SIZE, index << PAGE_SHIFT);
+		if (n < 0) {
+			page_put(as->mm_host->frames, page);
+			return (int)n;
+		}
+	}
+	*result = cache_add(as, index, page);
+	return *result ? 0 : -ENOMEM;
+}
+
 int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result, bool *major)
 {
 	struct page *page = filemap_find(as, index);
 
 	*major = false;
-	if (!page && !as->host && index >= as->size_pages)
-		return -ENXIO;
-	if (!page) {
-		page = cache_page_alloc(as, cg);
-		if (!page)
-			return -ENOMEM;
-		if (as->host) {
-			char *to = page_address(as->mm_host->frames, page);
-			int64_t n = read_fully(as->host, to, PAGE_SIZE, index << PAGE_SHIFT);
-			if (n < 0) {
-				page_put(as->mm_host->frames, page);
-				return (int)n;
-			}
-			*major = true;
-		}
-		page = cache_add(as, index, page);
-		if (!page)
-			return -ENOMEM;
+	if (page) {
+		*result = page;
+		return 0;
 	}
-	*result = page;
-	return 0;
+	*major = !as->shmem;
+	pthread_rwlock_rdlock(&as->io_lock);
+	int err = fill_page(as, index, cg, result);
+	pthread_rwlock_unlock(&as->io_lock);
+	return err;
 }
 
 /* How many pages from index on are missing in a row, at most nr. */
@@ -240,7 +127,7 @@ static unsigned int missing_run(struct address_space *as, uint64_t index, unsign
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&as->lock);
-	while (n < nr && !radix_find(as, index + n))
+	while (n < nr && !radix_find(&as->pages, index + n))
 		n++;
 	pthread_mutex_unlock(&as->lock);
 	return n;
@@ -274,52 +161,44 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 
 void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr_pages, struct memcg *cg)
 {
-	int64_t size = as->host ? as->host->ops->size(as->host) : -1;
+	int64_t size = as->shmem ? -1 : as->host->ops->size(as->host);
 
 	if (size < 0 || index >= BYTES_TO_PAGES(size))
 		return;
 	uint64_t end = min_u64(index + nr_pages, BYTES_TO_PAGES(size));
 	while (index < end) {
 		unsigned int run = missing_run(as, index, (unsigned int)(end - index));
+		pthread_rwlock_rdlock(&as->io_lock);
 		unsigned int done = run ? read_run(as, index, run, cg) : 1;
+		pthread_rwlock_unlock(&as->io_lock);
 		if (!done)
 			return;
 		index += done;
 	}
 }
 
-/* The first page of the tree at or after *index, which it is stored to; NULL: none. Goes by nodes, not by indices. */
-static struct page *radix_next(const struct address_space *as, uint64_t *index)
+/* Takes a page out of the tree; the cache's reference goes to the caller. The lock is held. */
+static void take_out(struct address_space *as, uint64_t index, struct page *page)
 {
-	for (uint64_t at = *index; as->root && radix_covers(as->height, at);) {
-		const struct radix_node *n = as->root;
-		unsigned int level = as->height - 1;
-		while (n->slot[radix_index(at, level)] && level)
-			n = n->slot[radix_index(at, level--)];
-		struct page *page = n->slot[radix_index(at, level)];
-		if (page) {
-			*index = at;
-			return page;
-		}
-		/* Nothing below this slot: on to the next one of the node, or, by carry, of those above it. */
-		uint64_t span = 1ull << (RADIX_SHIFT * level), next = (at | (span - 1)) + 1;
-		if (next <= at)
-			break;
-		at = next;
-	}
-	return NULL;
+	radix_remove(&as->pages, index);
+	uint32_t was = atomic_fetch_and(&page->flags,
+					~(uint32_t)(PG_CACHE | PG_DIRTY | PG_WRITEBACK | PG_READAHEAD));
+	if (was & PG_DIRTY)
+		writeback_account(as->mm_host, -1);
+	__atomic_store_n(&page->mapping, NULL, __ATOMIC_RELEASE);
 }
 
-uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
+/* Takes pages [first, last] out: those that `may_go`, or all. */
+static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last,
+			   bool (*may_go)(const struct page *page))
 {
 	uint64_t dropped = 0, index = first;
 	struct page *page;
 
 	pthread_mutex_lock(&as->lock);
-	while (index <= last && (page = radix_next(as, &index)) && index <= last) {
-		/* One reference is the tree's: any other is a pin or a mapping. */
-		if (atomic_load(&page->refs) == 1) {
-			radix_remove(as, index);
+	while (index <= last && (page = radix_next(&as->pages, &index)) && index <= last) {
+		if (!may_go || may_go(page)) {
+			take_out(as, index, page);
 			page_put(as->mm_host->frames, page);
 			dropped++;
 		}
@@ -330,65 +209,162 @@ uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
 	return dropped;
 }
 
-static void destroy_node(struct address_space *as, struct radix_node *n, unsigned int level)
+/* One reference is the tree's: any other is a pin or a mapping. */
+static bool is_idle(const struct page *page)
 {
-	for (unsigned int i = 0; i < RADIX_SLOTS; i++) {
-		if (!n->slot[i])
-			continue;
-		if (level)
-			destroy_node(as, n->slot[i], level - 1);
-		else
-			page_put(as->mm_host->frames, n->slot[i]);
-	}
-	kmem_cache_free(&as->mm_host->node_cache, n);
+	return atomic_load(&page->refs) == 1 && !(atomic_load(&page->flags) & (PG_DIRTY | PG_WRITEBACK));
+}
+
+static bool is_idle_shmem(const struct page *page)
+{
+	return atomic_load(&page->refs) == 1;
+}
+
+uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
+{
+	return drop_range(as, first, last, as->shmem ? is_idle_shmem : is_idle);
+}
+
+void filemap_remove(struct address_space *as, uint64_t first, uint64_t last)
+{
+	drop_range(as, first, last, NULL);
 }
 
 void address_space_destroy(struct address_space *as)
 {
-	if (as->root)
-		destroy_node(as, as->root, as->height - 1);
-	as->root = NULL;
-	as->height = 0;
-	as->nr_pages = 0;
+	filemap_remove(as, 0, ~0ull);
+	writeback_forget(as);
 	pthread_mutex_destroy(&as->lock);
+	pthread_mutex_destroy(&as->wb_lock);
+	pthread_rwlock_destroy(&as->io_lock);
 }
+
+/* --- dirty pages -------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+bool filemap_set_dirty(struct page *page)
+{
+	struct address_space *as = page_mapping(page);
+	bool newly = false;
+
+	if (!as || as->shmem || (atomic_load(&page->flags) & PG_DIRTY))
+		return false;
+	pthread_mutex_lock(&as->lock);
+	if (page_mapping(page) == as && !(atomic_fetch_or(&page->flags, PG_DIRTY) & PG_DIRTY)) {
+		if (!radix_tagged(&as->pages, RADIX_DIRTY))
+			as->dirtied_ns = now_ns();
+		radix_tag_set(&as->pages, page->index, RADIX_DIRTY);
+		writeback_enlist(as);
+		writeback_account(as->mm_host, 1);
+		newly = true;
+	}
+	pthread_mutex_unlock(&as->lock);
+	return newly;
+}
+
+bool filemap_is_dirty(struct address_space *as)
+{
+	pthread_mutex_lock(&as->lock);
+	bool dirty = radix_tagged(&as->pages, RADIX_DIRTY) || radix_tagged(&as->pages, RADIX_WRITEBACK);
+	pthread_mutex_unlock(&as->lock);
+	return dirty;
+}
+
+uint64_t filemap_nr_pages(struct address_space *as)
+{
+	pthread_mutex_lock(&as->lock);
+	uint64_t nr = as->pages.nr_pages;
+	pthread_mutex_unlock(&as->lock);
+	return nr;
+}
+
+/* The next page of the cache from *index on, up to `last`, with a reference; NULL: none. */
+static struct page *next_page(struct address_space *as, uint64_t *index, uint64_t last)
+{
+	pthread_mutex_lock(&as->lock);
+	struct page *page = radix_next(&as->pages, index);
+	if (page && *index <= last)
+		page_get(page);
+	else
+		page = NULL;
+	pthread_mutex_unlock(&as->lock);
+	return page;
+}
+
+void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end)
+{
+	struct frames *f = as->mm_host->frames;
+	struct page *page;
+
+	if (start >= end)
+		return;
+	for (uint64_t index = start >> PAGE_SHIFT; (page = next_page(as, &index, (end - 1) >> PAGE_SHIFT));
+	     index++) {
+		uint64_t at = index << PAGE_SHIFT, from = max_u64(at, start),
+			 to = min_u64(at + PAGE_SIZE, end);
+		char *bytes = (char *)page_address(f, page) + (from - at);
+		int64_t n = read_fully(as->host, bytes, to - from, from);
+		if (n == -ENXIO)
+			memset(bytes, 0, to - from); /* the end of the file came down meanwhile */
+		page_put(f, page);
+	}
+}
+
+unsigned int filemap_check(struct address_space *as)
+{
+	unsigned int bad;
+	uint64_t index = 0, dirty = 0;
+	struct page *page;
+
+	pthread_mutex_lock(&as->lock);
+	bad = radix_check(&as->pages);
+	for (; (page = radix_next(&as->pages, &index)); index++) {
+		uint32_t flags = atomic_load(&page->flags);
+		uint64_t at = index;
+		bad += !(flags & PG_CACHE) || page_mapping(page) != as || page->index != index;
+		bad += !!(flags & PG_DIRTY) !=
+		       (radix_next_tagged(&as->pages, &at, RADIX_DIRTY) && at == index);
+		dirty += !!(flags & PG_DIRTY);
+	}
+	pthread_mutex_unlock(&as->lock);
+	return bad + (dirty && list_empty(&as->dirty_node));
+}
+
+/* --- the file ----------------------------------------------------------------------------------------------------- */
 
 void backing_init(struct backing *b, struct mm_host *h, const struct backing_ops *ops)
 {
 	b->ops = ops;
 	atomic_store(&b->refs, 1);
-	address_space_init(&b->cache, h, b);
+	address_space_init(&b->cache, h, b, !ops->read);
+}
+
+bool backing_get_live(struct backing *b)
+{
+	uint32_t refs = atomic_load(&b->refs);
+
+	while (refs && !atomic_compare_exchange_weak(&b->refs, &refs, refs + 1))
+		;
+	return refs;
 }
 
 void backing_put(struct backing *b)
 {
-	if (atomic_fetch_sub(&b->refs, 1) != 1)
+	uint32_t refs = atomic_load(&b->refs);
+
+	do {
+		if (refs == 1) /* while it can still be kept: see backing_ops.write */
+			writeback_range(&b->cache, 0, ~0ull);
+	} while (!atomic_compare_exchange_strong(&b->refs, &refs, refs - 1));
+	if (refs != 1)
 		return;
 	address_space_destroy(&b->cache);
 	b->ops->release(b);
-}
-
-struct address_space *shmem_create(struct mm_host *h, uint64_t nr_pages)
-{
-	struct address_space *as = kmem_cache_zalloc(&h->mapping_cache);
-
-	if (as) {
-		address_space_init(as, h, NULL);
-		as->size_pages = nr_pages;
-		atomic_store(&as->refs, 1);
-	}
-	return as;
-}
-
-void shmem_get(struct address_space *as)
-{
-	atomic_fetch_add(&as->refs, 1);
-}
-
-void shmem_put(struct mm_host *h, struct address_space *as)
-{
-	if (atomic_fetch_sub(&as->refs, 1) != 1)
-		return;
-	address_space_destroy(as);
-	kmem_cache_free(&h->mapping_cache, as);
 }

@@ -1,41 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * filemap.h - the page cache of one file: its pages by offset, in a radix tree of 64-slot nodes.
+ * filemap.h - the page cache of one file: its pages by offset, which of them are newer than the file, and who reads them in.
  *
- * A page in the tree holds one reference of its own. Pages of a shared anonymous mapping live in an address_space too,
- * one without a file behind it (host == NULL), where a page that is not there is zero.
+ *   C1  a page in the cache has PG_CACHE, its mapping and its index, and holds one reference of its own; a page that was taken
+ *	 out has mapping NULL
+ *   C2  PG_DIRTY and the tag RADIX_DIRTY of a page of the cache are one fact; so are PG_WRITEBACK and RADIX_WRITEBACK
+ *   C3  a page becomes visible only when it is filled: nobody waits for one; of two who read one missing page, the second to
+ *	 come back throws its copy away
+ *   C4  an entry that lets a shared area write a page of a file belongs to a dirty page: a write to a clean one is noticed
+ *   C5  a mapping with dirty pages is on its host's list of those
+ * Locking: io_lock, outside mm->page_table_lock: held for reading while pages are filled or written back, for writing while
+ * the file changes by other ways than through a mapping. lock, rank LOCK_CACHE: the tree and the flags of C1 and C2.
+ *
+ * Memory that is shared without a file (shmem.h) lives in an address_space too; there a page that is missing is zero, and none
+ * is ever written back.
+ * Not here: when to write back (writeback.h), how far to read ahead (readahead.h), files that shrink (truncate.h).
  */
 #ifndef LODGE_MM_FILEMAP_H
 #define LODGE_MM_FILEMAP_H
 
 #include "page_alloc.h"
-
-#define RADIX_SHIFT	 6
-#define RADIX_SLOTS	 (1u << RADIX_SHIFT)
-
-/* Size of a node of the tree, for whoever owns the cache of them. */
-#define RADIX_NODE_BYTES ((RADIX_SLOTS + 1) * sizeof(void *))
+#include "radix.h"
 
 struct backing;
 struct vm_operations;
 struct mm_host;
-struct radix_node;
 
 struct address_space {
-	pthread_mutex_t lock;	 /* rank LOCK_CACHE */
-	struct mm_host *mm_host; /* (C) frames and the cache of nodes */
-	struct backing *host;	 /* (C) NULL: anonymous shared memory */
-	struct radix_node *root;
-	unsigned int height; /* levels of nodes; 0: empty */
-	uint64_t nr_pages;
-	uint64_t size_pages;   /* (C) shared anonymous memory: where it ends */
-	_Atomic uint32_t refs; /* (A) shared anonymous memory: areas that hold it */
+	pthread_rwlock_t io_lock;
+	pthread_mutex_t lock;
+	struct mm_host *mm_host;     /* (C) frames and the cache of nodes */
+	struct backing *host;	     /* (C) whose pages these are */
+	bool shmem;		     /* (C) the pages are all there is */
+	struct radix_tree pages;     /* (lock) */
+	struct list_head dirty_node; /* (writeback.lock of the host) C5 */
+	uint64_t dirtied_ns;	     /* (lock) when the oldest dirty page became so; CLOCK_MONOTONIC */
+	pthread_mutex_t wb_lock;     /* held while pages are written; see writeback.h */
+	_Atomic int wb_err;	     /* (A) -errno of a write that failed and was not reported yet */
 };
 
 /* What areas over a cache do: of a file, and of shared anonymous memory. fault_file.c */
 extern const struct vm_operations filemap_vm_ops, shmem_vm_ops;
 
-void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host);
+void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host, bool shmem);
 
 /* Drops every page. No page may be mapped any more. */
 void address_space_destroy(struct address_space *as);
@@ -56,15 +63,36 @@ int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, stru
  */
 void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr_pages, struct memcg *cg);
 
-/*
- * Shared anonymous memory of nr_pages: an address_space of its own, held by every area that maps it. NULL: no memory. shmem_put by
- * the last holder destroys it; its pages must be unmapped by then.
- */
-struct address_space *shmem_create(struct mm_host *h, uint64_t nr_pages);
-void shmem_get(struct address_space *as);
-void shmem_put(struct mm_host *h, struct address_space *as);
-
-/* Drops the pages [first, last] that nobody maps or pins; returns how many went. */
+/* Drops the clean pages [first, last] that nobody maps or pins; returns how many went. */
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last);
+
+/* Takes the pages [first, last] out whoever holds them, dirty or not; their entries must be gone. */
+void filemap_remove(struct address_space *as, uint64_t first, uint64_t last);
+
+/*
+ * Marks a page newer than its file. True when it was clean and is in the cache of a file: the caller sees to the flusher
+ * (writeback_note). Any context; a page of something else is left alone.
+ */
+bool filemap_set_dirty(struct page *page);
+
+/*
+ * A shared area may write to the page without anybody being told: it is dirty already. page_table_lock is held, so an entry made
+ * now is found by whoever writes the page back.
+ */
+static inline bool page_written_freely(const struct page *page)
+{
+	return atomic_load(&page->flags) & PG_DIRTY;
+}
+
+/* The bytes [start, end) of the file changed without the cache: its pages take over what the file has. io_lock is held for writing. */
+void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end);
+
+/* True when pages are newer than the file, or on their way there. */
+bool filemap_is_dirty(struct address_space *as);
+
+uint64_t filemap_nr_pages(struct address_space *as);
+
+/* Number of violations of C1, C2 and the tree's rules. */
+unsigned int filemap_check(struct address_space *as);
 
 #endif

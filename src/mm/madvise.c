@@ -36,7 +36,7 @@ static int zap_part(struct vma *vma, gva_t start, gva_t end)
 /* Frees the pages of a shared object: they read as zero afterwards, for everybody. */
 static int remove_part(struct vma *vma, gva_t start, gva_t end)
 {
-	if (vma->flags & VM_LOCKED || !vma->mapping || vma->mapping->host)
+	if (vma->flags & VM_LOCKED || !vma->mapping || !vma->mapping->shmem)
 		return -EINVAL;
 	if ((vma->flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
 		return -EACCES;
@@ -47,7 +47,7 @@ static int remove_part(struct vma *vma, gva_t start, gva_t end)
 
 static int willneed_part(struct vma *vma, gva_t start, gva_t end)
 {
-	if (vma->file)
+	if (vma->mapping && !vma->mapping->shmem)
 		filemap_readahead(vma->mapping, vma_linear_index(vma, start),
 				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), vma->mm->memcg);
 	return 0;

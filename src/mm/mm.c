@@ -10,6 +10,7 @@
 
 #include "gather.h"
 #include "mm.h"
+#include "shmem.h"
 #include "zap.h"
 
 /* mmap_base with the layout that is not randomised: 128 MiB below the stack's end. */
@@ -44,8 +45,8 @@ static int make_caches(struct mm_host *h)
 		{&h->mm_cache, "mm", sizeof(struct mm)},
 		{&h->memcg_cache, "memcg", sizeof(struct host_memcg)},
 		{&h->vma_cache, "vma", sizeof(struct vma)},
-		{&h->mapping_cache, "mapping", sizeof(struct address_space)},
-		{&h->node_cache, "radix_node", RADIX_NODE_BYTES},
+		{&h->mapping_cache, "mapping", sizeof(struct shmem)},
+		{&h->node_cache, "radix_node", sizeof(struct radix_node)},
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(caches); i++) {
@@ -67,13 +68,16 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 {
 	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
 	int err = zero_page_init(f);
-	if (err)
-		return err;
-	return make_caches(h);
+	if (!err)
+		err = make_caches(h);
+	if (!err)
+		writeback_init(h);
+	return err;
 }
 
 uint64_t mm_host_destroy(struct mm_host *h)
 {
+	writeback_destroy(h);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
 	       kmem_cache_destroy(&h->node_cache);

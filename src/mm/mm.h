@@ -17,6 +17,7 @@
 #include "memcg.h"
 #include "mmu.h"
 #include "vma.h"
+#include "writeback.h"
 
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define DEFAULT_MMAP_MIN_ADDR 65536
@@ -53,6 +54,8 @@ struct mm_host {
 	void *mmu_ctx;
 	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
 	unsigned int levels; /* of page tables: 4 or 5 */
+	struct writeback writeback;
+	_Atomic uint64_t shmem_ino; /* (A) of the newest object of shared memory */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 };
 
@@ -150,6 +153,8 @@ gva_t mm_brk(struct mm *mm, gva_t brk);
 int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags,
 		  gva_t new_address);
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice);
+/* flags: MS_. 0 or -errno; an error of writing back that nobody was told of yet is told here. */
+int mm_msync(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
 /* Touches every page of the range ahead of the guest. 0, -ENOMEM or -EFAULT. */
 int mm_populate(struct mm *mm, gva_t start, uint64_t length);
 
@@ -204,6 +209,7 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes);
 /* The guest's memory as host memory: frames pinned until user_pin_release. */
 struct user_pin {
 	struct page **pages;
+	struct backing **files; /* of pages of files, pinned for writing; else NULL */
 	unsigned int nr_pages;
 	struct iovec *iov; /* host addresses; neighbours are joined */
 	unsigned int nr_iov;

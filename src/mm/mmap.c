@@ -10,6 +10,7 @@
 
 #include "area.h"
 #include "fault.h"
+#include "shmem.h"
 #include "zap.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -34,8 +35,7 @@ static uint64_t request_vm_flags(const struct mmap_request *r)
 
 	if (is_shared(r->flags)) {
 		flags |= VM_SHARED | VM_MAYSHARE;
-		/* Nothing carries changes back to a file here: a shared file mapping is for reading. */
-		if (r->file && (r->may_not_write || !r->file->ops->mmap))
+		if (r->may_not_write)
 			flags &= ~VM_MAYWRITE;
 	}
 	if (r->flags & MAP_GROWSDOWN)
@@ -88,7 +88,7 @@ static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vm
 	if (r->file) {
 		vma->mapping = &r->file->cache;
 		vma->pgoff = r->pgoff;
-		vma->vm_ops = &filemap_vm_ops;
+		vma->vm_ops = r->file->cache.shmem ? &shmem_vm_ops : &filemap_vm_ops;
 		int err = r->file->ops->mmap ? r->file->ops->mmap(r->file, vma) : 0;
 		if (!err)
 			vma->file = backing_get(r->file);
@@ -99,8 +99,11 @@ static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vm
 		return 0;
 	}
 	vma->vm_ops = &shmem_vm_ops;
-	vma->mapping = shmem_create(mm->host, vma_pages(vma));
-	return vma->mapping ? 0 : -ENOMEM;
+	vma->file = shmem_create(mm->host, vma->end - vma->start, NULL);
+	if (!vma->file)
+		return -ENOMEM;
+	vma->mapping = &vma->file->cache;
+	return 0;
 }
 
 /* A new area, not linked yet, with its share of file or shared object. 0 or -errno. */
@@ -161,7 +164,7 @@ static int64_t do_mmap(struct mm *mm, const struct mmap_request *r)
 	if (r->file && r->pgoff + (length >> PAGE_SHIFT) < r->pgoff)
 		return -EOVERFLOW;
 	if ((vm_flags & VM_WRITE) && !(vm_flags & VM_MAYWRITE))
-		return r->may_not_write ? -EACCES : -ENODEV;
+		return -EACCES;
 	if (is_obvious_overcommit(mm, vm_flags, length >> PAGE_SHIFT))
 		return -ENOMEM;
 	int64_t start = choose_address(mm, r, length);

@@ -24,7 +24,7 @@ static bool may_write_now(const struct protect *p, const struct page *page)
 	if (!(p->vm_flags & VM_WRITE))
 		return false;
 	if (p->vm_flags & VM_SHARED)
-		return !vma_wants_mkwrite(p->vma);
+		return !vma_wants_mkwrite(p->vma) || page_written_freely(page);
 	return page_anon(page) && atomic_load(&page->mapcount) == 1;
 }
 

@@ -232,6 +232,8 @@ static const struct {
 	{PG_PRIVATE, "private"},
 	{PG_WRITEBACK, "writeback"},
 	{PG_MAPPEDTODISK, "mappedtodisk"},
+	{PG_READAHEAD, "readahead"},
+	{PG_SWAPBACKED, "swapbacked"},
 	{PG_TABLE, "table"},
 	{PG_CACHE, "cache"},
 	{PG_FREE, "free"},

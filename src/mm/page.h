@@ -56,8 +56,10 @@ enum page_flags {
 	PG_PRIVATE = 1 << 13,
 	PG_WRITEBACK = 1 << 15,
 	PG_MAPPEDTODISK = 1 << 17,
-	PG_TABLE = 1 << 24, /* in use as a page-table page */
-	PG_CACHE = 1 << 26, /* indexed by page.mapping at page.index */
+	PG_READAHEAD = 1 << 18,	 /* (cache) whoever comes here wants the next window read */
+	PG_SWAPBACKED = 1 << 19, /* (cache) of shared memory without a file */
+	PG_TABLE = 1 << 24,	 /* in use as a page-table page */
+	PG_CACHE = 1 << 26,	 /* indexed by page.mapping at page.index */
 	PG_FREE = 1 << 27,  /* the allocator owns the frame: in a block, on a stack, in the zeroed pool */
 	PG_BUDDY = 1 << 28, /* (Z) head of a free block: page.order and page.migratetype are valid */
 	PG_FRESH = 1 << 29, /* of a free frame: it is filled with zeroes */

@@ -80,6 +80,8 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 			memcpy(at, buffer, bytes);
 		else
 			memset(at, 0, bytes);
+		if (kind != COPY_FROM_USER)
+			filemap_set_dirty(page); /* it may have been written out since it was looked up */
 		page_put(mm->frames, page);
 	}
 	pthread_rwlock_unlock(&mm->mmap_lock);
@@ -161,6 +163,23 @@ static void add_piece(struct user_pin *pin, char *at, size_t bytes)
 	pin->bytes += bytes;
 }
 
+/*
+ * Pins the page under `user`. One of a file that will be written to keeps its file: the page becomes dirty once more when the pin
+ * goes, since it may be written out meanwhile.
+ */
+static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backing **file)
+{
+	*file = NULL;
+	grow_stack(mm, user);
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	struct page *page = get_page(mm, user, write);
+	struct address_space *mapping = page && write ? page_mapping(page) : NULL;
+	if (mapping && !mapping->shmem)
+		*file = backing_get(mapping->host);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	return page;
+}
+
 /* Pins one guest buffer as far as it goes; false: stop here. */
 static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, struct user_pin *pin)
 {
@@ -168,9 +187,10 @@ static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, stru
 		return false;
 	while (bytes) {
 		size_t part = min_u64(bytes, PAGE_SIZE - (user & ~PAGE_MASK));
-		struct page *page;
-		if (pin->nr_pages == USER_PIN_MAX_PAGES ||
-		    get_user_pages(mm, page_align_down(user), 1, write, &page) != 1)
+		if (pin->nr_pages == USER_PIN_MAX_PAGES)
+			return false;
+		struct page *page = pin_page(mm, page_align_down(user), write, &pin->files[pin->nr_pages]);
+		if (!page)
 			return false;
 		pin->pages[pin->nr_pages++] = page;
 		add_piece(pin, (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK), part);
@@ -186,10 +206,12 @@ int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t s
 	size_t wanted = 0;
 
 	*pin = (struct user_pin){0};
-	pin->pages = malloc(USER_PIN_MAX_PAGES * (sizeof(*pin->pages) + sizeof(*pin->iov)));
+	pin->pages =
+		malloc(USER_PIN_MAX_PAGES * (sizeof(*pin->pages) + sizeof(*pin->files) + sizeof(*pin->iov)));
 	if (!pin->pages)
 		return -ENOMEM;
-	pin->iov = (struct iovec *)(void *)(pin->pages + USER_PIN_MAX_PAGES);
+	pin->files = (struct backing **)(void *)(pin->pages + USER_PIN_MAX_PAGES);
+	pin->iov = (struct iovec *)(void *)(pin->files + USER_PIN_MAX_PAGES);
 	for (unsigned int i = 0; i < nr; i++) {
 		if (skip >= guest[i].iov_len) {
 			skip -= guest[i].iov_len;
@@ -209,8 +231,13 @@ int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t s
 
 void user_pin_release(struct mm *mm, struct user_pin *pin)
 {
-	for (unsigned int i = 0; i < pin->nr_pages; i++)
+	for (unsigned int i = 0; i < pin->nr_pages; i++) {
+		if (pin->files[i])
+			filemap_set_dirty(pin->pages[i]);
 		page_put(mm->frames, pin->pages[i]);
+		if (pin->files[i])
+			backing_put(pin->files[i]);
+	}
 	free(pin->pages);
 	*pin = (struct user_pin){0};
 }

@@ -4,11 +4,10 @@
 
 enum mm_counter page_counter(const struct page *page)
 {
-	const struct address_space *mapping = page_mapping(page);
-
 	if (page_anon(page))
 		return MM_ANONPAGES;
-	return mapping && !mapping->host ? MM_SHMEMPAGES : MM_FILEPAGES;
+	return atomic_load_explicit(&page->flags, memory_order_relaxed) & PG_SWAPBACKED ? MM_SHMEMPAGES
+											: MM_FILEPAGES;
 }
 
 void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
@@ -37,8 +36,6 @@ static void zap_entry(void *ctx, pte_t *slot, gva_t address)
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
 	atomic_fetch_sub_explicit(&mm->rss[page_counter(page)], 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_relaxed);
-	if ((pte & PTE_DIRTY) && page_mapping(page))
-		atomic_fetch_or_explicit(&page->flags, PG_DIRTY, memory_order_relaxed);
 	gather_page(g, page);
 }
 
@@ -64,14 +61,10 @@ void zap_tables(struct gather *g, gva_t start, gva_t end, const struct vma *prev
 
 void vma_free(struct mm *mm, struct vma *vma)
 {
-	struct address_space *shmem = vma->mapping && !vma->mapping->host ? vma->mapping : NULL;
-
 	if (vma->vm_ops && vma->vm_ops->close)
 		vma->vm_ops->close(vma);
 	if (vma->file)
 		backing_put(vma->file);
-	if (shmem)
-		shmem_put(mm->host, shmem);
 	kmem_cache_free(&mm->host->vma_cache, vma);
 }
 

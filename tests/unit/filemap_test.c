@@ -62,14 +62,14 @@ static void heights(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(row); i++) {
 		struct page *page = get(c, row[i].index);
 
-		assert_int_equal(as->height, row[i].height);
+		assert_int_equal(as->pages.height, row[i].height);
 		assert_int_equal(page->index, row[i].index);
 		assert_ptr_equal(page->mapping, as);
 		assert_true(page->flags & PG_CACHE);
 		put(c, page);
 		assert_int_equal(page->refs, 1);
 	}
-	assert_int_equal(as->nr_pages, ARRAY_SIZE(row));
+	assert_int_equal(as->pages.nr_pages, ARRAY_SIZE(row));
 	for (unsigned int i = 0; i < ARRAY_SIZE(row); i++) {
 		struct page *page = filemap_find(as, row[i].index);
 
@@ -100,12 +100,12 @@ static void two_levels(void **state)
 	put(c, get(c, 1));
 	put(c, get(c, 3));
 	put(c, get(c, 194));
-	assert_int_equal(as->height, 2);
+	assert_int_equal(as->pages.height, 2);
 	assert_int_equal(194 >> RADIX_SHIFT, 3);
 	assert_int_equal(194 & (RADIX_SLOTS - 1), 2);
 	assert_int_equal(nodes_of(c), 3);
 	assert_int_equal(filemap_drop(as, 194, 194), 1);
-	assert_int_equal(as->height, 1);
+	assert_int_equal(as->pages.height, 1);
 	assert_int_equal(nodes_of(c), 1);
 	assert_int_equal(filemap_drop(as, 0, 1000), 2);
 	assert_int_equal(nodes_of(c), 0);
@@ -177,8 +177,8 @@ static void errors(void **state)
 	c->x->machine->frames.fail_in = 1;
 	assert_int_equal(filemap_get(as, 0, c->x->mm->memcg, &page, &major), -ENOMEM);
 	assert_int_equal(c->x->machine->frames.nr_fail, 1);
-	assert_int_equal(as->nr_pages, 0);
-	assert_int_equal(as->height, 0);
+	assert_int_equal(as->pages.nr_pages, 0);
+	assert_int_equal(as->pages.height, 0);
 	assert_int_equal(c->x->mm->memcg->usage_pages, used);
 }
 
@@ -206,7 +206,7 @@ static void every_allocation(void **state)
 			assert_int_equal(err, -ENOMEM);
 			assert_int_equal(c->x->mm->memcg->usage_pages, used);
 			assert_int_equal(nodes_of(c), nodes);
-			assert_int_equal(as->nr_pages, 1);
+			assert_int_equal(as->pages.nr_pages, 1);
 			page = filemap_find(as, 0);
 			assert_non_null(page);
 			put(c, page);
@@ -225,7 +225,7 @@ static void pinned_pages_stay(void **state)
 
 	put(c, get(c, 8));
 	assert_int_equal(filemap_drop(&c->file.backing.cache, 0, 100), 1);
-	assert_int_equal(c->file.backing.cache.nr_pages, 1);
+	assert_int_equal(c->file.backing.cache.pages.nr_pages, 1);
 	put(c, page);
 	assert_int_equal(filemap_drop(&c->file.backing.cache, 0, 100), 1);
 }
@@ -283,7 +283,7 @@ static void few_large_reads(void **state)
 	struct cache *c = *state;
 
 	filemap_readahead(&c->file.backing.cache, 3, 64, c->x->mm->memcg);
-	assert_in_range(c->file.backing.cache.nr_pages, 48, 64);
+	assert_in_range(c->file.backing.cache.pages.nr_pages, 48, 64);
 	assert_in_range(c->file.reads, 1, 8);
 	for (unsigned int i = 3; i < 51; i++) {
 		struct page *page = filemap_find(&c->file.backing.cache, i);

@@ -139,7 +139,7 @@ static void one_file(void **state)
 		pthread_join(w[i].thread, NULL);
 		assert_int_equal(w[i].bad, 0);
 	}
-	assert_int_equal(file.backing.cache.nr_pages, 256);
+	assert_int_equal(file.backing.cache.pages.nr_pages, 256);
 	assert_int_equal(mm_counter(x->mm, MM_FILEPAGES), 256);
 	assert_int_equal(mm_munmap(x->mm, A, 256 * P), 0);
 	backing_put(&file.backing);

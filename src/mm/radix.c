@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* radix.c - pages by index. See radix.h. */
+#include <errno.h>
+
+#include "kmem.h"
+#include "radix.h"
+
+/* 11 * 6 bits are more than an index has. */
+#define RADIX_MAX_HEIGHT 11
+
+/* The nodes on the way to an index, by level; NULL where the way was not walked. */
+struct radix_path {
+	struct radix_node *node[RADIX_MAX_HEIGHT];
+};
+
+void radix_init(struct radix_tree *t, struct kmem_cache *nodes)
+{
+	*t = (struct radix_tree){.nodes = nodes};
+}
+
+static unsigned int slot_of(uint64_t index, unsigned int level)
+{
+	return (index >> (RADIX_SHIFT * level)) & (RADIX_SLOTS - 1);
+}
+
+/* True when a tree of `height` levels has a place for `index`. */
+static bool covers(unsigned int height, uint64_t index)
+{
+	return height * RADIX_SHIFT >= 64 || index >> (height * RADIX_SHIFT) == 0;
+}
+
+struct page *radix_find(const struct radix_tree *t, uint64_t index)
+{
+	const struct radix_node *n = t->root;
+
+	if (!n || !covers(t->height, index))
+		return NULL;
+	for (unsigned int level = t->height - 1; level > 0 && n; level--)
+		n = n->slot[slot_of(index, level)];
+	return n ? n->slot[slot_of(index, 0)] : NULL;
+}
+
+bool radix_tagged(const struct radix_tree *t, enum radix_tag tag)
+{
+	return t->root && t->root->tag[tag];
+}
+
+static int grow(struct radix_tree *t, uint64_t index)
+{
+	while (!t->root || !covers(t->height, index)) {
+		struct radix_node *n = kmem_cache_zalloc(t->nodes);
+		if (!n)
+			return -ENOMEM;
+		if (t->root) {
+			n->slot[0] = t->root;
+			n->count = 1;
+			for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++)
+				n->tag[tag] = t->root->tag[tag] != 0;
+		}
+		t->root = n;
+		t->height++;
+	}
+	return 0;
+}
+
+/* Frees the empty nodes at the end of a path, and levels that the tree no longer needs. */
+static void trim(struct radix_tree *t, struct radix_path *path, uint64_t index)
+{
+	for (unsigned int level = 0; level + 1 < t->height; level++) {
+		struct radix_node *n = path->node[level], *parent = path->node[level + 1];
+		if (!n)
+			continue;
+		if (n->count)
+			break;
+		parent->slot[slot_of(index, level + 1)] = NULL;
+		parent->count--;
+		kmem_cache_free(t->nodes, n);
+	}
+	while (t->root && (!t->root->count || (t->height > 1 && t->root->count == 1 && t->root->slot[0]))) {
+		struct radix_node *old = t->root;
+		t->root = old->slot[0]; /* NULL in an empty root */
+		t->height = t->root ? t->height - 1 : 0;
+		kmem_cache_free(t->nodes, old);
+	}
+}
+
+int radix_insert(struct radix_tree *t, uint64_t index, struct page *page)
+{
+	struct radix_path path = {0};
+	int err = grow(t, index);
+	struct radix_node *n = t->root;
+
+	for (unsigned int level = t->height; !err && level-- > 0;) {
+		void **slot = &n->slot[slot_of(index, level)];
+		path.node[level] = n;
+		if (!*slot) {
+			*slot = level ? kmem_cache_zalloc(t->nodes) : page;
+			if (!*slot)
+				err = -ENOMEM;
+			else
+				n->count++;
+		}
+		n = *slot;
+	}
+	if (err)
+		trim(t, &path, index);
+	else
+		t->nr_pages++;
+	return err;
+}
+
+/* The way to a page that is there. */
+static void walk(const struct radix_tree *t, uint64_t index, struct radix_path *path)
+{
+	struct radix_node *n = t->root;
+
+	for (unsigned int level = t->height; level-- > 0;) {
+		path->node[level] = n;
+		if (level)
+			n = n->slot[slot_of(index, level)];
+	}
+}
+
+void radix_tag_set(struct radix_tree *t, uint64_t index, enum radix_tag tag)
+{
+	struct radix_path path;
+
+	walk(t, index, &path);
+	for (unsigned int level = 0; level < t->height; level++)
+		path.node[level]->tag[tag] |= 1ull << slot_of(index, level);
+}
+
+void radix_tag_clear(struct radix_tree *t, uint64_t index, enum radix_tag tag)
+{
+	struct radix_path path;
+
+	walk(t, index, &path);
+	for (unsigned int level = 0; level < t->height; level++) {
+		path.node[level]->tag[tag] &= ~(1ull << slot_of(index, level));
+		if (path.node[level]->tag[tag])
+			return;
+	}
+}
+
+struct page *radix_remove(struct radix_tree *t, uint64_t index)
+{
+	struct radix_path path;
+	struct page *page = radix_find(t, index);
+
+	if (!page)
+		return NULL;
+	for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++)
+		radix_tag_clear(t, index, (enum radix_tag)tag);
+	walk(t, index, &path);
+	path.node[0]->slot[slot_of(index, 0)] = NULL;
+	path.node[0]->count--;
+	t->nr_pages--;
+	trim(t, &path, index);
+	return page;
+}
+
+/* Is there anything to look for below a slot? */
+static bool occupied(const struct radix_node *n, unsigned int slot, int tag)
+{
+	return tag < 0 ? n->slot[slot] != NULL : n->tag[tag] >> slot & 1;
+}
+
+/* tag < 0: any page. */
+static struct page *next(const struct radix_tree *t, uint64_t *index, int tag)
+{
+	for (uint64_t at = *index; t->root && covers(t->height, at);) {
+		const struct radix_node *n = t->root;
+		unsigned int level = t->height - 1;
+		while (level && occupied(n, slot_of(at, level), tag))
+			n = n->slot[slot_of(at, level--)];
+		if (!level && occupied(n, slot_of(at, 0), tag)) {
+			*index = at;
+			return n->slot[slot_of(at, 0)];
+		}
+		/* Nothing below this slot: on to the next one of the node, or, by carry, of those above it. */
+		uint64_t span = 1ull << (RADIX_SHIFT * level), after = (at | (span - 1)) + 1;
+		if (after <= at)
+			break;
+		at = after;
+	}
+	return NULL;
+}
+
+struct page *radix_next(const struct radix_tree *t, uint64_t *index)
+{
+	return next(t, index, -1);
+}
+
+struct page *radix_next_tagged(const struct radix_tree *t, uint64_t *index, enum radix_tag tag)
+{
+	return next(t, index, (int)tag);
+}
+
+static unsigned int check_node(const struct radix_node *n, unsigned int level, uint64_t *nr_pages)
+{
+	unsigned int bad = 0, count = 0;
+
+	for (unsigned int i = 0; i < RADIX_SLOTS; i++) {
+		const struct radix_node *child = n->slot[i];
+		count += child != NULL;
+		for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++) {
+			bool set = n->tag[tag] >> i & 1;
+			bad += set && !child;
+			bad += level && child && set != (child->tag[tag] != 0);
+		}
+		if (child && level)
+			bad += check_node(child, level - 1, nr_pages);
+		else if (child)
+			++*nr_pages;
+	}
+	return bad + !count + (count != n->count);
+}
+
+unsigned int radix_check(const struct radix_tree *t)
+{
+	uint64_t nr_pages = 0, highest = 0;
+	unsigned int bad = t->root ? check_node(t->root, t->height - 1, &nr_pages) : t->height;
+
+	for (uint64_t at = 0; radix_next(t, &at); at++)
+		highest = at;
+	return bad + (nr_pages != t->nr_pages) + (t->height > 1 && covers(t->height - 1, highest));
+}
