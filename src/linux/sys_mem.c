@@ -143,15 +143,15 @@ static int64_t sys_madvise(struct task *t, const uint64_t a[6])
 	return mm_madvise(t->mm, a[0], a[1], (int)a[2]);
 }
 
-/* PROT_GROWSDOWN: the change reaches down to the bottom of the stack that holds `start`. 0 or -errno. */
-static int stack_bottom(struct task *t, gva_t start, gva_t *bottom)
+/* PROT_GROWSDOWN: the change begins at the bottom of the first stack that has a part in the range. 0 or -errno. */
+static int stack_bottom(struct task *t, gva_t start, gva_t end, gva_t *bottom)
 {
 	struct vma *vma;
 	int err = 0;
 
 	pthread_rwlock_rdlock(&t->mm->mmap_lock);
 	vma = vma_find(&t->mm->vmas, start);
-	if (!vma || vma->start > start)
+	if (!vma || vma->start >= end)
 		err = -ENOMEM;
 	else if (!(vma->flags & VM_GROWSDOWN))
 		err = -EINVAL;
@@ -180,10 +180,10 @@ static int64_t sys_mprotect(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if (grows == PROT_GROWSUP)
 		return -EINVAL;
-	err = grows ? stack_bottom(t, start, &bottom) : 0;
+	err = grows ? stack_bottom(t, start, start + length, &bottom) : 0;
 	if (err)
 		return err;
-	return mm_mprotect(t->mm, bottom, length + (start - bottom), prot & access);
+	return mm_mprotect(t->mm, bottom, start + length - bottom, prot & access);
 }
 
 /* --- ranges ---------------------------------------------------------------------------------- */

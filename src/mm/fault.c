@@ -109,10 +109,13 @@ bool vma_allows(const struct vma *vma, unsigned int flags)
 	return vma->flags & VM_ACCESS_FLAGS;
 }
 
+/* As Linux: a fetch from a page not present brings it in, and is refused, if at all, when it comes back. */
 static unsigned int fault_flags(uint32_t error_code)
 {
+	const uint32_t refused_fetch = PF_INSTR | PF_PROT;
+
 	return FAULT_FLAG_USER | (error_code & PF_WRITE ? FAULT_FLAG_WRITE : 0) |
-	       (error_code & PF_INSTR ? FAULT_FLAG_INSTRUCTION : 0);
+	       ((error_code & refused_fetch) == refused_fetch ? FAULT_FLAG_INSTRUCTION : 0);
 }
 
 static struct fault_signal signal_for(struct mm *mm, gva_t address, enum fault_leaf leaf)

@@ -176,7 +176,8 @@ int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 	pthread_rwlock_wrlock(&mm->mmap_lock);
 	int64_t start = do_mmap(mm, r);
 	pthread_rwlock_unlock(&mm->mmap_lock);
-	if (start >= 0 && (r->flags & (MAP_POPULATE | MAP_LOCKED)) && r->prot)
+	bool populate = (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE || (r->flags & MAP_LOCKED);
+	if (start >= 0 && populate && r->prot)
 		mm_populate(mm, (gva_t)start,
 			    r->length); /* as Linux: the mapping stands even if this fails */
 	return start;
