@@ -155,7 +155,8 @@ static int populate(struct mm *mm, gva_t start, gva_t end, enum populate_for wha
 		}
 		bool write = what == POPULATE_WRITE || (what == POPULATE_AS_MAPPED &&
 							(vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE);
-		if (!vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
+		if (what == POPULATE_READ ? !(vma->flags & VM_READ)
+					  : !vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
 			err = what == POPULATE_AS_MAPPED ? -ENOMEM : -EINVAL;
 		else
 			err = touch(mm, vma, at, end, write);

@@ -25,7 +25,8 @@ struct mremap {
 static struct vma *resizable_area(const struct mremap *m, int *err)
 {
 	struct vma *vma = vma_find(&m->mm->vmas, m->old);
-	uint64_t growth = m->new_len > m->old_len ? (m->new_len - m->old_len) >> PAGE_SHIFT : 0;
+	uint64_t kept = m->flags & MREMAP_DONTUNMAP ? 0 : m->old_len;
+	uint64_t growth = m->new_len > kept ? (m->new_len - kept) >> PAGE_SHIFT : 0;
 
 	*err = 0;
 	if (!vma || vma->start > m->old) {
@@ -34,7 +35,7 @@ static struct vma *resizable_area(const struct mremap *m, int *err)
 	}
 	if (!m->old_len && !(vma->flags & VM_SHARED))
 		*err = -EINVAL;
-	else if ((m->flags & MREMAP_DONTUNMAP) && (!vma_is_anonymous(vma) || (vma->flags & VM_SHARED)))
+	else if ((m->flags & MREMAP_DONTUNMAP) && (vma->flags & (VM_DONTEXPAND | VM_PFNMAP)))
 		*err = -EINVAL;
 	else if (m->old_len > vma->end - m->old)
 		*err = -EFAULT;
@@ -230,8 +231,10 @@ static int check_numbers(const struct mremap *m)
 		return -EINVAL;
 	if ((m->flags & MREMAP_DONTUNMAP) && m->old_len != m->new_len)
 		return -EINVAL;
-	if (m->flags & MREMAP_FIXED) {
-		if (m->new & ~PAGE_MASK || m->new_len > task_size || m->new > task_size - m->new_len)
+	if (m->new_len > task_size)
+		return -EINVAL;
+	if (m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		if (m->new & ~PAGE_MASK || m->new > task_size - m->new_len)
 			return -EINVAL;
 		if (m->old + m->old_len > m->new && m->new + m->new_len > m->old)
 			return -EINVAL;

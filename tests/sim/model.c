@@ -456,6 +456,17 @@ static uint64_t *word_of(struct model_page *p, unsigned int w)
 	return p->object && !p->object->file ? &p->object->word[p->pgoff][w] : &p->word[w];
 }
 
+static bool behind_file_end(const struct model_page *p)
+{
+	return p->object && p->object->file && !p->own && p->pgoff >= BYTES_TO_PAGES(p->object->file->bytes);
+}
+
+/* A fetch from a page that is not there is refused when it is brought in, so what that raises comes first. */
+static bool refused(const struct model_page *p, enum sim_access kind)
+{
+	return !allows(p, kind) && !(kind == SIM_FETCH && p->prot && behind_file_end(p));
+}
+
 struct fault_signal model_access(struct model *m, enum sim_access kind, uint64_t page, unsigned int w,
 				 uint64_t *value)
 {
@@ -466,11 +477,11 @@ struct fault_signal model_access(struct model *m, enum sim_access kind, uint64_t
 	if (!p || (!p->mapped && !grow_stack(m, page)))
 		return sig;
 	sig.code = SEGV_ACCERR;
-	if (!allows(p, kind))
+	if (refused(p, kind))
 		return sig;
+	if (behind_file_end(p))
+		return (struct fault_signal){SIGBUS, BUS_ADRERR, sig.address};
 	if (p->object && p->object->file && !p->own) {
-		if (p->pgoff >= BYTES_TO_PAGES(p->object->file->bytes))
-			return (struct fault_signal){SIGBUS, BUS_ADRERR, sig.address};
 		for (unsigned int i = 0; i < MODEL_WORDS; i++)
 			p->word[i] = file_word(p, i);
 		p->own = kind == SIM_STORE;

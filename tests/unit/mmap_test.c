@@ -291,7 +291,8 @@ static void mremap_errors(void **state)
 		{A + 0x100000, P, 2 * P, MREMAP_MAYMOVE, 0, -EFAULT},
 		{A, 5 * P, 6 * P, MREMAP_MAYMOVE, 0, -EFAULT},
 		{A, 0, P, MREMAP_MAYMOVE, 0, -EINVAL},
-		{A, 4 * P, 1ull << 47, MREMAP_MAYMOVE, 0, -ENOMEM},
+		{A, 4 * P, 1ull << 47, MREMAP_MAYMOVE, 0, -EINVAL},
+		{A, 4 * P, (1ull << 47) - P, MREMAP_MAYMOVE, 0, -ENOMEM},
 	};
 
 	fixture_map(x, A, 4, RW, MAP_FIXED);
