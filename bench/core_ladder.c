@@ -16,9 +16,11 @@
 
 #include "core.h"
 #include "prog/clock.h"
+#include "prog/median.h"
 
 #define PAGES	    8192ull /* of most leaves */
-#define STACK_PAGES 2000ull /* within the limit of a stack */
+#define PARTS	    32ull
+#define STACK_PAGES 1984ull /* within the limit of a stack; a multiple of PARTS */
 #define ARENA_PAGES (12 * PAGES)
 #define STACK_TOP   0x200000000000ull
 #define MAX_KEPT    8
@@ -59,18 +61,25 @@ static const struct backing_ops file_ops = {.read = file_read, .size = file_size
 
 typedef struct fault_signal (*fault_fn)(struct mm *mm, gva_t address, uint32_t error_code);
 
-/* Faults at nr pages, one after the other; ns per fault, or -1 when one of them was not counted as `leaf`. */
+/*
+ * Faults at nr pages, one after the other; ns per fault, the median of PARTS parts, so that what else the machine does
+ * hits few of them. -1: one of the faults was not counted as `leaf`.
+ */
 static double faults_ns(struct ladder *l, enum fault_leaf leaf, gva_t start, int64_t step, uint64_t nr,
 			uint32_t error_code)
 {
 	_Atomic uint64_t *counter = &l->core.mm->faults[leaf];
-	uint64_t before = atomic_load(counter), begin = clock_now_ns();
+	uint64_t before = atomic_load(counter), each = nr / PARTS;
+	double ns[PARTS];
 
-	for (uint64_t i = 0; i < nr; i++)
-		if (do_user_addr_fault(l->core.mm, start + (gva_t)((int64_t)i * step), error_code).signo)
-			return -1;
-	double ns = (double)(clock_now_ns() - begin) / (double)nr;
-	return atomic_load(counter) - before == nr ? ns : -1;
+	for (uint64_t part = 0; part < PARTS; part++) {
+		uint64_t begin = clock_now_ns();
+		for (uint64_t i = 0; i < each; i++, start += (gva_t)step)
+			if (do_user_addr_fault(l->core.mm, start, error_code).signo)
+				return -1;
+		ns[part] = (double)(clock_now_ns() - begin) / (double)each;
+	}
+	return atomic_load(counter) - before == nr ? median(ns, PARTS) : -1;
 }
 
 static double leaf_ns(struct ladder *l, enum fault_leaf leaf, gva_t start, uint32_t error_code)
@@ -158,10 +167,12 @@ static void *host_page(struct ladder *l, gva_t address)
 		    : NULL;
 }
 
-/* Copies the pages under one mapping to those under the other; ns per page. */
+/* Copies the pages under one mapping to those under the other; ns per page, as faults_ns counts. */
 static double copy_ns(struct ladder *l, gva_t from, gva_t to)
 {
 	static void *source[PAGES], *target[PAGES];
+	const uint64_t each = PAGES / PARTS;
+	double ns[PARTS];
 
 	for (uint64_t i = 0; i < PAGES; i++) {
 		source[i] = host_page(l, from + (i << PAGE_SHIFT));
@@ -169,10 +180,13 @@ static double copy_ns(struct ladder *l, gva_t from, gva_t to)
 		if (!source[i] || !target[i])
 			return 0;
 	}
-	uint64_t begin = clock_now_ns();
-	for (uint64_t i = 0; i < PAGES; i++)
-		memcpy(target[i], source[i], PAGE_SIZE);
-	return (double)(clock_now_ns() - begin) / (double)PAGES;
+	for (uint64_t part = 0; part < PARTS; part++) {
+		uint64_t begin = clock_now_ns();
+		for (uint64_t i = part * each; i < (part + 1) * each; i++)
+			memcpy(target[i], source[i], PAGE_SIZE);
+		ns[part] = (double)(clock_now_ns() - begin) / (double)each;
+	}
+	return median(ns, PARTS);
 }
 
 static int report_copying(struct ladder *l, const char *name, double ns, gva_t from, gva_t to)

@@ -24,7 +24,7 @@ $(bench_dir)/bench: $(bench_driver_objects)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
 
-$(bench_dir)/%: bench/prog/%.c bench/prog/clock.h
+$(bench_dir)/%: bench/prog/%.c $(wildcard bench/prog/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(bench_flags) -static -o $@ $<

@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "median.h"
 
 #define PAGE	    4096l
 #define PAGES	    8192l
 #define SPARSE	    16l
-#define STACK_PAGES 2000l
+#define PARTS	    32l
+#define STACK_PAGES 1984l /* a multiple of PARTS */
 #define STACK_TOP   0x200000000000l
 
 enum access { READ, WRITE };
@@ -38,17 +40,23 @@ static void touch(char *at, enum access access)
 		(void)*(volatile char *)at;
 }
 
-/* ns per fault at nr pages from `start`, `step` bytes apart, or -1 when there were more or fewer of them. */
+/*
+ * ns per fault at nr pages from `start`, `step` bytes apart: the median of PARTS parts, so that what else the machine does
+ * hits few of them. -1: there were more or fewer faults.
+ */
 static double faults_ns(char *start, long step, long nr, enum access access)
 {
-	long before = minor_faults();
-	uint64_t begin = clock_now_ns();
+	long before = minor_faults(), each = nr / PARTS;
+	double ns[PARTS];
 
-	for (long i = 0; i < nr; i++)
-		touch(start + i * step, access);
-	double ns = (double)(clock_now_ns() - begin) / (double)nr;
+	for (long part = 0; part < PARTS; part++) {
+		uint64_t begin = clock_now_ns();
+		for (long i = part * each; i < (part + 1) * each; i++)
+			touch(start + i * step, access);
+		ns[part] = (double)(clock_now_ns() - begin) / (double)each;
+	}
 	long faults = minor_faults() - before;
-	return faults < nr || faults > nr + nr / 50 ? -1 : ns;
+	return faults < nr || faults > nr + nr / 50 ? -1 : median(ns, PARTS);
 }
 
 static int report(const char *name, const char *other, double ns)

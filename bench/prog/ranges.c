@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "clock.h"
+#include "median.h"
 
 #define PAGE  4096ul
 #define HUGE  (2ul << 20)
@@ -54,24 +55,11 @@ static void touch(char *p, size_t bytes)
 		*(volatile char *)(p + at) = 1;
 }
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(uint64_t *ns, size_t nr)
-{
-	qsort(ns, nr, sizeof(ns[0]), compare);
-	return (double)ns[nr / 2];
-}
-
 /* --- small operations ----------------------------------------------------------------------------------------------- */
 
 static int map_unmap(int touched)
 {
-	uint64_t ns[LARGE];
+	double ns[LARGE];
 
 	for (int round = 0; round < LARGE; round++) {
 		uint64_t start = clock_now_ns();
@@ -83,7 +71,7 @@ static int map_unmap(int touched)
 				*(volatile char *)p = 1;
 			munmap(p, PAGE);
 		}
-		ns[round] = (clock_now_ns() - start) / CALLS;
+		ns[round] = (double)(clock_now_ns() - start) / CALLS;
 	}
 	printf("%s %.1f\n", touched ? "map-touch-unmap" : "map-unmap", median(ns, LARGE));
 	return 0;
@@ -102,7 +90,7 @@ static int run_touch(void)
 /* One page in the middle of an area, whose neighbours are joined with it and cut off again. */
 static int protect_page(void)
 {
-	uint64_t ns[LARGE];
+	double ns[LARGE];
 	char *p = map(16 * PAGE);
 
 	if (!p)
@@ -113,7 +101,7 @@ static int protect_page(void)
 		for (int i = 0; i < CALLS; i++)
 			if (mprotect(p + 8 * PAGE, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ))
 				return -1;
-		ns[round] = (clock_now_ns() - start) / CALLS;
+		ns[round] = (double)(clock_now_ns() - start) / CALLS;
 	}
 	printf("page %.1f\n", median(ns, LARGE));
 	return 0;
@@ -124,7 +112,7 @@ static int protect_page(void)
 static int run_munmap(void)
 {
 	const size_t bytes = 1024 * MIB;
-	uint64_t ns[3];
+	double ns[3];
 
 	for (int i = 0; i < 3; i++) {
 		char *p = map_aligned(bytes);
@@ -134,7 +122,7 @@ static int run_munmap(void)
 		uint64_t start = clock_now_ns();
 		if (munmap(p, bytes))
 			return -1;
-		ns[i] = clock_now_ns() - start;
+		ns[i] = (double)(clock_now_ns() - start);
 	}
 	printf("munmap-1GiB %.1f\n", median(ns, 3));
 	return 0;
@@ -144,7 +132,7 @@ static int run_munmap(void)
 static int protect_large(void)
 {
 	const size_t bytes = 64 * MIB;
-	uint64_t take[LARGE], give[LARGE];
+	double take[LARGE], give[LARGE];
 	char *p = map_aligned(bytes);
 
 	if (!p)
@@ -157,8 +145,8 @@ static int protect_large(void)
 		uint64_t between = clock_now_ns();
 		if (mprotect(p, bytes, PROT_READ | PROT_WRITE))
 			return -1;
-		give[i] = clock_now_ns() - between;
-		take[i] = between - start;
+		give[i] = (double)(clock_now_ns() - between);
+		take[i] = (double)(between - start);
 	}
 	printf("read-64MiB %.1f\nwrite-64MiB %.1f\n", median(take, LARGE), median(give, LARGE));
 	return 0;
@@ -173,7 +161,7 @@ static int run_mprotect(void)
 static int move(const char *name, size_t shift)
 {
 	const size_t bytes = 64 * MIB;
-	uint64_t ns[LARGE];
+	double ns[LARGE];
 	char *p = map_aligned(bytes), *room = map_aligned(bytes + HUGE);
 
 	if (!p || !room)
@@ -182,7 +170,7 @@ static int move(const char *name, size_t shift)
 	for (int i = 0; i < LARGE; i++) {
 		uint64_t start = clock_now_ns();
 		char *to = mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, room + shift);
-		ns[i] = clock_now_ns() - start;
+		ns[i] = (double)(clock_now_ns() - start);
 		if (to == MAP_FAILED || mremap(to, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, p) != p)
 			return -1;
 		for (size_t at = 0; at < bytes; at += PAGE)
@@ -202,7 +190,7 @@ static int run_mremap(void)
 static int run_madvise(void)
 {
 	const size_t bytes = 64 * MIB;
-	uint64_t ns[LARGE];
+	double ns[LARGE];
 	char *p = map_aligned(bytes);
 
 	if (!p)
@@ -212,7 +200,7 @@ static int run_madvise(void)
 		uint64_t start = clock_now_ns();
 		if (madvise(p, bytes, MADV_DONTNEED))
 			return -1;
-		ns[i] = clock_now_ns() - start;
+		ns[i] = (double)(clock_now_ns() - start);
 		if (p[bytes / 2])
 			return -1;
 	}

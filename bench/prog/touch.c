@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "clock.h"
+#include "median.h"
 
 #define PAGE  4096u
 #define HUGE  (2ul << 20)
@@ -45,13 +46,6 @@ static double range_touch_ns(const struct range *r)
 	return (double)(clock_now_ns() - start) / (double)(r->bytes / PAGE);
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 int main(int argc, char **argv)
 {
 	double ns[1 + AGAIN];
@@ -67,7 +61,6 @@ int main(int argc, char **argv)
 		ns[i] = range_touch_ns(&r);
 		munmap(r.map, r.bytes + HUGE);
 	}
-	qsort(ns + 1, AGAIN, sizeof(ns[0]), compare);
-	printf("%s %.1f\n%s-again %.1f\n", argv[1], ns[0], argv[1], ns[1 + AGAIN / 2]);
+	printf("%s %.1f\n%s-again %.1f\n", argv[1], ns[0], argv[1], median(ns + 1, AGAIN));
 	return 0;
 }
