@@ -4,22 +4,42 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "rmap.h"
 #include "zap.h"
 
 /* Where the search begins when there is no room below mmap_base: a third of the space. */
 #define UNMAPPED_BASE(mm) page_align_down((mm)->task_size / 3)
 
-int spare_get(struct mm *mm, struct spare_areas *s, unsigned int nr)
+void spare_none(struct spare_areas *s)
 {
-	*s = (struct spare_areas){{NULL, NULL}};
-	for (unsigned int i = 0; i < nr; i++) {
-		s->vma[i] = kmem_cache_zalloc(&mm->host->vma_cache);
-		if (!s->vma[i]) {
-			spare_put(mm, s);
-			return -ENOMEM;
-		}
-	}
-	return 0;
+	s->vma[0] = s->vma[1] = NULL;
+	list_init(&s->chains);
+}
+
+/* What one cut of `vma` takes. */
+static int spare_add(struct mm *mm, struct spare_areas *s, const struct vma *vma)
+{
+	struct vma *spare = kmem_cache_zalloc(&mm->host->vma_cache);
+
+	if (!spare)
+		return -ENOMEM;
+	s->vma[s->vma[0] ? 1 : 0] = spare;
+	return anon_vma_reserve(mm->host, &s->chains, vma);
+}
+
+int spare_get(struct mm *mm, struct spare_areas *s, gva_t start, gva_t end)
+{
+	const struct vma *first = vma_find(&mm->vmas, start), *last = vma_find(&mm->vmas, end - 1);
+	int err = 0;
+
+	spare_none(s);
+	if (first && first->start < start)
+		err = spare_add(mm, s, first);
+	if (!err && last && last->start < end && last->end > end)
+		err = spare_add(mm, s, last);
+	if (err)
+		spare_put(mm, s);
+	return err;
 }
 
 void spare_put(struct mm *mm, struct spare_areas *s)
@@ -29,6 +49,7 @@ void spare_put(struct mm *mm, struct spare_areas *s)
 			kmem_cache_free(&mm->host->vma_cache, s->vma[i]);
 		s->vma[i] = NULL;
 	}
+	anon_vma_unreserve(mm->host, &s->chains);
 }
 
 static struct vma *spare_take(struct spare_areas *s)
@@ -48,6 +69,30 @@ void area_hold_mapping(struct vma *vma)
 		vma->vm_ops->open(vma);
 }
 
+void area_link(struct mm *mm, struct vma *vma)
+{
+	vma_interval_insert(vma);
+	vma_link(&mm->vmas, vma);
+}
+
+void area_unlink(struct mm *mm, struct vma *vma)
+{
+	vma_unlink(&mm->vmas, vma);
+	vma_interval_remove(vma);
+}
+
+void area_resize(struct mm *mm, struct vma *vma, gva_t start, gva_t end)
+{
+	vma_interval_lock(vma);
+	vma_interval_remove_locked(vma);
+	vma->pgoff = start < vma->start ? vma->pgoff - ((vma->start - start) >> PAGE_SHIFT)
+					: vma_linear_index(vma, start);
+	vma_resize(&mm->vmas, vma, start, end);
+	vma_interval_insert_locked(vma);
+	vma_interval_unlock(vma);
+}
+
+/* Walks find the pages of the upper part in both for a moment, never in none. */
 struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s)
 {
 	struct vma *upper = spare_take(s);
@@ -56,7 +101,9 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 	upper->start = address;
 	upper->pgoff += (address - vma->start) >> PAGE_SHIFT;
 	area_hold_mapping(upper);
-	vma_resize(&mm->vmas, vma, vma->start, address);
+	anon_vma_clone_spare(upper, vma, &s->chains);
+	vma_interval_insert(upper);
+	area_resize(mm, vma, vma->start, address);
 	vma_link(&mm->vmas, upper);
 	return upper;
 }
@@ -64,27 +111,29 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 static bool can_merge(const struct vma *a, const struct vma *b)
 {
 	return a && b && a->end == b->start && a->flags == b->flags && a->file == b->file &&
-	       a->mapping == b->mapping && a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
+	       a->mapping == b->mapping && a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff &&
+	       anon_vma_mergeable(a, b);
 }
 
 /* Lets `lower` swallow `upper`, its neighbour. */
 static void merge_pair(struct mm *mm, struct vma *lower, struct vma *upper)
 {
-	gva_t end = upper->end;
-
 	vma_unlink(&mm->vmas, upper);
+	area_resize(mm, lower, lower->start, upper->end);
+	anon_vma_merge(lower, upper);
+	vma_interval_remove(upper);
 	vma_free(mm, upper);
-	vma_resize(&mm->vmas, lower, lower->start, end);
 }
 
 struct vma *area_merge(struct mm *mm, struct vma *vma)
 {
-	if (can_merge(vma, vma->next))
-		merge_pair(mm, vma, vma->next);
+	/* Both neighbours may go with it and not with one another: the lower one has it then. */
 	if (can_merge(vma->prev, vma)) {
 		vma = vma->prev;
 		merge_pair(mm, vma, vma->next);
 	}
+	if (can_merge(vma, vma->next))
+		merge_pair(mm, vma, vma->next);
 	return vma;
 }
 
@@ -122,6 +171,7 @@ void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 	gather_end(&g);
 	while (doomed) {
 		struct vma *next = doomed->next;
+		vma_interval_remove(doomed);
 		vma_free(mm, doomed);
 		doomed = next;
 	}

@@ -6,15 +6,25 @@
 #include "mm.h"
 
 /*
- * Spare areas, taken before anything changes so that splitting cannot fail half way. spare_get returns 0 or -ENOMEM;
- * spare_put returns what was not used.
+ * What cutting [start, end) out of its areas takes, had before anything changes so that it cannot fail half way: an area, and
+ * links to the anon_vmas, for each cut. spare_get returns 0 or -ENOMEM; spare_put returns what was not used.
  */
 struct spare_areas {
 	struct vma *vma[2];
+	struct list_head chains; /* struct anon_vma_chain */
 };
 
-int spare_get(struct mm *mm, struct spare_areas *s, unsigned int nr);
+void spare_none(struct spare_areas *s);
+int spare_get(struct mm *mm, struct spare_areas *s, gva_t start, gva_t end);
 void spare_put(struct mm *mm, struct spare_areas *s);
+
+/*
+ * A new area goes into the space, one that has no pages any more out of it: for lookups and for walks from a page.
+ * A change of bounds moves pgoff along, so that a page that stays keeps its index.
+ */
+void area_link(struct mm *mm, struct vma *vma);
+void area_unlink(struct mm *mm, struct vma *vma);
+void area_resize(struct mm *mm, struct vma *vma, gva_t start, gva_t end);
 
 /* Cuts `vma` at `address`, which lies inside it; the upper part becomes a new area, which is returned. */
 struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spare_areas *s);

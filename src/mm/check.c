@@ -5,9 +5,11 @@
  *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one, and total_vm is their sum
  *   M2  every entry lies in an area, allows no more than the area does, and maps an allocated frame
  *   M3  a private area maps its own anonymous pages writable or cache pages read-only; a shared one maps its object's pages
- *   M4  rss equals the entries by kind; every table page is reachable and counted
+ *   M4  walks from a page find every entry that maps it: A1-A3 (anon_vma.h), i_mmap
+ *   M5  rss equals the entries by kind; every table page is reachable and counted
  */
 #include "fault.h"
+#include "rmap.h"
 #include "zap.h"
 
 struct check {
@@ -25,8 +27,9 @@ static void fail(struct check *c, const char *what, uint64_t where)
 		c->complain(what, where);
 }
 
-static const char *check_page(struct check *c, const struct vma *vma, pte_t pte, const struct page *page)
+static const char *check_page(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
 {
+	const struct page *page = pfn_to_page(c->mm->frames, pte_pfn(pte));
 	uint32_t flags = atomic_load(&page->flags);
 
 	if (!atomic_load(&page->refs) || !atomic_load(&page->mapcount))
@@ -35,6 +38,8 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 		return "entry maps a frame that is not a guest's";
 	if (vma_is_anonymous(vma) && !page_anon(page))
 		return "anonymous area maps a page of a mapping";
+	if (page_anon(page) && !anon_vma_reaches(vma, page, address))
+		return "area maps an anonymous page that no walk finds there";
 	if (vma->mapping && !page_anon(page) && page_mapping(page) != vma->mapping)
 		return "area maps a page of another mapping";
 	if ((vma->flags & VM_SHARED) && page_anon(page))
@@ -46,7 +51,7 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 	return NULL;
 }
 
-static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte)
+static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
 {
 	if (!vma)
 		return "entry outside every area";
@@ -64,7 +69,7 @@ static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte
 		return pte_pfn(pte) == page_to_pfn(c->mm->frames, c->mm->frames->zero_page) && !pte_write(pte)
 			       ? NULL
 			       : "special entry is not the read-only zero page";
-	return check_page(c, vma, pte, pfn_to_page(c->mm->frames, pte_pfn(pte)));
+	return check_page(c, vma, pte, address);
 }
 
 static void check_table(struct check *c, struct page *table, unsigned int level, gva_t base)
@@ -84,7 +89,7 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 			check_table(c, pfn_to_page(c->mm->frames, pte_pfn(pte)), level - 1, address);
 		} else if (!pte_none(pte)) {
 			struct vma *vma = vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE);
-			const char *what = check_entry(c, vma, pte);
+			const char *what = check_entry(c, vma, pte, address);
 			if (what)
 				fail(c, what, address);
 		}
@@ -94,7 +99,7 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 static bool could_merge(const struct vma *a, const struct vma *b)
 {
 	return b && a->end == b->start && a->flags == b->flags && a->mapping == b->mapping &&
-	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff;
+	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff && anon_vma_mergeable(a, b);
 }
 
 static void check_areas(struct check *c)
@@ -107,6 +112,9 @@ static void check_areas(struct check *c)
 		pages += vma_pages(vma);
 		if (vma->mm != c->mm || vma->end > c->mm->task_size)
 			fail(c, "area of another space or beyond its end", vma->start);
+		const char *wrong = vma_interval_check(vma);
+		if (wrong)
+			fail(c, wrong, vma->start);
 		if (could_merge(vma, vma->next))
 			fail(c, "two areas that should be one", vma->start);
 		if (vma->flags & VM_ACCESS_FLAGS & ~(vma->flags >> 4))
@@ -121,8 +129,8 @@ unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t
 	struct check c = {.mm = mm, .complain = complain};
 
 	pthread_rwlock_rdlock(&mm->mmap_lock);
-	pthread_mutex_lock(&mm->page_table_lock);
 	check_areas(&c);
+	pthread_mutex_lock(&mm->page_table_lock);
 	check_table(&c, mm->pgt.root, mm->pgt.levels - 1, 0);
 	for (unsigned int i = 0; i < NR_MM_COUNTERS; i++)
 		if (c.rss[i] != mm_counter(mm, i))

@@ -87,6 +87,9 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 	enum vm_fault_result r = VM_FAULT_OOM;
 	bool unlocked = false;
 
+	/* Such a write ends with a page of the area's own, whichever branch it takes. */
+	if (fault_wants_write(&f) && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
+		return VM_FAULT_OOM;
 	pthread_mutex_lock(&f.mm->page_table_lock);
 	f.slot = pgtable_alloc(&f.mm->pgt, f.address);
 	if (f.slot)

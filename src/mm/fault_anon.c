@@ -108,12 +108,12 @@ static void run_give_back(struct fault *f, struct frame_run *run)
 	}
 }
 
-void fault_install_anon(struct fault *f, pte_t *slot, struct page *page)
+void fault_install_anon(struct fault *f, gva_t address, struct page *page)
 {
-	page_set_anon(page, f->mm);
-	atomic_store_explicit(&page->mapcount, 1, memory_order_relaxed);
+	page_add_new_anon_rmap(page, f->vma, address);
 	uint64_t write = f->vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
-	pte_set(slot, pte_make(page_to_pfn(f->mm->frames, page), vma_pte_flags(f->vma->flags) | write));
+	pte_set(fault_slot_at(f, address),
+		pte_make(page_to_pfn(f->mm->frames, page), vma_pte_flags(f->vma->flags) | write));
 }
 
 /* Puts zeroed pages of our own under every entry of the window that is empty or has the zero page. */
@@ -130,7 +130,7 @@ static enum vm_fault_result map_anon_window(struct fault *f, struct window w)
 		struct page *page = run_next(f, &run, (w.end - at) >> PAGE_SHIFT);
 		if (!page)
 			break;
-		fault_install_anon(f, slot, page);
+		fault_install_anon(f, at, page);
 		if (pte_is_zero_page(old))
 			gather_entry(&f->gather, slot, at);
 		mapped++;

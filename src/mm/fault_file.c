@@ -56,7 +56,7 @@ static enum vm_fault_result finish_cow_fault(struct fault *f, struct page *cache
 	page_put(f->mm->frames, cache_page);
 	if (!page)
 		return VM_FAULT_OOM;
-	fault_install_anon(f, f->slot, page);
+	fault_install_anon(f, f->address, page);
 	rss_add(f->mm, MM_ANONPAGES, 1);
 	return VM_FAULT_DONE;
 }

@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "gather.h"
+#include "rmap.h"
 #include "zap.h"
 
 /* The state of one fault, threaded through its steps. */
@@ -64,7 +65,7 @@ enum vm_fault_result fault_map_anon(struct fault *f);
 /* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
 struct page *fault_copy_page(struct mm *mm, const struct page *from);
 /* Makes a page that nobody else knows the area's own and maps it. */
-void fault_install_anon(struct fault *f, pte_t *slot, struct page *page);
+void fault_install_anon(struct fault *f, gva_t address, struct page *page);
 
 /* fault_file.c. Called without page_table_lock, since the file may have to be read. */
 enum vm_fault_result do_fault(struct fault *f);

@@ -19,7 +19,7 @@ static enum vm_fault_result wp_page_copy(struct fault *f, struct page *old)
 		return VM_FAULT_OOM;
 	fault_count(f->mm, FAULT_WP_COPY);
 	gather_begin(&f->gather, f->mm);
-	fault_install_anon(f, f->slot, page);
+	fault_install_anon(f, f->address, page);
 	gather_entry(&f->gather, f->slot, f->address);
 	atomic_fetch_sub_explicit(&old->mapcount, 1, memory_order_relaxed);
 	rss_add(f->mm, page_counter(old), -1);
@@ -67,6 +67,7 @@ enum vm_fault_result do_wp_page(struct fault *f)
 		return wp_shared(f, page);
 	if (page_anon(page) && atomic_load(&page->mapcount) == 1) {
 		fault_count(f->mm, FAULT_WP_REUSE);
+		page_move_anon_rmap(page, f->vma);
 		make_writable(f);
 		return VM_FAULT_DONE;
 	}

@@ -15,6 +15,8 @@ void address_space_init(struct address_space *as, struct mm_host *h, struct back
 	pthread_mutex_init(&as->wb_lock, NULL);
 	list_init(&as->dirty_node);
 	radix_init(&as->pages, &h->node_cache);
+	pthread_mutex_init(&as->i_mmap_lock, NULL);
+	interval_tree_init(&as->i_mmap);
 	as->mm_host = h;
 	as->host = host;
 	as->shmem = shmem;
@@ -237,6 +239,7 @@ void address_space_destroy(struct address_space *as)
 	pthread_mutex_destroy(&as->lock);
 	pthread_mutex_destroy(&as->wb_lock);
 	pthread_rwlock_destroy(&as->io_lock);
+	pthread_mutex_destroy(&as->i_mmap_lock);
 }
 
 /* --- dirty pages -------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #ifndef LODGE_MM_FILEMAP_H
 #define LODGE_MM_FILEMAP_H
 
+#include "interval_tree.h"
 #include "page_alloc.h"
 #include "radix.h"
 
@@ -29,14 +30,17 @@ struct mm_host;
 struct address_space {
 	pthread_rwlock_t io_lock;
 	pthread_mutex_t lock;
-	struct mm_host *mm_host;     /* (C) frames and the cache of nodes */
-	struct backing *host;	     /* (C) whose pages these are */
-	bool shmem;		     /* (C) the pages are all there is */
-	struct radix_tree pages;     /* (lock) */
-	struct list_head dirty_node; /* (writeback.lock of the host) C5 */
-	uint64_t dirtied_ns;	     /* (lock) when the oldest dirty page became so; CLOCK_MONOTONIC */
-	pthread_mutex_t wb_lock;     /* held while pages are written; see writeback.h */
-	_Atomic int wb_err;	     /* (A) -errno of a write that failed and was not reported yet */
+	struct mm_host *mm_host;	 /* (C) frames and the cache of nodes */
+	struct backing *host;		 /* (C) whose pages these are */
+	bool shmem;			 /* (C) the pages are all there is */
+	struct radix_tree pages;	 /* (lock) */
+	struct list_head dirty_node;	 /* (writeback.lock of the host) C5 */
+	uint64_t dirtied_ns;		 /* (lock) when the oldest dirty page became so; CLOCK_MONOTONIC */
+	pthread_mutex_t wb_lock;	 /* held while pages are written; see writeback.h */
+	_Atomic int wb_err;		 /* (A) -errno of a write that failed and was not reported yet */
+	pthread_mutex_t i_mmap_lock;	 /* rank LOCK_IMMAP */
+	struct interval_tree i_mmap;	 /* (i_mmap_lock) areas that map it, see i_mmap.h */
+	_Atomic int32_t i_mmap_writable; /* (A) of them, shared and may be written; negative: none may come */
 };
 
 /* What areas over a cache do: of a file, and of shared anonymous memory. fault_file.c */

@@ -39,6 +39,11 @@ static inline bool list_empty(const struct list_head *head)
 	return head->next == head;
 }
 
+static inline bool list_is_singular(const struct list_head *head)
+{
+	return head->next != head && head->next == head->prev;
+}
+
 static inline void list_insert_between(struct list_head *node, struct list_head *prev, struct list_head *next)
 {
 	node->prev = prev;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "anon_vma.h"
 #include "gather.h"
 #include "mm.h"
 #include "shmem.h"
@@ -47,6 +48,8 @@ static int make_caches(struct mm_host *h)
 		{&h->vma_cache, "vma", sizeof(struct vma)},
 		{&h->mapping_cache, "mapping", sizeof(struct shmem)},
 		{&h->node_cache, "radix_node", sizeof(struct radix_node)},
+		{&h->anon_vma_cache, "anon_vma", sizeof(struct anon_vma)},
+		{&h->chain_cache, "anon_vma_chain", sizeof(struct anon_vma_chain)},
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(caches); i++) {
@@ -80,7 +83,8 @@ uint64_t mm_host_destroy(struct mm_host *h)
 	writeback_destroy(h);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
-	       kmem_cache_destroy(&h->node_cache);
+	       kmem_cache_destroy(&h->node_cache) + kmem_cache_destroy(&h->anon_vma_cache) +
+	       kmem_cache_destroy(&h->chain_cache);
 }
 
 static void host_memcg_release(struct memcg *cg)

@@ -57,6 +57,7 @@ struct mm_host {
 	struct writeback writeback;
 	_Atomic uint64_t shmem_ino; /* (A) of the newest object of shared memory */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
+	struct kmem_cache anon_vma_cache, chain_cache;
 };
 
 struct mm {

@@ -119,6 +119,7 @@ static int make_area(struct mm *mm, const struct mmap_request *r, gva_t start, u
 			    .flags = request_vm_flags(r),
 			    .mm = mm,
 			    .name = r->name};
+	list_init(&vma->anon_vma_chain);
 	int err = area_open(mm, r, vma);
 	if (err) {
 		kmem_cache_free(&mm->host->vma_cache, vma);
@@ -139,13 +140,13 @@ static int64_t map_region(struct mm *mm, const struct mmap_request *r, gva_t sta
 	unsigned int cuts = area_cuts(mm, start, end);
 	if (mm->vmas.nr + cuts > mm->max_map_count)
 		return -ENOMEM;
-	if (spare_get(mm, &spare, cuts))
+	if (spare_get(mm, &spare, start, end))
 		return -ENOMEM;
 	struct vma *vma = NULL;
 	int err = make_area(mm, r, start, length, &vma);
 	if (!err) {
 		area_unmap(mm, start, end, &spare);
-		vma_link(&mm->vmas, vma);
+		area_link(mm, vma);
 		mm->total_vm_pages += length >> PAGE_SHIFT;
 		area_merge(mm, vma);
 	}
@@ -191,7 +192,7 @@ static int do_munmap(struct mm *mm, gva_t start, uint64_t length)
 	/* Only a hole in the middle of an area leaves more areas than there were. */
 	if (cuts == 2 && vma_find(&mm->vmas, start)->end > start + length && mm->vmas.nr >= mm->max_map_count)
 		return -ENOMEM;
-	if (spare_get(mm, &spare, cuts))
+	if (spare_get(mm, &spare, start, start + length))
 		return -ENOMEM;
 	area_unmap(mm, start, start + length, &spare);
 	spare_put(mm, &spare);

@@ -84,7 +84,7 @@ static int protect_area(struct mm *mm, struct vma *vma, gva_t start, gva_t end, 
 	if ((vma->flags & VM_ACCESS_FLAGS) == access)
 		return 0;
 	unsigned int cuts = (start > vma->start) + (end < vma->end);
-	if (mm->vmas.nr + cuts > mm->max_map_count || spare_get(mm, &spare, cuts))
+	if (mm->vmas.nr + cuts > mm->max_map_count || spare_get(mm, &spare, start, end))
 		return -ENOMEM;
 	if (start > vma->start)
 		vma = area_split(mm, vma, start, &spare);

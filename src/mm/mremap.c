@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "rmap.h"
 #include "zap.h"
 
 #ifndef MREMAP_DONTUNMAP
@@ -55,7 +56,7 @@ static bool can_grow_in_place(const struct mremap *m, const struct vma *vma)
 static int64_t grow_in_place(struct mremap *m, struct vma *vma)
 {
 	m->mm->total_vm_pages += (m->new_len - m->old_len) >> PAGE_SHIFT;
-	vma_resize(&m->mm->vmas, vma, vma->start, m->old + m->new_len);
+	area_resize(m->mm, vma, vma->start, m->old + m->new_len);
 	area_merge(m->mm, vma);
 	return (int64_t)m->old;
 }
@@ -70,10 +71,15 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 	*copy = *vma;
 	copy->start = m->new;
 	copy->end = m->new + m->new_len;
-	copy->pgoff = vma_linear_index(vma, m->old);
+	/* Pages keep their index when they move; an area without any is as good as a new one. */
+	copy->pgoff = vma->mapping || vma->anon_vma ? vma_linear_index(vma, m->old) : m->new >> PAGE_SHIFT;
 	copy->window_end = 0;
+	if (anon_vma_clone(copy, vma)) {
+		kmem_cache_free(&m->mm->host->vma_cache, copy);
+		return NULL;
+	}
 	area_hold_mapping(copy);
-	vma_link(&m->mm->vmas, copy);
+	area_link(m->mm, copy);
 	m->mm->total_vm_pages += m->new_len >> PAGE_SHIFT;
 	return copy;
 }
@@ -112,22 +118,26 @@ static void move_entry(void *ctx, pte_t *slot, gva_t address)
 	pte_set(to, pte);
 }
 
-static void move_entries(struct mremap *m)
+/* A walk must not look at the new place before an entry comes there and at the old one after it went. */
+static void move_entries(struct mremap *m, struct vma *vma)
 {
 	struct move v = {.m = m};
 
+	vma_interval_lock(vma);
 	gather_begin(&v.gather, m->mm);
 	pthread_mutex_lock(&m->mm->page_table_lock);
 	pte_walk(m->mm, m->old, m->old + min_u64(m->old_len, m->new_len), move_entry, &v);
 	pthread_mutex_unlock(&m->mm->page_table_lock);
+	vma_interval_unlock(vma);
 	gather_end(&v.gather);
 }
 
 /* Takes back a copy that has no pages yet. */
 static void undo_copy(struct mremap *m, struct vma *copy)
 {
-	struct spare_areas none = {{NULL, NULL}};
+	struct spare_areas none;
 
+	spare_none(&none);
 	area_unmap(m->mm, copy->start, copy->end, &none);
 }
 
@@ -139,7 +149,10 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 	bool unmap_old = m->old_len && !(m->flags & MREMAP_DONTUNMAP);
 	unsigned int cuts = unmap_old ? area_cuts(mm, m->old, old_end) : 0;
 
-	if (mm->vmas.nr + 1 + cuts > mm->max_map_count || spare_get(mm, &spare, cuts))
+	if (mm->vmas.nr + 1 + cuts > mm->max_map_count)
+		return -ENOMEM;
+	spare_none(&spare);
+	if (unmap_old && spare_get(mm, &spare, m->old, old_end))
 		return -ENOMEM;
 	struct vma *copy = make_copy(m, vma);
 	if (!copy) {
@@ -151,7 +164,7 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 		spare_put(mm, &spare);
 		return -ENOMEM;
 	}
-	move_entries(m);
+	move_entries(m, vma);
 	if (unmap_old)
 		area_unmap(mm, m->old, old_end, &spare);
 	spare_put(mm, &spare);
@@ -163,7 +176,7 @@ static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 {
 	struct spare_areas spare;
 
-	if (spare_get(mm, &spare, area_cuts(mm, start, end)))
+	if (spare_get(mm, &spare, start, end))
 		return -ENOMEM;
 	area_unmap(mm, start, end, &spare);
 	spare_put(mm, &spare);

@@ -31,7 +31,7 @@
 #include "zone.h"
 
 struct address_space;
-struct mm;
+struct anon_vma;
 struct kmem_cache;
 struct memcg;
 struct page_trace;
@@ -70,15 +70,15 @@ struct page {
 	struct list_head node; /* (Z) free list while refs == 0, else the owner's list */
 	union {
 		/*
-		 * (C) PG_CACHE: whose page it is. With PAGE_MAPPING_ANON in bit 0: anonymous memory, of the struct
-		 * mm in the other bits. Read it by page_anon and page_mapping.
+		 * (C) PG_CACHE: whose page it is. With PAGE_MAPPING_ANON in bit 0: anonymous memory; the other bits
+		 * are its struct anon_vma (A). Read it by page_anon and page_mapping.
 		 */
 		struct address_space *mapping;
 		struct kmem_cache
 			*slab_cache; /* (C) PG_SLAB, on every frame of a slab: whose objects these are */
 	};
 	union {
-		uint64_t index; /* (C) PG_CACHE: page offset in mapping */
+		uint64_t index; /* (C) PG_CACHE: page offset in mapping; anonymous: vma_linear_index */
 		struct {	/* PG_SLAB; (L) list_lock of the slab's node */
 			uint16_t
 				inuse; /* (L) objects outside the slab's free list; SLAB: active; SLOB: units left */
@@ -126,11 +126,12 @@ static inline struct address_space *page_mapping(const struct page *page)
 	return word & PAGE_MAPPING_ANON ? NULL : (struct address_space *)word;
 }
 
-/* Makes a page that nobody else knows anonymous memory of `mm`. */
-static inline void page_set_anon(struct page *page, const struct mm *mm)
+/* Makes a page anonymous memory that `anon_vma` finds at `index`. */
+static inline void page_set_anon(struct page *page, const struct anon_vma *anon_vma, uint64_t index)
 {
-	__atomic_store_n(&page->mapping, (struct address_space *)((uintptr_t)mm | PAGE_MAPPING_ANON),
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&page->mapping, (struct address_space *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON),
+			 __ATOMIC_RELEASE);
+	page->index = index;
 }
 
 /*

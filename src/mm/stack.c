@@ -28,8 +28,7 @@ struct vma *mm_expand_stack(struct mm *mm, gva_t address)
 		return NULL;
 	if (mm->total_vm_pages + grow > mm->as_limit_bytes >> PAGE_SHIFT)
 		return NULL;
-	vma->pgoff -= grow;
-	vma_resize(&mm->vmas, vma, start, vma->end);
+	area_resize(mm, vma, start, vma->end);
 	mm->total_vm_pages += grow;
 	fault_count(mm, FAULT_STACK_GROWTH);
 	return area_merge(mm, vma); /* it may have come down to the other half of a stack that was cut */

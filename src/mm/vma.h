@@ -11,10 +11,11 @@
 #ifndef LODGE_MM_VMA_H
 #define LODGE_MM_VMA_H
 
+#include "interval_tree.h"
 #include "list.h"
-#include "rbtree.h"
 #include "types.h"
 
+struct anon_vma;
 struct backing;
 struct mm;
 struct address_space;
@@ -106,6 +107,10 @@ struct vma {
 	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
 	gva_t window_end;
 	uint32_t window_pages;
+	struct anon_vma
+		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */
+	struct list_head anon_vma_chain; /* struct anon_vma_chain, the newest first */
+	struct interval_node shared; /* (mapping->i_mmap_lock) in mapping->i_mmap, if there is a mapping */
 	struct vma *prev, *next;
 	struct rb_node rb;
 	uint64_t subtree_gap;

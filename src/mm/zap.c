@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* zap.c - taking pages and tables out of an address space. See zap.h. */
+#include "i_mmap.h"
 #include "zap.h"
 
 enum mm_counter page_counter(const struct page *page)
@@ -48,6 +49,24 @@ void zap_range(struct gather *g, gva_t start, gva_t end)
 	pthread_mutex_unlock(&mm->page_table_lock);
 }
 
+static void zap_cache_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	const struct gather *g = ctx;
+	pte_t pte = pte_read(slot);
+
+	if (!(pte & PTE_SPECIAL) && !page_anon(pfn_to_page(g->batch.mm->frames, pte_pfn(pte))))
+		zap_entry(ctx, slot, address);
+}
+
+void zap_cache_range(struct gather *g, gva_t start, gva_t end)
+{
+	struct mm *mm = g->batch.mm;
+
+	pthread_mutex_lock(&mm->page_table_lock);
+	pte_walk(mm, start, end, zap_cache_entry, g);
+	pthread_mutex_unlock(&mm->page_table_lock);
+}
+
 void zap_tables(struct gather *g, gva_t start, gva_t end, const struct vma *prev, const struct vma *next)
 {
 	struct mm *mm = g->batch.mm;
@@ -76,6 +95,8 @@ void zap_all(struct mm *mm)
 	gather_begin(&g, mm);
 	vma_for_each (vma, &mm->vmas)
 		zap_range(&g, vma->start, vma->end);
+	vma_for_each (vma, &mm->vmas)
+		vma_interval_remove(vma); /* walks go by the root: it must not go before them */
 	zap_tables(&g, 0, mm->task_size, NULL, NULL);
 	/* The root is a table like the others: no processor may take its frame's next life for it. */
 	pgtable_discard(mm->pgt.root, &g.batch.freed_tables);

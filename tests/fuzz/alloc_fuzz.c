@@ -216,7 +216,7 @@ static void keep(struct pages *p, struct block *b, gfp_t gfp)
 	stamp(p, b);
 	b->anon = !b->order && !b->charged && (gfp & __GFP_MOVABLE);
 	if (b->anon)
-		page_set_anon(b->page, NULL);
+		page_set_anon(b->page, NULL, 0);
 }
 
 static void take_for_task(struct pages *p, struct block *b, gfp_t gfp)

@@ -152,13 +152,58 @@ static bool same_kind(const struct model_page *a, const struct model_page *b)
 	       a->grows_down == b->grows_down && a->object == b->object && a->pgoff + 1 == b->pgoff;
 }
 
+static bool same_anon(const struct model_page *a, const struct model_page *b)
+{
+	return !a->anon || !b->anon || a->anon == b->anon;
+}
+
+static uint64_t area_start(struct model *m, uint64_t page)
+{
+	while (model_page(m, page)->joined)
+		page--;
+	return page;
+}
+
+static void set_anon(struct model *m, uint64_t page, unsigned int anon)
+{
+	uint64_t end = model_area_end(m, page);
+
+	for (uint64_t at = area_start(m, page); at < end; at++)
+		model_page(m, at)->anon = anon;
+}
+
+/* The family of a neighbour that differs in protection alone; 0: it has none or is another kind. */
+static unsigned int kin(struct model_page *a, struct model_page *b, const struct model_page *neighbour)
+{
+	struct model_page like_b;
+
+	if (!a || !b)
+		return 0;
+	like_b = *b;
+	like_b.prot = a->prot;
+	return same_kind(a, &like_b) ? neighbour->anon : 0;
+}
+
+/* The first private page is about to come. */
+static void prepare_anon(struct model *m, uint64_t page)
+{
+	uint64_t start = area_start(m, page), end = model_area_end(m, page);
+	unsigned int anon = kin(model_page(m, end - 1), model_page(m, end), model_page(m, end));
+
+	if (!anon)
+		anon = kin(model_page(m, start - 1), model_page(m, start), model_page(m, start - 1));
+	set_anon(m, page, anon ? anon : ++m->nr_anons);
+}
+
 /* Joins the areas that meet at `page`, if they are of one kind. */
 static void merge_at(struct model *m, uint64_t page)
 {
 	struct model_page *a = model_page(m, page - 1), *b = model_page(m, page);
 
-	if (a && b && same_kind(a, b))
-		b->joined = true;
+	if (!a || !b || !same_kind(a, b) || !same_anon(a, b))
+		return;
+	b->joined = true;
+	set_anon(m, page, a->anon ? a->anon : b->anon);
 }
 
 static void split_at(struct model *m, uint64_t page)
@@ -209,8 +254,8 @@ static void map(struct model *m, uint64_t page, uint64_t nr, const struct model_
 		p->joined = i > 0;
 		p->pgoff = kind->pgoff + i;
 	}
-	merge_at(m, page + nr);
 	merge_at(m, page);
+	merge_at(m, page + nr);
 }
 
 int64_t model_mmap(struct model *m, const struct model_map *r)
@@ -262,8 +307,8 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 			split_at(m, stop);
 			for (uint64_t i = page; i < stop; i++)
 				model_page(m, i)->prot = (uint8_t)prot;
-			merge_at(m, stop);
 			merge_at(m, page);
+			merge_at(m, stop);
 		}
 		page = stop;
 	}
@@ -349,7 +394,7 @@ static int64_t move_pages(struct model *m, uint64_t old, uint64_t old_nr, uint64
 		copy[i] = i < old_nr ? *model_page(m, old + i) : first;
 		if (i >= old_nr)
 			forget(&copy[i]);
-		copy[i].pgoff = first.pgoff + i;
+		copy[i].pgoff = (first.object || first.anon ? first.pgoff : new) + i;
 		copy[i].joined = i > 0;
 	}
 	unmap(m, new, new_nr);
@@ -357,8 +402,8 @@ static int64_t move_pages(struct model *m, uint64_t old, uint64_t old_nr, uint64
 		*model_page(m, new + i) = copy[i];
 	free(copy);
 	unmap(m, old, old_nr);
-	merge_at(m, new + new_nr);
 	merge_at(m, new);
+	merge_at(m, new + new_nr);
 	return (int64_t)(new << PAGE_SHIFT);
 }
 
@@ -479,6 +524,8 @@ struct fault_signal model_access(struct model *m, enum sim_access kind, uint64_t
 	sig.code = SEGV_ACCERR;
 	if (refused(p, kind))
 		return sig;
+	if (kind == SIM_STORE && !p->shared && !p->anon)
+		prepare_anon(m, page);
 	if (behind_file_end(p))
 		return (struct fault_signal){SIGBUS, BUS_ADRERR, sig.address};
 	if (p->object && p->object->file && !p->own) {

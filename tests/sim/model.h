@@ -31,7 +31,9 @@ struct model_page {
 	bool mapped;
 	bool joined; /* in one area with the page before */
 	bool shared, grows_down;
-	bool own; /* private file page: has been written, `word` holds it */
+	unsigned int
+		anon; /* of the area: which areas it has pages in common with; 0: no page of its own yet */
+	bool own;     /* private file page: has been written, `word` holds it */
 	uint8_t prot;
 	struct model_object *object; /* NULL: private anonymous */
 	uint64_t pgoff;
@@ -53,6 +55,7 @@ struct model {
 	struct model_object files[MODEL_FILES];
 	struct model_object *objects[4096]; /* all that were ever made, to be freed at the end */
 	unsigned int nr_objects;
+	unsigned int nr_anons;
 };
 
 /* False: no memory. `files` are the fixture's. */

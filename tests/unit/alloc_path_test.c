@@ -735,7 +735,7 @@ static struct world *riddled(void)
 	for (uint64_t i = 0; i < ZONE_PAGES; i++) {
 		w->at[i] = page_alloc(w->f, GFP_TRANSHUGE_LIGHT, 0);
 		assert_non_null(w->at[i]);
-		page_set_anon(w->at[i], NULL);
+		page_set_anon(w->at[i], NULL, 0);
 		*(uint64_t *)page_address(w->f, w->at[i]) = i;
 	}
 	for (uint64_t i = 0; i < ZONE_PAGES; i++) {

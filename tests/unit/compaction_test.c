@@ -55,7 +55,7 @@ static struct page *take(struct world *w, uint64_t id, gfp_t gfp)
 	if (!page)
 		return NULL;
 	if (gfp & __GFP_MOVABLE)
-		page_set_anon(page, NULL);
+		page_set_anon(page, NULL, 0);
 	*(uint64_t *)page_address(&w->m->frames, page) = id;
 	w->at[id] = page;
 	return page;

@@ -151,23 +151,22 @@ static void fail_every_allocation(struct scene *s, bool fail_must_be_clean)
 
 	for (long n = 1; n < 1000; n++) {
 		struct snapshot before;
-		unsigned int mark_vma, mark_mapping, mark_node;
+		struct kmem_cache *caches[] = {&h->vma_cache, &h->mapping_cache, &h->node_cache,
+					       &h->anon_vma_cache, &h->chain_cache};
+		unsigned int mark[ARRAY_SIZE(caches)];
 		uint64_t failures = f->nr_fail;
 		int err;
 
-		mark_vma = s->nr_filler;
-		fill_slabs(s, &h->vma_cache);
-		mark_mapping = s->nr_filler;
-		fill_slabs(s, &h->mapping_cache);
-		mark_node = s->nr_filler;
-		fill_slabs(s, &h->node_cache);
+		for (unsigned int i = 0; i < ARRAY_SIZE(caches); i++) {
+			mark[i] = s->nr_filler;
+			fill_slabs(s, caches[i]);
+		}
 		take_snapshot(s->x->mm, &before);
 		f->fail_in = n;
 		err = s->op(s);
 		f->fail_in = 0;
-		empty_slabs(s, &h->node_cache, mark_node);
-		empty_slabs(s, &h->mapping_cache, mark_mapping);
-		empty_slabs(s, &h->vma_cache, mark_vma);
+		for (unsigned int i = ARRAY_SIZE(caches); i-- > 0;)
+			empty_slabs(s, caches[i], mark[i]);
 		s->injected += f->nr_fail - failures;
 		if (f->nr_fail == failures) {
 			assert_int_equal(err, 0);

@@ -265,7 +265,7 @@ static void movable_neighbours_do_not_count(void **state)
 
 	fill(w, MOVABLE);
 	for (unsigned int i = 0; i < ZONE_PAGES; i++)
-		page_set_anon(w->page[i], NULL);
+		page_set_anon(w->page[i], NULL, 0);
 	drop(w, 0, 16);
 	take(w, UNMOVABLE);
 	assert_false(w->changed);
