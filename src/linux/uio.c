@@ -175,7 +175,7 @@ static int64_t uio_loop(struct uio_op *op, bool stream)
 	return n;
 }
 
-/* Nothing to move, or memory that cannot be had: the descriptor may still have an error to tell. */
+/* Nothing to move: the descriptor may still have an error to tell. */
 static int64_t uio_probe(const struct uio_op *op)
 {
 	struct iovec none = {.iov_base = (void *)&none};
@@ -183,7 +183,16 @@ static int64_t uio_probe(const struct uio_op *op)
 	return uio_call(op, &none, 1, 0);
 }
 
-static int64_t uio_result(struct uio_op *op, int64_t n)
+/* Memory that cannot be had at all: a file that has nothing to give says so first. */
+static int64_t uio_fault(const struct uio_op *op, bool stream)
+{
+	struct iovec nowhere = {.iov_base = NULL, .iov_len = 1};
+	int64_t told = stream ? uio_probe(op) : uio_call(op, &nowhere, 1, 0);
+
+	return told < 0 || !stream ? told : -EFAULT;
+}
+
+static int64_t uio_result(struct uio_op *op, int64_t n, bool stream)
 {
 	if (n == -EPIPE)
 		signal_send(op->t, SIGPIPE, NULL);
@@ -191,11 +200,7 @@ static int64_t uio_result(struct uio_op *op, int64_t n)
 		return (int64_t)op->done;
 	if (n == -EINTR)
 		return host_wait_interrupted(op->t);
-	if (n == -EFAULT) {
-		int64_t told = uio_probe(op);
-		return told < 0 ? told : n;
-	}
-	return n;
+	return n == -EFAULT ? uio_fault(op, stream) : n;
 }
 
 int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
@@ -212,5 +217,5 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	 * A broken pipe raises SIGPIPE for our thread as well; the thread that runs a task keeps it blocked (task.c), so
 	 * that only the guest gets its own.
 	 */
-	return uio_result(&op, uio_loop(&op, file->stream));
+	return uio_result(&op, uio_loop(&op, file->stream), file->stream);
 }
