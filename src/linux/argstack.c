@@ -165,6 +165,8 @@ int argstack_map(const struct argstack *s, struct mm *mm, bool executable)
 	mm->arg_end = s->env;
 	mm->env_start = s->env;
 	mm->env_end = s->filename;
+	mm->nr_auxv_words = 2 * s->nr_auxv;
+	memcpy(mm->saved_auxv, s->auxv, s->nr_auxv * sizeof(s->auxv[0]));
 	return 0;
 }
 

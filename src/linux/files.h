@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "../mm/types.h"
+#include "procfs.h"
 
 struct task;
 
@@ -26,8 +27,9 @@ struct task;
 struct guest_file {
 	int host_fd; /* -1: free. Only the caller's may stand behind two guest descriptors */
 	bool cloexec;
-	bool owned;  /* close host_fd with the guest's; false for the caller's 0, 1, 2 */
-	bool stream; /* a pipe, terminal or socket: reading and writing may wait for others */
+	bool owned;		/* close host_fd with the guest's; false for the caller's 0, 1, 2 */
+	bool stream;		/* a pipe, terminal or socket: reading and writing may wait for others */
+	struct proc_entry proc; /* what lodge makes of it; PROC_NONE: nothing */
 };
 
 struct rw_dir {

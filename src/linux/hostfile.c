@@ -313,3 +313,33 @@ int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, st
 	*backing = &file->backing;
 	return 0;
 }
+
+/* References to what is live, at most max of them: how many. */
+static unsigned int get_all(struct hostfile_table *table, struct backing **all, unsigned int max)
+{
+	struct hostfile *file;
+	unsigned int nr = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (unsigned int i = 0; i < HOSTFILE_BUCKETS; i++)
+		list_for_each_entry (file, &table->live[i], node)
+			if (nr < max && backing_get_live(&file->backing))
+				all[nr++] = &file->backing;
+	pthread_mutex_unlock(&table->lock);
+	return nr;
+}
+
+void hostfile_drop_caches(struct hostfile_table *table)
+{
+	unsigned int max = atomic_load(&table->nr_live), nr;
+	struct backing **all = calloc(max ? max : 1, sizeof(struct backing *));
+
+	if (!all)
+		return;
+	nr = get_all(table, all, max);
+	for (unsigned int i = 0; i < nr; i++) {
+		filemap_drop(&all[i]->cache, 0, ~0ull);
+		backing_put(all[i]);
+	}
+	free(all);
+}

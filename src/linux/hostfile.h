@@ -39,4 +39,7 @@ int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, st
 /* The backing of a file if there is one, with a reference for the caller. Cheap where nothing is mapped. table may be NULL. */
 struct backing *hostfile_find(struct hostfile_table *table, uint64_t dev, uint64_t ino);
 
+/* Drops every cached page that nobody maps. */
+void hostfile_drop_caches(struct hostfile_table *table);
+
 #endif

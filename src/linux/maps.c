@@ -11,7 +11,7 @@
 #include "../mm/mm.h"
 #include "maps.h"
 
-#define NAME_COLUMN 73
+
 
 /* What a line shows of the thing behind an area. */
 struct maps_file {
@@ -62,7 +62,7 @@ int maps_line(const struct vma *vma, char *line, size_t bytes)
 	if (!f.name)
 		return len < (int)bytes ? len : -ENAMETOOLONG;
 	/* A line that reaches the column already still gets a space more. */
-	int pad = len < NAME_COLUMN ? NAME_COLUMN - len : 1;
+	int pad = len < MAPS_NAME_COLUMN ? MAPS_NAME_COLUMN - len : 1;
 	if (len + pad >= (int)bytes)
 		return -ENAMETOOLONG;
 	memset(line + len, ' ', (size_t)pad);

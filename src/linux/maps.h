@@ -13,6 +13,9 @@ struct vma;
 /* Enough for one line with the longest path, every byte of it escaped. */
 #define MAPS_LINE_BYTES (128 + 4 * 4096)
 
+/* Where the name begins. */
+#define MAPS_NAME_COLUMN 73
+
 /* One line, without its newline; returns its length, or -ENAMETOOLONG. mmap_lock held. */
 int maps_line(const struct vma *vma, char *line, size_t bytes);
 

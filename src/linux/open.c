@@ -106,21 +106,32 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 	return ret;
 }
 
-static int open_target(struct task *t, const struct path_target *target, int flags)
+/* *proc: in, what the path led to; out, what is open. */
+static int open_target(struct task *t, const struct path_target *target, int flags, struct proc_entry *proc)
 {
 	bool only_path = fcntl(target->fd, F_GETFL) & O_PATH;
 	struct stat st;
 	int err;
 
+	*proc = target->entry;
+
 	if (fstat(target->fd, &st))
 		return -errno;
-	if (target->entry.kind == PROC_FD && !only_path)
+	if (proc->kind == PROC_FD && !only_path) {
+		*proc = files_get(&t->files, proc->guest_fd)->proc;
 		return open_own_fd(target->fd, flags);
+	}
+	if (proc->kind == PROC_FD)
+		*proc = procfs_entry_of_fd(t, target->fd);
+	if (proc->kind == PROC_REFUSED)
+		return -EACCES;
 	err = check_openable(&st, flags);
 	if (err)
 		return err;
-	if (target->entry.kind == PROC_MAPS || target->entry.kind == PROC_CMDLINE)
-		return wants_write(flags) ? -EACCES : procfs_open(t, &target->entry);
+	if (proc->kind == PROC_FILE)
+		return procfs_open(proc, &st, flags);
+	if (proc->kind == PROC_NONE && S_ISDIR(st.st_mode) && procfs_holds(target->fd))
+		proc->kind = PROC_MACHINE;
 	return open_checked(t, target->fd, &st, flags);
 }
 
@@ -131,14 +142,14 @@ static unsigned int target_flags(int flags)
 	return (nofollow ? PATH_NOFOLLOW : 0) | (flags & O_DIRECTORY ? PATH_DIRECTORY : 0);
 }
 
-static int open_existing(struct task *t, const struct path *p, int flags)
+static int open_existing(struct task *t, const struct path *p, int flags, struct proc_entry *proc)
 {
 	struct path_target target;
 	int err = path_target(t, p, target_flags(flags), &target);
 
 	if (err < 0)
 		return err;
-	err = open_target(t, &target, flags);
+	err = open_target(t, &target, flags, proc);
 	close(target.fd);
 	return err;
 }
@@ -150,7 +161,8 @@ static int open_only_path(struct task *t, const struct path *p, int flags)
 
 	if (err < 0)
 		return err;
-	if (target.entry.kind == PROC_NONE || (target.entry.kind == PROC_FD && !(flags & O_NOFOLLOW)))
+	if (target.entry.kind == PROC_NONE || target.entry.kind >= PROC_FILE ||
+	    (target.entry.kind == PROC_FD && !(flags & O_NOFOLLOW)))
 		return target.fd;
 	close(target.fd);
 	return -EACCES;
@@ -233,14 +245,15 @@ static int check_slash(const struct path *p)
 	return parent.slash && strspn(parent.name, "./") != strlen(parent.name) ? -EISDIR : 0;
 }
 
-static int open_or_create(struct task *t, const struct path *p, int flags, mode_t mode)
+static int open_or_create(struct task *t, const struct path *p, int flags, mode_t mode,
+			  struct proc_entry *proc)
 {
 	int ret = path_has_slash(p) ? check_slash(p) : 0;
 
 	if (ret)
 		return ret;
 	for (int i = 0; i < CREATE_ATTEMPTS; i++) {
-		ret = open_existing(t, p, flags);
+		ret = open_existing(t, p, flags, proc);
 		if (ret != -ENOENT)
 			return ret;
 		ret = open_new(t, p, flags, mode);
@@ -262,8 +275,9 @@ static int open_tmpfile(struct task *t, const struct path *p, int flags, mode_t 
 	return ret;
 }
 
-int open_path(struct task *t, const struct path *p, int flags, mode_t mode)
+int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct proc_entry *proc)
 {
+	*proc = (struct proc_entry){.kind = PROC_NONE};
 	if (flags & O_PATH)
 		return open_only_path(t, p, flags & (O_PATH | O_NOFOLLOW | O_DIRECTORY));
 	if (flags & TMPFILE_BIT) {
@@ -273,5 +287,5 @@ int open_path(struct task *t, const struct path *p, int flags, mode_t mode)
 	}
 	if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
 		return -EINVAL;
-	return flags & O_CREAT ? open_or_create(t, p, flags, mode) : open_existing(t, p, flags);
+	return flags & O_CREAT ? open_or_create(t, p, flags, mode, proc) : open_existing(t, p, flags, proc);
 }

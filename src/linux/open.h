@@ -11,9 +11,9 @@
 
 /*
  * Opens the path as openat(2) would; flags and mode are the guest's. A host descriptor with O_CLOEXEC, or -errno. Waits
- * where opening a FIFO does.
+ * where opening a FIFO does. *proc: what lodge makes of what was opened, for struct guest_file.
  */
-int open_path(struct task *t, const struct path *p, int flags, mode_t mode);
+int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct proc_entry *proc);
 
 /*
  * After something was made with `mode` under `name` in a verified directory: gives it the bits that our own umask took away

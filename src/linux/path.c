@@ -209,12 +209,7 @@ static int target_own_link(struct task *t, unsigned int flags, struct path_targe
 /* The walk came out in procfs. */
 static int target_in_procfs(struct task *t, unsigned int flags, struct path_target *target)
 {
-	char path[PATH_MAX];
-	int err = path_of_fd(target->fd, path);
-
-	target->entry.kind = PROC_REFUSED;
-	if (err >= 0)
-		target->entry = procfs_entry(path);
+	target->entry = procfs_entry_of_fd(t, target->fd);
 	if (target->entry.kind != PROC_REFUSED && !is_own_link(target->entry.kind))
 		return 0;
 	close(target->fd);
@@ -242,7 +237,7 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 		parent.name[strcspn(parent.name, "/")] = '\0';
 	}
 	sprintf(at + err, "/%s", parent.name);
-	target->entry = procfs_entry(at);
+	target->entry = procfs_entry(t, at);
 	if (target->entry.kind == PROC_REFUSED && error == -ELOOP)
 		return -EACCES;
 	return is_own_link(target->entry.kind) ? target_own_link(t, flags, target) : error;

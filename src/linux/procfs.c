@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procfs.c - see procfs.h.
+ * procfs.c - names, and files that are open. See procfs.h. Their directories: procfs_dir.c.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,16 +13,21 @@
 #include <unistd.h>
 
 #include "files.h"
-#include "maps.h"
 #include "path.h"
 #include "procfs.h"
 #include "task.h"
+#include "uio.h"
+
+#define PROC_PATH	 "/proc/"
+#define SYS_PATH	 "/sys/"
+#define WRITE_MAX_BYTES	 4096
+#define READ_PIECE_BYTES 4096
 
 bool procfs_holds(int fd)
 {
 	struct statfs fs;
 
-	return !fstatfs(fd, &fs) && fs.f_type == PROC_SUPER_MAGIC;
+	return !fstatfs(fd, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
@@ -32,7 +36,7 @@ static bool is_component(const char *text, const char *name)
 {
 	size_t len = strlen(name);
 
-	return !strncmp(text, name, len) && !text[len];
+	return !strncmp(text, name, len) && (!text[len] || text[len] == '/');
 }
 
 /* A decimal number that is all of the component at `text`; *end is behind it. -1: it is none. */
@@ -48,60 +52,119 @@ static long component_number(const char *text, const char **end)
 	return (*stop && *stop != '/') ? -1 : n;
 }
 
-/* An entry of the process directory that is ours. */
-static struct proc_entry own_entry(const char *name)
+static const struct proc_file *table_find(const struct proc_file *table, const char *name)
+{
+	for (; table->name; table++)
+		if (!strcmp(table->name, name))
+			return table;
+	return NULL;
+}
+
+static struct proc_entry file_entry(const struct proc_file *file, enum proc_kind otherwise)
+{
+	return (struct proc_entry){.kind = file ? PROC_FILE : otherwise, .file = file};
+}
+
+/* What follows "fd/" in the process directory. */
+static struct proc_entry fd_entry(const char *name)
+{
+	const char *end;
+	long n = component_number(name, &end);
+
+	if (n < 0 || n > INT_MAX || *end)
+		return (struct proc_entry){.kind = PROC_REFUSED};
+	return (struct proc_entry){.kind = PROC_FD, .guest_fd = (int)n};
+}
+
+/* An entry of the directory of the process, or of its thread, by the way from there. */
+static struct proc_entry own_entry(const char *name, bool thread)
 {
 	static const struct {
 		const char *name;
 		enum proc_kind kind;
 	} made[] = {
-		{"exe", PROC_EXE},   {"cwd", PROC_CWD},		{"root", PROC_ROOT},
-		{"maps", PROC_MAPS}, {"cmdline", PROC_CMDLINE},
+		{"", PROC_DIR}, {"exe", PROC_EXE}, {"cwd", PROC_CWD}, {"root", PROC_ROOT}, {"fd", PROC_FDS},
 	};
-	const char *end;
+	const struct proc_file *file;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(made); i++)
-		if (is_component(name, made[i].name))
-			return (struct proc_entry){.kind = made[i].kind};
-	if (!strncmp(name, "fd/", 3)) {
-		long n = component_number(name + 3, &end);
-		if (n >= 0 && n <= INT_MAX && !*end)
-			return (struct proc_entry){.kind = PROC_FD, .guest_fd = (int)n};
-	}
+		if (!strcmp(name, made[i].name))
+			return (struct proc_entry){.kind = made[i].kind, .thread = thread};
+	if (!strncmp(name, "fd/", 3))
+		return fd_entry(name + 3);
+	file = table_find(proc_mem_files, name);
+	return file_entry(file ? file : table_find(proc_task_files, name), PROC_REFUSED);
+}
+
+/* Below task/: the one thread, whose number on the host is that of ours. */
+static struct proc_entry thread_entry(const struct task *t, const char *name)
+{
+	const char *end;
+	long tid = component_number(name, &end);
+
+	if (tid >= 0 && (tid == t->pid || tid == gettid()))
+		return own_entry(*end ? end + 1 : end, true);
 	return (struct proc_entry){.kind = PROC_REFUSED};
 }
 
-/* Entries outside the processes: those that show the memory or eat the messages of the host are as bad as its devices. */
-static struct proc_entry machine_entry(const char *path)
+static struct proc_entry process_entry(const struct task *t, const char *name)
 {
-	static const char *const refused[] = {"thread-self", "kcore", "kmsg", "vmcore"};
-	const char *name = strrchr(path, '/') + 1;
+	if (!strcmp(name, "task"))
+		return (struct proc_entry){.kind = PROC_TASKS};
+	return strncmp(name, "task/", 5) ? own_entry(name, false) : thread_entry(t, name + 5);
+}
 
-	if (is_component(name, "self"))
+/* Entries outside the processes: those that show the memory or eat the messages of the host are as bad as its devices. */
+static struct proc_entry machine_entry(const char *name)
+{
+	static const char *const refused[] = {"kcore",	     "kmsg",	    "vmcore",	  "kallsyms",
+					      "kpagecgroup", "kpagecount",  "kpageflags", "sysrq-trigger",
+					      "slabinfo",    "vmallocinfo", "timer_list"};
+
+	if (!strcmp(name, "self"))
 		return (struct proc_entry){.kind = PROC_SELF};
+	if (!strcmp(name, "thread-self"))
+		return (struct proc_entry){.kind = PROC_THREAD_SELF};
 	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++)
 		if (is_component(name, refused[i]))
 			return (struct proc_entry){.kind = PROC_REFUSED};
-	return (struct proc_entry){.kind = PROC_NONE};
+	if (!strncmp(name, "sys/", 4))
+		return file_entry(table_find(sysctl_files, name + 4), PROC_NONE);
+	return file_entry(table_find(proc_machine_files, name), PROC_NONE);
 }
 
-struct proc_entry procfs_entry(const char *path)
+struct proc_entry procfs_entry(const struct task *t, const char *path)
 {
-	const char *end;
+	const char *end, *name = path + strlen(PROC_PATH);
+	long pid;
 
-	if (path[0] != '/')
+	if (!strncmp(path, SYS_PATH, strlen(SYS_PATH)))
+		return file_entry(table_find(sysfs_files, path + strlen(SYS_PATH)), PROC_NONE);
+	if (!strcmp(path, "/proc") || !strcmp(path, "/sys"))
+		return (struct proc_entry){.kind = PROC_NONE};
+	/* One that is mounted in another place has the same entries, and no tables. */
+	if (strncmp(path, PROC_PATH, strlen(PROC_PATH)))
 		return (struct proc_entry){.kind = PROC_REFUSED};
-	for (const char *p = path; p; p = strchr(p + 1, '/')) {
-		long pid = component_number(p + 1, &end);
-		if (pid == getpid() && *end)
-			return own_entry(end + 1);
-		if (pid >= 0)
-			return (struct proc_entry){.kind = PROC_REFUSED};
-	}
-	return machine_entry(path);
+	pid = component_number(name, &end);
+	if (pid < 0)
+		return machine_entry(name);
+	if (pid != t->pid)
+		return (struct proc_entry){.kind = PROC_REFUSED};
+	return process_entry(t, *end ? end + 1 : end);
 }
 
-/* --- contents -------------------------------------------------------------------------------- */
+struct proc_entry procfs_entry_of_fd(const struct task *t, int fd)
+{
+	char path[PATH_MAX];
+
+	if (!procfs_holds(fd))
+		return (struct proc_entry){.kind = PROC_NONE};
+	if (path_of_fd(fd, path) < 0)
+		return (struct proc_entry){.kind = PROC_REFUSED};
+	return procfs_entry(t, path);
+}
+
+/* --- links ----------------------------------------------------------------------------------- */
 
 static int copy_text(char text[PATH_MAX], const char *from)
 {
@@ -122,6 +185,8 @@ int procfs_readlink(struct task *t, const struct proc_entry *entry, char text[PA
 	switch (entry->kind) {
 	case PROC_SELF:
 		return snprintf(text, PATH_MAX, "%d", t->pid);
+	case PROC_THREAD_SELF:
+		return snprintf(text, PATH_MAX, "%d/task/%d", t->pid, t->pid);
 	case PROC_EXE:
 		return copy_text(text, t->exe_path);
 	case PROC_CWD:
@@ -136,42 +201,125 @@ int procfs_readlink(struct task *t, const struct proc_entry *entry, char text[PA
 	}
 }
 
-/* The arguments as they are in the guest's memory now, as far as they can be read. */
-static int write_cmdline(struct task *t, FILE *out)
-{
-	char piece[512];
+/* --- open files ------------------------------------------------------------------------------ */
 
-	for (gva_t at = t->mm->arg_start; at < t->mm->arg_end;) {
-		size_t bytes = min_u64(sizeof(piece), t->mm->arg_end - at);
-		size_t got = bytes - copy_from_user(t->mm, piece, at, bytes);
-		if (fwrite(piece, 1, got, out) != got)
-			return -EIO;
-		if (got < bytes)
-			break;
-		at += bytes;
-	}
-	return 0;
+/* Whoever runs the guest, without a privilege, against the mode that the host's file has. */
+static bool may_open(const struct stat *st, mode_t wanted)
+{
+	mode_t mode = st->st_uid == geteuid() ? st->st_mode >> 6 : st->st_mode;
+
+	return (mode & wanted) == wanted;
 }
 
-int procfs_open(struct task *t, const struct proc_entry *entry)
+static int check_open(const struct proc_file *file, const struct stat *st, int flags)
 {
-	int fd = memfd_create("lodge-proc", MFD_CLOEXEC);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	bool reads = (flags & O_ACCMODE) != O_WRONLY, writes = (flags & O_ACCMODE) != O_RDONLY;
+
+	if (reads && ((!file->show && !file->read_at) || !may_open(st, 04)))
+		return -EACCES;
+	if ((writes || (flags & O_TRUNC)) && (!file->write || !may_open(st, 02)))
+		return -EACCES;
+	return flags & O_DIRECTORY ? -ENOTDIR : 0;
+}
+
+int procfs_open(const struct proc_entry *entry, const struct stat *st, int flags)
+{
+	int err = check_open(entry->file, st, flags), fd, ret;
+
+	if (err)
+		return err;
+	fd = memfd_create(entry->file->name, MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* Once more, so that the guest's descriptor has the rights that it asked for. */
+	ret = open(path_link(fd).text, (flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)) | O_CLOEXEC);
+	if (ret < 0)
+		ret = -errno;
+	else
+		fchmod(ret, st->st_mode & 0777);
+	close(fd);
+	return ret;
+}
+
+/* Makes the text anew. */
+static int refill(struct task *t, const struct guest_file *file)
+{
+	FILE *out = fopen(path_link(file->host_fd).text, "we");
 	int err;
 
-	if (!out) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	err = entry->kind == PROC_MAPS ? proc_maps(t->mm, out) : write_cmdline(t, out);
-	if (!err && fflush(out))
+	if (!out)
+		return -errno;
+	err = file->proc.file->show(t, file->proc.file, out);
+	if (fclose(out) && !err)
 		err = -EIO;
-	/* Once more, so that the guest's descriptor is at offset 0 and cannot be written. */
-	int ro = err ? err : open(path_link(fd).text, O_RDONLY | O_CLOEXEC);
-	if (!err && ro < 0)
-		ro = -errno;
-	fclose(out);
-	return ro;
+	return err;
+}
+
+static uint64_t position(const struct guest_file *file, const struct uio_transfer *x)
+{
+	off_t at = x->offset == UIO_AT_POSITION ? lseek(file->host_fd, 0, SEEK_CUR) : x->offset;
+
+	return at < 0 ? 0 : (uint64_t)at;
+}
+
+static void advance(const struct guest_file *file, const struct uio_transfer *x, int64_t bytes)
+{
+	if (x->offset == UIO_AT_POSITION && bytes > 0)
+		lseek(file->host_fd, bytes, SEEK_CUR);
+}
+
+/* What was written, as one text: numbers are short. */
+static int64_t write_text(struct task *t, const struct guest_file *file, const struct uio *u, uint64_t at)
+{
+	char text[WRITE_MAX_BYTES + 1];
+	size_t bytes = u->nr ? min_u64(u->iov[0].iov_len, WRITE_MAX_BYTES) : 0;
+
+	if (bytes && copy_from_user(t->mm, text, (gva_t)u->iov[0].iov_base, bytes))
+		return -EFAULT;
+	text[bytes] = '\0';
+	return at && file->proc.file->strict ? (int64_t)bytes
+					     : file->proc.file->write(t, file->proc.file, text, bytes);
+}
+
+static int64_t read_live(struct task *t, const struct guest_file *file, const struct uio *u, uint64_t at)
+{
+	char piece[READ_PIECE_BYTES];
+	int64_t done = 0;
+
+	for (unsigned int i = 0; i < u->nr; i++) {
+		gva_t to = (gva_t)u->iov[i].iov_base;
+		for (size_t left = u->iov[i].iov_len; left;) {
+			size_t want = min_u64(left, sizeof(piece));
+			int64_t n = file->proc.file->read_at(t, piece, want, at);
+			if (n > 0 && copy_to_user(t->mm, to, piece, (size_t)n))
+				n = -EFAULT;
+			if (n <= 0)
+				return done ? done : n;
+			done += n;
+			at += (uint64_t)n;
+			to += (uint64_t)n;
+			left -= (size_t)n;
+			if ((size_t)n < want)
+				return done;
+		}
+	}
+	return done;
+}
+
+bool procfs_transfer(struct task *t, const struct guest_file *file, const struct uio *u,
+		     const struct uio_transfer *x, int64_t *result)
+{
+	int mode = fcntl(file->host_fd, F_GETFL) & O_ACCMODE;
+	uint64_t at = position(file, x);
+
+	*result = -EBADF;
+	if (mode == (x->to_file ? O_RDONLY : O_WRONLY))
+		return true;
+	if (!x->to_file && !file->proc.file->read_at) {
+		*result = at ? 0 : refill(t, file);
+		return *result < 0;
+	}
+	*result = x->to_file ? write_text(t, file, u, at) : read_live(t, file, u, at);
+	advance(file, x, *result);
+	return true;
 }

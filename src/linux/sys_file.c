@@ -66,7 +66,11 @@ static int64_t dup_above(struct task *t, int guest_fd, int min, bool cloexec)
 {
 	int copy = host_dup(t, guest_fd);
 
-	return copy < 0 ? copy : files_install(&t->files, copy, cloexec, min);
+	if (copy >= 0)
+		copy = files_install(&t->files, copy, cloexec, min);
+	if (copy >= 0)
+		t->files.fd[copy].proc = t->files.fd[guest_fd].proc;
+	return copy;
 }
 
 static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
@@ -79,6 +83,7 @@ static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
 	if (copy < 0)
 		return copy;
 	files_put(&t->files, to, copy, cloexec);
+	t->files.fd[to].proc = t->files.fd[guest_fd].proc;
 	return to;
 }
 
@@ -322,19 +327,23 @@ static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 /* A buffer that cannot be written leaves the position where it was. */
 static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	const struct guest_file *file = files_get(&t->files, (int)a[0]);
 	size_t bytes = min_u64((unsigned int)a[2], GETDENTS_MAX_BYTES);
+	int host_fd = file ? file->host_fd : -1;
 	off_t before;
 	void *entries;
 	int64_t n;
 
-	if (host_fd < 0)
+	if (!file)
 		return -EBADF;
 	entries = malloc(bytes ? bytes : 1);
 	if (!entries)
 		return -ENOMEM;
 	before = lseek(host_fd, 0, SEEK_CUR);
-	n = result(syscall(SYS_getdents64, host_fd, entries, bytes));
+	if (file->proc.kind != PROC_NONE && file->proc.kind != PROC_FILE)
+		n = procfs_getdents(t, file, entries, bytes);
+	else
+		n = result(syscall(SYS_getdents64, host_fd, entries, bytes));
 	if (n > 0 && copy_to_user(t->mm, a[1], entries, (size_t)n)) {
 		lseek(host_fd, before, SEEK_SET);
 		n = -EFAULT;

@@ -145,6 +145,8 @@ static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 		return -EFAULT;
 	if (op.out < 0 || op.in < 0)
 		return -EBADF;
+	if (files_get(&t->files, (int)a[1])->proc.kind == PROC_FILE) /* its text is made for read() */
+		return -EINVAL;
 	n = sendfile_run(t, &op);
 	return offset_put(t, a[2], &offset) ? -EFAULT : n;
 }
@@ -157,6 +159,8 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 
 	if (in < 0 || out < 0)
 		return -EBADF;
+	if (files_get(&t->files, (int)a[0])->proc.kind == PROC_FILE)
+		return -EINVAL;
 	if (offset_get(t, a[1], &in_offset, &in_pointer) || offset_get(t, a[3], &out_offset, &out_pointer))
 		return -EFAULT;
 	do

@@ -25,6 +25,7 @@ static int64_t result(int ret)
 
 static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t mode)
 {
+	struct proc_entry proc;
 	struct path p;
 	int fd = path_get(t, dirfd, name, &p);
 
@@ -33,8 +34,12 @@ static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t 
 	/* Before anything is made or truncated. */
 	fd = files_next(&t->files, 0);
 	if (fd >= 0)
-		fd = open_path(t, &p, flags, mode);
-	return fd < 0 ? fd : files_install(&t->files, fd, flags & O_CLOEXEC, 0);
+		fd = open_path(t, &p, flags, mode, &proc);
+	if (fd >= 0)
+		fd = files_install(&t->files, fd, flags & O_CLOEXEC, 0);
+	if (fd >= 0)
+		t->files.fd[fd].proc = proc;
+	return fd;
 }
 
 static int64_t sys_openat(struct task *t, const uint64_t a[6])

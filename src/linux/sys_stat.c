@@ -36,12 +36,22 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 
 /* --- status ---------------------------------------------------------------------------------- */
 
-static int64_t put_stat(struct task *t, int host_fd, gva_t to)
+/* A file of procfs has no size, whatever its text behind the descriptor of ours. */
+static bool is_sizeless(struct task *t, int guest_fd)
+{
+	const struct guest_file *file = files_get(&t->files, guest_fd);
+
+	return file && file->proc.kind == PROC_FILE;
+}
+
+static int64_t put_stat(struct task *t, int host_fd, gva_t to, bool sizeless)
 {
 	struct stat st;
 
 	if (fstat(host_fd, &st))
 		return -errno;
+	if (sizeless)
+		st.st_size = st.st_blocks = 0;
 	return copy_to_user(t->mm, to, &st, sizeof(st)) ? -EFAULT : 0;
 }
 
@@ -54,7 +64,7 @@ static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flag
 
 	if (ret)
 		return ret;
-	ret = put_stat(t, target.fd, to);
+	ret = put_stat(t, target.fd, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
 	close(target.fd);
 	return ret;
 }
@@ -78,7 +88,7 @@ static int64_t sys_fstat(struct task *t, const uint64_t a[6])
 {
 	int host_fd = files_host_fd(&t->files, (int)a[0]);
 
-	return host_fd < 0 ? -EBADF : put_stat(t, host_fd, a[1]);
+	return host_fd < 0 ? -EBADF : put_stat(t, host_fd, a[1], is_sizeless(t, (int)a[0]));
 }
 
 static int64_t sys_statx(struct task *t, const uint64_t a[6])

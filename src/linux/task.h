@@ -42,6 +42,7 @@ struct task {
 	struct task_rlimit rlimit[RLIM_NLIMITS];
 	gva_t clear_child_tid, robust_list;
 	char comm[16];
+	int oom_score_adj;
 	char *exe_path;	    /* host path of the program, absolute; owned */
 	uint64_t start_ns;  /* CLOCK_MONOTONIC when it began to run */
 	unsigned int trace; /* enum lodge_trace */

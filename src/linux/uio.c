@@ -207,10 +207,13 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 {
 	const struct guest_file *file = files_get(&t->files, x->guest_fd);
 	struct uio_op op = {.t = t, .u = u, .to_file = x->to_file, .offset = x->offset};
+	int64_t n;
 
 	if (!file)
 		return -EBADF;
 	op.host_fd = file->host_fd;
+	if (file->proc.kind == PROC_FILE && procfs_transfer(t, file, u, x, &n))
+		return n;
 	if (!u->bytes)
 		return uio_probe(&op);
 	/*

@@ -47,3 +47,38 @@ void census_take(struct frames *f, struct census *c)
 		for (unsigned int type = 0; type < NR_ZONES; type++)
 			census_zone(f, node_zone(f, nid, type), c);
 }
+
+static void memcg_count(struct memcg_census *c, const struct page *page, uint32_t flags)
+{
+	if (flags & PG_TABLE) {
+		c->tables++;
+	} else if (page_anon(page)) {
+		c->anon++;
+		c->active_anon += !!(flags & PG_ACTIVE);
+	} else if (flags & PG_CACHE) {
+		c->cache++;
+		c->mapped += atomic_load_explicit(&page->mapcount, memory_order_relaxed) > 0;
+		c->dirty += !!(flags & PG_DIRTY);
+		c->writeback += !!(flags & PG_WRITEBACK);
+		c->active_cache += !!(flags & PG_ACTIVE);
+	}
+}
+
+void census_memcg(struct frames *f, const struct memcg *cg, struct memcg_census *c)
+{
+	*c = (struct memcg_census){0};
+	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++) {
+		struct zone *z = &f->zone[i];
+
+		if (z->type == ZONE_OBJECT)
+			continue;
+		pthread_mutex_lock(&z->lock);
+		for (pfn_t pfn = z->start_pfn; pfn < atomic_load(&z->fresh_pfn); pfn++) {
+			const struct page *page = pfn_to_page(f, pfn);
+			uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+			if (!(flags & (PG_FREE | PG_SLAB | PG_RESERVED)) && page->memcg == cg)
+				memcg_count(c, page, flags);
+		}
+		pthread_mutex_unlock(&z->lock);
+	}
+}

@@ -29,6 +29,16 @@ void census_take(struct frames *f, struct census *c);
 /* The same for one zone. */
 void census_zone(struct frames *f, struct zone *z, struct census *c);
 
+/* What one account pays for, by kind, in pages. */
+struct memcg_census {
+	uint64_t anon, cache, tables; /* cache: pages of files and of shared memory */
+	uint64_t mapped, dirty, writeback, active_anon,
+		active_cache; /* of these; mapped and dirty: of the cache */
+};
+
+/* Looks at every frame that was ever handed out; exact while nobody allocates. */
+void census_memcg(struct frames *f, const struct memcg *cg, struct memcg_census *c);
+
 /* What the counts add up to: c->present. */
 static inline uint64_t census_sum(const struct census *c)
 {

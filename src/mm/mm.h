@@ -21,6 +21,7 @@
 
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define DEFAULT_MMAP_MIN_ADDR 65536
+#define MM_AUXV_WORDS	      64
 #define STACK_LIMIT_BYTES     (8ull << 20)
 
 enum mm_counter { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, NR_MM_COUNTERS };
@@ -76,6 +77,8 @@ struct mm {
 	gva_t start_code, end_code, start_data, end_data; /* set by the loader */
 	gva_t start_brk, brk;				  /* (mmap_lock) */
 	gva_t start_stack, arg_start, arg_end, env_start, env_end;
+	uint64_t saved_auxv[MM_AUXV_WORDS]; /* what the loader told the program, as it was */
+	unsigned int nr_auxv_words;
 	uint64_t total_vm_pages; /* (mmap_lock) */
 	uint64_t stack_limit_bytes;
 	uint64_t as_limit_bytes; /* RLIMIT_AS; ~0: none */

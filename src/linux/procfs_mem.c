@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * procfs_mem.c - the files of a process that tell of its memory: maps, smaps, numa_maps, statm, pagemap and kin.
+ *
+ * Formats are those of Linux 6.18 (Documentation/filesystems/proc.rst), numbers are counted anew each time (mm/usage.h).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../mm/usage.h"
+#include "maps.h"
+#include "procfs_mem.h"
+#include "sysctl.h"
+#include "task.h"
+
+#define KIB(bytes)     ((bytes) >> 10)
+#define PSS_KIB(pss)   ((pss) >> (10 + USAGE_PSS_SHIFT))
+
+/* Bits of an entry of pagemap. The frame's number is for those with a privilege: 0. */
+#define PM_EXCLUSIVE   (1ull << 56)
+#define PM_FILE	       (1ull << 61)
+#define PM_PRESENT     (1ull << 63)
+#define PM_ENTRY_BYTES sizeof(uint64_t)
+
+void mm_sizes(struct mm *mm, struct mm_sizes *s)
+{
+	struct vma *vma;
+
+	*s = (struct mm_sizes){0};
+	vma_for_each (vma, &mm->vmas) {
+		uint64_t pages = vma_pages(vma), flags = vma->flags;
+
+		s->total += pages;
+		if ((flags & (VM_EXEC | VM_WRITE | VM_GROWSDOWN)) == VM_EXEC)
+			s->exec += pages;
+		else if (flags & VM_GROWSDOWN)
+			s->stack += pages;
+		else if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
+			s->data += pages;
+		if (flags & VM_LOCKED)
+			s->locked += pages;
+	}
+	s->text = (page_align_up(mm->end_code) - page_align_down(mm->start_code)) >> PAGE_SHIFT;
+	s->text = min_u64(s->text, s->exec);
+}
+
+/* --- smaps ----------------------------------------------------------------------------------- */
+
+static void row(FILE *out, const char *key, uint64_t kib)
+{
+	fprintf(out, "%-16s%8" PRIu64 " kB\n", key, kib);
+}
+
+static void show_usage(FILE *out, const struct vma_usage *u, bool rollup)
+{
+	row(out, "Rss:", KIB(u->rss));
+	row(out, "Pss:", PSS_KIB(u->pss));
+	row(out, "Pss_Dirty:", PSS_KIB(u->pss_dirty));
+	if (rollup) {
+		row(out, "Pss_Anon:", PSS_KIB(u->pss_anon));
+		row(out, "Pss_File:", PSS_KIB(u->pss_file));
+		row(out, "Pss_Shmem:", PSS_KIB(u->pss_shmem));
+	}
+	row(out, "Shared_Clean:", KIB(u->shared_clean));
+	row(out, "Shared_Dirty:", KIB(u->shared_dirty));
+	row(out, "Private_Clean:", KIB(u->private_clean));
+	row(out, "Private_Dirty:", KIB(u->private_dirty));
+	row(out, "Referenced:", KIB(u->referenced));
+	row(out, "Anonymous:", KIB(u->anonymous));
+	row(out, "KSM:", 0);
+	row(out, "LazyFree:", 0);
+	row(out, "AnonHugePages:", KIB(u->anon_huge));
+	row(out, "ShmemPmdMapped:", KIB(u->shmem_huge));
+	row(out, "FilePmdMapped:", KIB(u->file_huge));
+	row(out, "Shared_Hugetlb:", 0);
+	row(out, "Private_Hugetlb:", 0);
+	row(out, "Swap:", 0);
+	row(out, "SwapPss:", 0);
+	row(out, "Locked:", PSS_KIB(u->pss_locked));
+}
+
+/* By bit of vma->flags, two letters each. */
+static const char *const flag_names[64] = {
+	[0] = "rd",  [1] = "wr",  [2] = "ex",  [3] = "sh",  [4] = "mr",	 [5] = "mw",
+	[6] = "me",  [7] = "ms",  [8] = "gd",  [10] = "pf", [13] = "lo", [14] = "io",
+	[15] = "sr", [16] = "rr", [17] = "dc", [18] = "de", [19] = "lf", [20] = "ac",
+	[21] = "nr", [22] = "ht", [23] = "sf", [25] = "wf", [26] = "dd", [28] = "mm",
+	[29] = "hg", [30] = "nh", [31] = "mg", [40] = "dp", [42] = "sl",
+};
+
+static void show_flags(FILE *out, uint64_t flags)
+{
+	fputs("VmFlags: ", out);
+	for (unsigned int bit = 0; bit < ARRAY_SIZE(flag_names); bit++)
+		if ((flags >> bit & 1) && flag_names[bit])
+			fprintf(out, "%s ", flag_names[bit]);
+	fputc('\n', out);
+}
+
+/* Calls show for every area, mmap_lock held; the line buffer is for its name. */
+static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vma, char *line, FILE *out))
+{
+	char *line = malloc(MAPS_LINE_BYTES);
+	struct vma *vma;
+	int err = line ? 0 : -ENOMEM;
+
+	if (!line)
+		return err;
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	vma_for_each (vma, &t->mm->vmas) {
+		err = show(vma, line, out);
+		if (err)
+			break;
+	}
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	free(line);
+	return err;
+}
+
+static int smaps_area(const struct vma *vma, char *line, FILE *out)
+{
+	struct vma_usage u = {0};
+	int len = maps_line(vma, line, MAPS_LINE_BYTES);
+
+	if (len < 0)
+		return len;
+	vma_usage_add(vma, &u);
+	fprintf(out, "%s\n", line);
+	row(out, "Size:", KIB(vma->end - vma->start));
+	row(out, "KernelPageSize:", KIB(PAGE_SIZE));
+	row(out, "MMUPageSize:", KIB(PAGE_SIZE));
+	show_usage(out, &u, false);
+	fprintf(out, "THPeligible:    %8d\n", 0);
+	show_flags(out, vma->flags);
+	return 0;
+}
+
+static int show_smaps(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	return each_area(t, out, smaps_area);
+}
+
+static int show_smaps_rollup(struct task *t, const struct proc_file *file, FILE *out)
+{
+	struct vma_usage sum = {0};
+	struct vma *vma, *first, *last;
+	int len;
+
+	(void)file;
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	first = t->mm->vmas.first;
+	last = vma_last(&t->mm->vmas);
+	vma_for_each (vma, &t->mm->vmas)
+		vma_usage_add(vma, &sum);
+	len = fprintf(out, "%08" PRIx64 "-%08" PRIx64 " ---p 00000000 00:00 0 ", first ? first->start : 0,
+		      last ? last->end : 0);
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	fprintf(out, "%*s[rollup]\n", len < MAPS_NAME_COLUMN ? MAPS_NAME_COLUMN - len : 1, "");
+	show_usage(out, &sum, true);
+	return 0;
+}
+
+static int show_maps(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	return proc_maps(t->mm, out);
+}
+
+/* --- numa_maps ------------------------------------------------------------------------------- */
+
+static void numa_name(const struct vma *vma, FILE *out)
+{
+	const char *name = vma->file ? vma->file->path : mm_vma_name(vma->mm, vma);
+
+	if (vma->file || vma->mapping)
+		fprintf(out, " file=%s", vma->file ? name : "/dev/zero\\040(deleted)");
+	else if (name && !strcmp(name, "[heap]"))
+		fputs(" heap", out);
+	else if (name && !strcmp(name, "[stack]"))
+		fputs(" stack", out);
+}
+
+static void numa_count(FILE *out, const char *key, uint64_t n)
+{
+	fprintf(out, " %s=%" PRIu64, key, n);
+}
+
+static int numa_area(const struct vma *vma, char *line, FILE *out)
+{
+	struct vma_nodes n;
+
+	(void)line;
+	fprintf(out, "%08" PRIx64 " default", vma->start);
+	numa_name(vma, out);
+	vma_nodes_count(vma, &n);
+	if (n.anon)
+		numa_count(out, "anon", n.anon);
+	if (n.dirty)
+		numa_count(out, "dirty", n.dirty);
+	if (n.pages != n.anon && n.pages != n.dirty)
+		numa_count(out, "mapped", n.pages);
+	if (n.mapcount_max > 1)
+		numa_count(out, "mapmax", n.mapcount_max);
+	if (n.active < n.pages)
+		numa_count(out, "active", n.active);
+	if (n.writeback)
+		numa_count(out, "writeback", n.writeback);
+	for (unsigned int nid = 0; nid < MAX_NODES; nid++)
+		if (n.node[nid])
+			fprintf(out, " N%u=%" PRIu64, nid, n.node[nid]);
+	if (n.pages)
+		numa_count(out, "kernelpagesize_kB", KIB(PAGE_SIZE));
+	fputc('\n', out);
+	return 0;
+}
+
+static int show_numa_maps(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	return each_area(t, out, numa_area);
+}
+
+/* --- sums ------------------------------------------------------------------------------------ */
+
+static int show_statm(struct task *t, const struct proc_file *file, FILE *out)
+{
+	struct mm_sizes s;
+
+	(void)file;
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_sizes(t->mm, &s);
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	int64_t shared = mm_counter(t->mm, MM_FILEPAGES) + mm_counter(t->mm, MM_SHMEMPAGES);
+	fprintf(out, "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu64 " 0 %" PRIu64 " 0\n", s.total,
+		mm_rss_pages(t->mm), shared, s.text, s.data + s.stack);
+	return 0;
+}
+
+/* --- pages ----------------------------------------------------------------------------------- */
+
+static uint64_t pagemap_entry(struct mm *mm, gva_t address)
+{
+	struct page_view view = page_view_at(mm, address);
+
+	return (view.present ? PM_PRESENT : 0) | (view.file ? PM_FILE : 0) |
+	       (view.exclusive ? PM_EXCLUSIVE : 0);
+}
+
+/* Whole entries only; beyond the last page of the space is the end of the file. */
+static int64_t pagemap_read(struct task *t, void *to, size_t bytes, uint64_t offset)
+{
+	uint64_t *entries = to, page = offset / PM_ENTRY_BYTES, nr = bytes / PM_ENTRY_BYTES;
+	uint64_t end = t->mm->task_size >> PAGE_SHIFT;
+
+	if (offset % PM_ENTRY_BYTES || bytes % PM_ENTRY_BYTES)
+		return -EINVAL;
+	if (page >= end)
+		return 0;
+	nr = min_u64(nr, end - page);
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	for (uint64_t i = 0; i < nr; i++)
+		entries[i] = pagemap_entry(t->mm, (page + i) << PAGE_SHIFT);
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	return (int64_t)(nr * PM_ENTRY_BYTES);
+}
+
+enum { CLEAR_SOFT_DIRTY = 4, CLEAR_PEAK_RSS = 5 };
+
+/* 1, 2, 3: accessed bits; 4: soft-dirty bits, which nobody keeps; 5: the peak begins anew. */
+static int64_t clear_refs_write(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	int64_t what;
+	int err = sysctl_parse_whole(text, &what);
+
+	(void)file;
+	if (err || what < CLEAR_REFS_ALL || what > CLEAR_PEAK_RSS)
+		return -EINVAL;
+	if (what == CLEAR_PEAK_RSS) {
+		atomic_store(&t->mm->peak_rss, mm_rss_pages(t->mm));
+	} else if (what != CLEAR_SOFT_DIRTY) {
+		pthread_rwlock_rdlock(&t->mm->mmap_lock);
+		mm_clear_refs(t->mm, (enum clear_refs_what)what);
+		pthread_rwlock_unlock(&t->mm->mmap_lock);
+	}
+	return (int64_t)bytes;
+}
+
+const struct proc_file proc_mem_files[] = {
+	{.name = "maps", .show = show_maps},
+	{.name = "smaps", .show = show_smaps},
+	{.name = "smaps_rollup", .show = show_smaps_rollup},
+	{.name = "numa_maps", .show = show_numa_maps},
+	{.name = "statm", .show = show_statm},
+	{.name = "pagemap", .read_at = pagemap_read},
+	{.name = "clear_refs", .write = clear_refs_write},
+	{0},
+};

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * procfs_task.c - the files of a process that tell what it is and how it runs: status, stat, limits, cmdline and kin.
+ *
+ * Formats are those of Linux 6.18. What a guest cannot have (capabilities, a tracer, a controlling terminal) is shown as the
+ * kernel shows a process that has none.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "procfs.h"
+#include "procfs_mem.h"
+#include "rlimit.h"
+#include "sysctl.h"
+#include "task.h"
+
+#define KIB(pages)	   ((uint64_t)(pages) << (PAGE_SHIFT - 10))
+#define TICKS_PER_S	   100u
+#define NS_PER_TICK	   (1000000000ull / TICKS_PER_S)
+#define PF_RANDOMIZE	   0x00400000u
+#define MEMS_ALLOWED_WORDS 32 /* of 32 nodes each */
+#define OOM_SCORE_ADJ_MAX  1000
+#define FDSIZE_MIN	   64u
+#define SIG_DFL_HANDLER	   0ull
+#define SIG_IGN_HANDLER	   1ull
+
+/* --- status ---------------------------------------------------------------------------------- */
+
+static void kib_row(FILE *out, const char *key, uint64_t pages)
+{
+	fprintf(out, "%s:\t%8" PRIu64 " kB\n", key, KIB(pages));
+}
+
+static void show_groups(FILE *out)
+{
+	gid_t groups[1024];
+	int nr = getgroups(ARRAY_SIZE(groups), groups);
+
+	fputs("Groups:\t", out);
+	for (int i = 0; i < nr; i++)
+		fprintf(out, "%s%u", i ? " " : "", groups[i]);
+	fputs(" \n", out);
+}
+
+static unsigned int fdtable_size(const struct files *f)
+{
+	unsigned int size = FDSIZE_MIN;
+
+	for (int i = NR_OPEN_DEFAULT - 1; i >= 0; i--) {
+		if (files_host_fd(f, i) < 0)
+			continue;
+		while (size <= (unsigned int)i)
+			size *= 2;
+		break;
+	}
+	return size;
+}
+
+static void show_ids(struct task *t, FILE *out)
+{
+	unsigned int uid = getuid(), gid = getgid();
+
+	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
+		t->files.umask, t->pid, t->pid);
+	fprintf(out, "PPid:\t0\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
+		uid, uid, uid, uid, gid, gid, gid, gid, fdtable_size(&t->files));
+	show_groups(out);
+	fprintf(out, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", t->pid, t->pid,
+		t->pid, t->pid);
+}
+
+static void show_memory(struct mm *mm, FILE *out)
+{
+	struct mm_sizes s;
+
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_sizes(mm, &s);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	uint64_t rss = mm_rss_pages(mm);
+	kib_row(out, "VmPeak", s.total);
+	kib_row(out, "VmSize", s.total);
+	kib_row(out, "VmLck", s.locked);
+	kib_row(out, "VmPin", 0);
+	kib_row(out, "VmHWM", max_u64(atomic_load(&mm->peak_rss), rss));
+	kib_row(out, "VmRSS", rss);
+	kib_row(out, "RssAnon", (uint64_t)mm_counter(mm, MM_ANONPAGES));
+	kib_row(out, "RssFile", (uint64_t)mm_counter(mm, MM_FILEPAGES));
+	kib_row(out, "RssShmem", (uint64_t)mm_counter(mm, MM_SHMEMPAGES));
+	kib_row(out, "VmData", s.data);
+	kib_row(out, "VmStk", s.stack);
+	kib_row(out, "VmExe", s.text);
+	kib_row(out, "VmLib", s.exec - s.text);
+	pthread_mutex_lock(&mm->page_table_lock);
+	kib_row(out, "VmPTE", mm->pgt.nr_tables);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	kib_row(out, "VmSwap", 0);
+	kib_row(out, "HugetlbPages", 0);
+	fputs("CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n", out);
+}
+
+/* The signals whose handler is this one, or (catch) any that is neither SIG_DFL nor SIG_IGN. */
+static uint64_t handled_by(const struct sigstate *s, uint64_t handler, bool caught)
+{
+	uint64_t mask = 0;
+
+	for (int signo = 1; signo <= NR_SIGNALS; signo++) {
+		uint64_t h = s->action[signo].handler;
+		if (caught ? h != SIG_DFL_HANDLER && h != SIG_IGN_HANDLER : h == handler)
+			mask |= signal_bit(signo);
+	}
+	return mask;
+}
+
+static void show_signals(struct task *t, FILE *out)
+{
+	const struct sigstate *s = &t->sig;
+
+	fprintf(out, "Threads:\t1\nSigQ:\t%u/%" PRIu64 "\n", s->nr_queued,
+		(uint64_t)rlimit_get(t, RLIMIT_SIGPENDING).rlim_cur);
+	fprintf(out, "SigPnd:\t%016" PRIx64 "\nShdPnd:\t%016" PRIx64 "\nSigBlk:\t%016" PRIx64 "\n",
+		(uint64_t)0, s->pending, s->blocked);
+	fprintf(out, "SigIgn:\t%016" PRIx64 "\nSigCgt:\t%016" PRIx64 "\n",
+		handled_by(s, SIG_IGN_HANDLER, false), handled_by(s, 0, true));
+}
+
+static void show_nodes(const struct frames *f, FILE *out)
+{
+	uint32_t mask = (uint32_t)((1ull << f->nr_nodes) - 1);
+
+	fputs("Mems_allowed:\t", out);
+	for (unsigned int i = 1; i < MEMS_ALLOWED_WORDS; i++)
+		fputs("00000000,", out);
+	fprintf(out, "%08x\nMems_allowed_list:\t0", mask);
+	if (f->nr_nodes > 1)
+		fprintf(out, "-%u", f->nr_nodes - 1);
+	fputc('\n', out);
+}
+
+static int show_status(struct task *t, const struct proc_file *file, FILE *out)
+{
+	static const char *const sets[] = {"Inh", "Prm", "Eff", "Bnd", "Amb"};
+	struct rusage usage = {0};
+
+	(void)file;
+	show_ids(t, out);
+	show_memory(t->mm, out);
+	show_signals(t, out);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sets); i++)
+		fprintf(out, "Cap%s:\t%016x\n", sets[i], 0);
+	fputs("NoNewPrivs:\t1\nSeccomp:\t0\nSeccomp_filters:\t0\n", out);
+	fputs("Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled\n", out);
+	fputs("Cpus_allowed:\t1\nCpus_allowed_list:\t0\n", out);
+	show_nodes(t->mm->frames, out);
+	getrusage(RUSAGE_THREAD, &usage);
+	fprintf(out, "voluntary_ctxt_switches:\t%ld\nnonvoluntary_ctxt_switches:\t%ld\n", usage.ru_nvcsw,
+		usage.ru_nivcsw);
+	return 0;
+}
+
+/* --- stat ------------------------------------------------------------------------------------ */
+
+static uint64_t ticks(const struct timeval *tv)
+{
+	return (uint64_t)tv->tv_sec * TICKS_PER_S + (uint64_t)tv->tv_usec / (1000000 / TICKS_PER_S);
+}
+
+static void stat_times(struct task *t, FILE *out)
+{
+	struct rusage usage = {0};
+
+	getrusage(RUSAGE_THREAD, &usage);
+	fprintf(out, " %" PRIu64 " 0 %" PRIu64 " 0", atomic_load(&t->mm->min_flt),
+		atomic_load(&t->mm->maj_flt));
+	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 20 0 1 0 %" PRIu64, ticks(&usage.ru_utime),
+		ticks(&usage.ru_stime), (uint64_t)(t->start_ns / NS_PER_TICK));
+}
+
+static void stat_memory(struct task *t, FILE *out)
+{
+	struct mm *mm = t->mm;
+	struct mm_sizes s;
+
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_sizes(mm, &s);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64, (uint64_t)(s.total << PAGE_SHIFT), mm_rss_pages(mm),
+		(uint64_t)rlimit_get(t, RLIMIT_RSS).rlim_cur);
+	/* Stack pointer and instruction pointer are told of a task that ends only. */
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " 0 0", mm->start_code, mm->end_code,
+		mm->start_stack);
+}
+
+static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
+{
+	const struct mm *mm = t->mm;
+	const uint64_t legacy = 0x7fffffff; /* what of a mask fits into the old format */
+
+	(void)file;
+	fprintf(out, "%d (%s) R 0 %d %d 0 -1 %u", t->pid, t->comm, t->pid, t->pid,
+		t->aslr ? PF_RANDOMIZE : 0u);
+	stat_times(t, out);
+	stat_memory(t, out);
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, t->sig.pending & legacy,
+		t->sig.blocked & legacy, handled_by(&t->sig, SIG_IGN_HANDLER, false) & legacy,
+		handled_by(&t->sig, 0, true) & legacy);
+	fprintf(out, " 0 0 0 %d 0 0 0 0 0 0", SIGCHLD);
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64, mm->start_data, mm->end_data, mm->start_brk);
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " 0\n", mm->arg_start, mm->arg_end,
+		mm->env_start, mm->env_end);
+	return 0;
+}
+
+/* --- limits ---------------------------------------------------------------------------------- */
+
+static void limit_value(FILE *out, rlim_t value)
+{
+	if (value == RLIM_INFINITY)
+		fprintf(out, "%-20s ", "unlimited");
+	else
+		fprintf(out, "%-20" PRIu64 " ", (uint64_t)value);
+}
+
+static int show_limits(struct task *t, const struct proc_file *file, FILE *out)
+{
+	static const struct {
+		const char *name, *unit;
+	} rows[RLIM_NLIMITS] = {
+		[RLIMIT_CPU] = {"Max cpu time", "seconds"},
+		[RLIMIT_FSIZE] = {"Max file size", "bytes"},
+		[RLIMIT_DATA] = {"Max data size", "bytes"},
+		[RLIMIT_STACK] = {"Max stack size", "bytes"},
+		[RLIMIT_CORE] = {"Max core file size", "bytes"},
+		[RLIMIT_RSS] = {"Max resident set", "bytes"},
+		[RLIMIT_NPROC] = {"Max processes", "processes"},
+		[RLIMIT_NOFILE] = {"Max open files", "files"},
+		[RLIMIT_MEMLOCK] = {"Max locked memory", "bytes"},
+		[RLIMIT_AS] = {"Max address space", "bytes"},
+		[RLIMIT_LOCKS] = {"Max file locks", "locks"},
+		[RLIMIT_SIGPENDING] = {"Max pending signals", "signals"},
+		[RLIMIT_MSGQUEUE] = {"Max msgqueue size", "bytes"},
+		[RLIMIT_NICE] = {"Max nice priority", NULL},
+		[RLIMIT_RTPRIO] = {"Max realtime priority", NULL},
+		[RLIMIT_RTTIME] = {"Max realtime timeout", "us"},
+	};
+
+	(void)file;
+	fprintf(out, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+	for (unsigned int i = 0; i < RLIM_NLIMITS; i++) {
+		struct rlimit limit = rlimit_get(t, i);
+
+		fprintf(out, "%-25s ", rows[i].name);
+		limit_value(out, limit.rlim_cur);
+		limit_value(out, limit.rlim_max);
+		if (rows[i].unit)
+			fprintf(out, "%-10s", rows[i].unit);
+		fputc('\n', out);
+	}
+	return 0;
+}
+
+/* --- what it was started with ---------------------------------------------------------------- */
+
+/* A range of the guest's memory as it is now, as far as it can be read. */
+static int write_range(struct task *t, gva_t at, gva_t end, FILE *out)
+{
+	char piece[512];
+
+	while (at < end) {
+		size_t bytes = min_u64(sizeof(piece), end - at);
+		size_t got = bytes - copy_from_user(t->mm, piece, at, bytes);
+		if (fwrite(piece, 1, got, out) != got)
+			return -EIO;
+		if (got < bytes)
+			break;
+		at += bytes;
+	}
+	return 0;
+}
+
+static int show_cmdline(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	return write_range(t, t->mm->arg_start, t->mm->arg_end, out);
+}
+
+static int show_environ(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	return write_range(t, t->mm->env_start, t->mm->env_end, out);
+}
+
+static int show_auxv(struct task *t, const struct proc_file *file, FILE *out)
+{
+	const struct mm *mm = t->mm;
+
+	(void)file;
+	return fwrite(mm->saved_auxv, sizeof(uint64_t), mm->nr_auxv_words, out) == mm->nr_auxv_words ? 0
+												     : -EIO;
+}
+
+static int show_comm(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fprintf(out, "%s\n", t->comm);
+	return 0;
+}
+
+static int64_t comm_write(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	size_t length = strnlen(text, bytes < sizeof(t->comm) - 1 ? bytes : sizeof(t->comm) - 1);
+
+	(void)file;
+	memset(t->comm, 0, sizeof(t->comm));
+	memcpy(t->comm, text, length);
+	return (int64_t)bytes;
+}
+
+/* --- the rest -------------------------------------------------------------------------------- */
+
+/* oom_badness: its share of the memory that there is, in thousandths, moved into 0..2000 and scaled as proc_oom_score does. */
+static int show_oom_score(struct task *t, const struct proc_file *file, FILE *out)
+{
+	int64_t total = (int64_t)t->mm->memcg->max_pages;
+	int64_t points =
+		(int64_t)(mm_rss_pages(t->mm) + t->mm->pgt.nr_tables) + t->oom_score_adj * total / 1000;
+	int64_t score = (1000 + points * 1000 / total) * 2 / 3;
+
+	(void)file;
+	fprintf(out, "%" PRId64 "\n", t->oom_score_adj == -OOM_SCORE_ADJ_MAX || score < 0 ? 0 : score);
+	return 0;
+}
+
+static int show_oom_score_adj(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fprintf(out, "%d\n", t->oom_score_adj);
+	return 0;
+}
+
+/* To lower it takes a privilege. */
+static int64_t oom_score_adj_write(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	int64_t value;
+
+	(void)file;
+	if (sysctl_parse_whole(text, &value) || value < -OOM_SCORE_ADJ_MAX || value > OOM_SCORE_ADJ_MAX)
+		return -EINVAL;
+	if (value < 0 && value < t->oom_score_adj)
+		return -EACCES;
+	t->oom_score_adj = (int)value;
+	return (int64_t)bytes;
+}
+
+static int show_text(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)t;
+	fputs(file->data, out);
+	return 0;
+}
+
+static int show_mounts(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fputs("rootfs / rootfs ro,relatime 0 0\nproc /proc proc rw,relatime 0 0\n", out);
+	fputs("sysfs /sys sysfs ro,relatime 0 0\n", out);
+	for (unsigned int i = 0; i < t->files.nr_rw; i++)
+		fprintf(out, "rw %s rootfs rw,relatime 0 0\n", t->files.rw[i].path);
+	return 0;
+}
+
+static int show_mountinfo(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fputs("1 0 0:1 / / ro,relatime - rootfs rootfs ro\n2 1 0:2 / /proc rw,relatime - proc proc rw\n",
+	      out);
+	fputs("3 1 0:3 / /sys ro,relatime - sysfs sysfs ro\n", out);
+	for (unsigned int i = 0; i < t->files.nr_rw; i++)
+		fprintf(out, "%u 1 0:1 %s %s rw,relatime - rootfs rw rw\n", i + 4, t->files.rw[i].path,
+			t->files.rw[i].path);
+	return 0;
+}
+
+const struct proc_file proc_task_files[] = {
+	{.name = "status", .show = show_status},
+	{.name = "stat", .show = show_stat},
+	{.name = "limits", .show = show_limits},
+	{.name = "cmdline", .show = show_cmdline},
+	{.name = "environ", .show = show_environ},
+	{.name = "auxv", .show = show_auxv},
+	{.name = "comm", .show = show_comm, .write = comm_write},
+	{.name = "oom_score", .show = show_oom_score},
+	{.name = "oom_score_adj", .show = show_oom_score_adj, .write = oom_score_adj_write},
+	{.name = "mounts", .show = show_mounts},
+	{.name = "mountinfo", .show = show_mountinfo},
+	{.name = "personality", .show = show_text, .data = "00000000\n"},
+	{.name = "coredump_filter", .show = show_text, .data = "00000033\n"},
+	{.name = "wchan", .show = show_text, .data = "0"},
+	{.name = "timerslack_ns", .show = show_text, .data = "50000\n"},
+	{.name = "cgroup", .show = show_text, .data = "0::/\n"},
+	{.name = "cpuset", .show = show_text, .data = "/\n"},
+	{0},
+};

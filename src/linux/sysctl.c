@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sysctl.c - /proc/sys: what a guest may read and set there of its own memory.
+ *
+ * A value that is set is that of the guest's own space. Names that are not here are the host's, read only.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../mm/compaction.h"
+#include "hostfile.h"
+#include "procfs.h"
+#include "sysctl.h"
+#include "task.h"
+
+#define NUMBER_MAX_BYTES 21 /* digits of 64 bits, with a sign */
+
+static size_t skip_space(const char *text, size_t bytes, size_t at)
+{
+	while (at < bytes && isspace((unsigned char)text[at]))
+		at++;
+	return at;
+}
+
+int64_t sysctl_parse(const char *text, size_t bytes, int64_t *value)
+{
+	size_t start = skip_space(text, bytes, 0), end;
+	bool negative = start < bytes && text[start] == '-';
+	char *stop;
+
+	if (start == bytes || !isdigit((unsigned char)text[start + negative]))
+		return -EINVAL;
+	errno = 0;
+	uint64_t magnitude = strtoull(text + start + negative, &stop, 0);
+	end = (size_t)(stop - text);
+	if (errno || end - start > NUMBER_MAX_BYTES || magnitude > INT64_MAX)
+		return -EINVAL;
+	if (end < bytes && *stop && !strchr(" \t\n", *stop))
+		return -EINVAL;
+	*value = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+	return (int64_t)skip_space(text, bytes, end);
+}
+
+int sysctl_parse_whole(const char *text, int64_t *value)
+{
+	size_t bytes = strlen(text);
+	int64_t used = sysctl_parse(text, bytes, value);
+
+	return used == (int64_t)bytes ? 0 : -EINVAL;
+}
+
+/* --- values ---------------------------------------------------------------------------------- */
+
+/* A number of the space, and what may be written. get NULL: it shows `least`. */
+struct sysctl {
+	uint64_t (*get)(struct task *t);
+	int (*set)(struct task *t, uint64_t value);
+	int64_t least, most;
+};
+
+static int show_number(struct task *t, const struct proc_file *file, FILE *out)
+{
+	const struct sysctl *s = file->data;
+
+	fprintf(out, "%" PRIu64 "\n", s->get ? s->get(t) : (uint64_t)s->least);
+	return 0;
+}
+
+static int64_t write_number(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	const struct sysctl *s = file->data;
+	int64_t value, used = sysctl_parse(text, bytes, &value);
+	int err;
+
+	if (!bytes)
+		return 0;
+	if (used < 0)
+		return used;
+	if (value < s->least || value > s->most)
+		return -EINVAL;
+	err = s->set(t, (uint64_t)value);
+	return err ? err : used;
+}
+
+static uint64_t get_max_map_count(struct task *t)
+{
+	return t->mm->max_map_count;
+}
+
+static int set_max_map_count(struct task *t, uint64_t value)
+{
+	pthread_rwlock_wrlock(&t->mm->mmap_lock);
+	t->mm->max_map_count = (uint32_t)value;
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	return 0;
+}
+
+static uint64_t get_mmap_min_addr(struct task *t)
+{
+	return t->mm->mmap_min_addr;
+}
+
+static uint64_t get_min_free(struct task *t)
+{
+	return atomic_load(&t->mm->frames->min_free_kbytes);
+}
+
+static uint64_t get_randomize(struct task *t)
+{
+	return t->aslr ? 2 : 0;
+}
+
+/* 1: page cache, 2: what the kernel keeps besides, of which there is none here; 4: be quiet about it. */
+static int set_drop_caches(struct task *t, uint64_t value)
+{
+	if (value & 1)
+		hostfile_drop_caches(t->hostfiles);
+	return 0;
+}
+
+static int set_compact_memory(struct task *t, uint64_t value)
+{
+	struct frames *f = t->mm->frames;
+
+	(void)value;
+	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++)
+		if (zone_is_guest(f->zone[i].type) && zone_populated(&f->zone[i]))
+			compact_zone(f, &f->zone[i], MAX_ORDER - 1, COMPACT_PRIO_SYNC_FULL);
+	return 0;
+}
+
+static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count, 0, INT_MAX},
+			   mmap_min_addr = {.get = get_mmap_min_addr}, min_free = {.get = get_min_free},
+			   randomize = {.get = get_randomize}, none = {.least = 0},
+			   drop_caches = {.set = set_drop_caches, .least = 1, .most = 4},
+			   compact_memory = {.set = set_compact_memory, .least = 1, .most = 1};
+
+#define READ(path, value)                                         \
+	{                                                         \
+		.name = path, .show = show_number, .data = &value \
+	}
+#define READ_WRITE(path, value)                                                                          \
+	{                                                                                                \
+		.name = path, .show = show_number, .write = write_number, .strict = true, .data = &value \
+	}
+#define WRITE(path, value)                                                          \
+	{                                                                           \
+		.name = path, .write = write_number, .strict = true, .data = &value \
+	}
+
+const struct proc_file sysctl_files[] = {
+	READ_WRITE("vm/max_map_count", max_map_count), READ("vm/mmap_min_addr", mmap_min_addr),
+	READ("vm/min_free_kbytes", min_free),	       READ("vm/nr_hugepages", none),
+	READ("vm/nr_hugepages_mempolicy", none),       READ("vm/nr_overcommit_hugepages", none),
+	WRITE("vm/drop_caches", drop_caches),	       WRITE("vm/compact_memory", compact_memory),
+	READ("kernel/randomize_va_space", randomize),  {0},
+};

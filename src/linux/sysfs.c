@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sysfs.c - /sys: huge pages, nodes and processors, as programs (libnuma, allocators, runtimes) read them.
+ *
+ * A guest has one processor. Of its nodes, those show that the host has a directory for.
+ */
+#include <inttypes.h>
+
+#include "../mm/vmstat.h"
+#include "machine_memory.h"
+#include "procfs.h"
+#include "task.h"
+
+#define TRANSPARENT  "kernel/mm/transparent_hugepage/"
+#define HUGE_2M	     "kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_1G	     "kernel/mm/hugepages/hugepages-1048576kB/"
+#define NODE	     "devices/system/node/"
+#define CPU	     "devices/system/cpu/"
+#define CPU_POSSIBLE "0\n"
+
+static int show_text(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)t;
+	fputs(file->data, out);
+	return 0;
+}
+
+static int show_nodes(struct task *t, const struct proc_file *file, FILE *out)
+{
+	unsigned int nr = t->mm->frames->nr_nodes;
+
+	(void)file;
+	fputs("0", out);
+	if (nr > 1)
+		fprintf(out, "-%u", nr - 1);
+	fputc('\n', out);
+	return 0;
+}
+
+static int show_distance(struct task *t, const struct proc_file *file, FILE *out)
+{
+	const struct frames *f = t->mm->frames;
+
+	for (unsigned int nid = 0; nid < f->nr_nodes; nid++)
+		fprintf(out, "%s%u", nid ? " " : "", f->node[file->number].distance[nid]);
+	fputc('\n', out);
+	return 0;
+}
+
+static void row(FILE *out, const char *key, uint64_t pages)
+{
+	fprintf(out, "Node 0 %-15s %8" PRIu64 " kB\n", key, pages << (PAGE_SHIFT - 10));
+}
+
+/* The rows that a machine of one node has in common with /proc/meminfo. */
+static int show_node_meminfo(struct task *t, const struct proc_file *file, FILE *out)
+{
+	struct machine_memory m;
+
+	(void)file;
+	machine_memory(t->mm, &m);
+	row(out, "MemTotal:", m.total);
+	row(out, "MemFree:", m.free);
+	row(out, "MemUsed:", m.total - m.free);
+	row(out, "Active:", m.active_anon + m.active_file);
+	row(out, "Inactive:", m.inactive_anon + m.inactive_file);
+	row(out, "Dirty:", m.dirty);
+	row(out, "Writeback:", m.writeback);
+	row(out, "FilePages:", m.cache);
+	row(out, "Mapped:", m.mapped);
+	row(out, "AnonPages:", m.anon);
+	row(out, "Shmem:", m.shmem);
+	row(out, "PageTables:", m.tables);
+	return 0;
+}
+
+static int show_numastat(struct task *t, const struct proc_file *file, FILE *out)
+{
+	static const struct {
+		const char *key;
+		enum zone_stat stat;
+	} rows[] = {{"numa_hit", NUMA_HIT},	    {"numa_miss", NUMA_MISS},
+		    {"numa_foreign", NUMA_FOREIGN}, {"interleave_hit", NUMA_INTERLEAVE},
+		    {"local_node", NUMA_LOCAL},	    {"other_node", NUMA_OTHER}};
+	struct frames *f = t->mm->frames;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t sum = 0;
+		for (unsigned int type = 0; type < NR_ZONES; type++)
+			sum += vmstat_zone(f, node_zone(f, (unsigned int)file->number, type), rows[i].stat);
+		fprintf(out, "%s %" PRIu64 "\n", rows[i].key, sum);
+	}
+	return 0;
+}
+
+#define TEXT(path, text)                                      \
+	{                                                     \
+		.name = path, .show = show_text, .data = text \
+	}
+
+const struct proc_file sysfs_files[] = {
+	TEXT(TRANSPARENT "enabled", "always [madvise] never\n"),
+	TEXT(TRANSPARENT "hpage_pmd_size", "2097152\n"),
+	TEXT(HUGE_2M "nr_hugepages", "0\n"),
+	TEXT(HUGE_2M "free_hugepages", "0\n"),
+	TEXT(HUGE_2M "resv_hugepages", "0\n"),
+	TEXT(HUGE_2M "surplus_hugepages", "0\n"),
+	TEXT(HUGE_2M "nr_overcommit_hugepages", "0\n"),
+	TEXT(HUGE_1G "nr_hugepages", "0\n"),
+	TEXT(HUGE_1G "free_hugepages", "0\n"),
+	TEXT(HUGE_1G "resv_hugepages", "0\n"),
+	TEXT(HUGE_1G "surplus_hugepages", "0\n"),
+	TEXT(HUGE_1G "nr_overcommit_hugepages", "0\n"),
+	{.name = NODE "online", .show = show_nodes},
+	{.name = NODE "possible", .show = show_nodes},
+	{.name = NODE "has_memory", .show = show_nodes},
+	{.name = NODE "has_normal_memory", .show = show_nodes},
+	TEXT(NODE "has_cpu", "0\n"),
+	{.name = NODE "node0/meminfo", .show = show_node_meminfo},
+	{.name = NODE "node0/distance", .show = show_distance},
+	{.name = NODE "node0/numastat", .show = show_numastat},
+	TEXT(NODE "node0/cpulist", "0\n"),
+	TEXT(NODE "node0/cpumap", "1\n"),
+	TEXT(CPU "online", CPU_POSSIBLE),
+	TEXT(CPU "possible", CPU_POSSIBLE),
+	TEXT(CPU "present", CPU_POSSIBLE),
+	TEXT(CPU "offline", "\n"),
+	{0},
+};

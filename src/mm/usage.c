@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* usage.c - see usage.h. */
+#include "gather.h"
+#include "usage.h"
+#include "zap.h"
+
+/* One entry that maps a frame with a struct page of its own kind: all but the zero page and what is not present. */
+struct usage_entry {
+	pte_t pte;
+	const struct page *page;
+	uint32_t page_flags;
+	uint64_t mappings; /* entries that map it; each space that shares this table has one */
+};
+
+/* False: the entry counts for nothing. */
+static bool entry_read(struct mm *mm, pte_t *slot, struct usage_entry *e)
+{
+	e->pte = pte_read(slot);
+	if (!pte_present(e->pte) || (e->pte & PTE_SPECIAL))
+		return false;
+	e->page = pfn_to_page(mm->frames, pte_pfn(e->pte));
+	e->page_flags = atomic_load_explicit(&e->page->flags, memory_order_relaxed);
+	e->mappings = atomic_load_explicit(&e->page->mapcount, memory_order_relaxed) +
+		      atomic_load_explicit(&pgtable_page(&mm->pgt, slot)->refs, memory_order_relaxed) - 1;
+	return true;
+}
+
+static bool entry_dirty(const struct usage_entry *e)
+{
+	return (e->pte & PTE_DIRTY) || (e->page_flags & PG_DIRTY);
+}
+
+/* --- smaps ----------------------------------------------------------------------------------- */
+
+struct usage_walk {
+	const struct vma *vma;
+	struct vma_usage *sum;
+};
+
+static void add_proportional(struct usage_walk *w, const struct usage_entry *e, uint64_t bytes)
+{
+	struct vma_usage *sum = w->sum;
+	uint64_t pss = (bytes << USAGE_PSS_SHIFT) / (e->mappings ? e->mappings : 1);
+
+	sum->pss += pss;
+	if (page_anon(e->page))
+		sum->pss_anon += pss;
+	else if (page_counter(e->page) == MM_SHMEMPAGES)
+		sum->pss_shmem += pss;
+	else
+		sum->pss_file += pss;
+	if (entry_dirty(e))
+		sum->pss_dirty += pss;
+	if (w->vma->flags & VM_LOCKED)
+		sum->pss_locked += pss;
+}
+
+static void add_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	struct usage_walk *w = ctx;
+	struct vma_usage *sum = w->sum;
+	struct usage_entry e;
+	bool shared;
+
+	(void)address;
+	if (!entry_read(w->vma->mm, slot, &e))
+		return;
+	shared = e.mappings > 1;
+	sum->rss += PAGE_SIZE;
+	if (entry_dirty(&e))
+		*(shared ? &sum->shared_dirty : &sum->private_dirty) += PAGE_SIZE;
+	else
+		*(shared ? &sum->shared_clean : &sum->private_clean) += PAGE_SIZE;
+	if ((e.pte & PTE_ACCESSED) || (e.page_flags & PG_REFERENCED))
+		sum->referenced += PAGE_SIZE;
+	if (page_anon(e.page))
+		sum->anonymous += PAGE_SIZE;
+	add_proportional(w, &e, PAGE_SIZE);
+}
+
+static void walk_area(const struct vma *vma, void (*fn)(void *ctx, pte_t *slot, gva_t address), void *ctx)
+{
+	pthread_mutex_lock(&vma->mm->page_table_lock);
+	pte_walk(vma->mm, vma->start, vma->end, fn, ctx);
+	pthread_mutex_unlock(&vma->mm->page_table_lock);
+}
+
+void vma_usage_add(const struct vma *vma, struct vma_usage *sum)
+{
+	struct usage_walk w = {vma, sum};
+
+	walk_area(vma, add_entry, &w);
+}
+
+/* --- numa_maps ------------------------------------------------------------------------------- */
+
+struct nodes_walk {
+	struct mm *mm;
+	struct vma_nodes *n;
+};
+
+static void count_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	struct nodes_walk *w = ctx;
+	struct vma_nodes *n = w->n;
+	struct usage_entry e;
+
+	(void)address;
+	if (!entry_read(w->mm, slot, &e))
+		return;
+	n->pages++;
+	n->anon += page_anon(e.page);
+	n->dirty += entry_dirty(&e);
+	n->active += !!(e.page_flags & PG_ACTIVE);
+	n->writeback += !!(e.page_flags & PG_WRITEBACK);
+	n->mapcount_max = max_u64(n->mapcount_max, e.mappings);
+	n->node[page_zone(w->mm->frames, e.page)->node]++;
+}
+
+void vma_nodes_count(const struct vma *vma, struct vma_nodes *n)
+{
+	*n = (struct vma_nodes){0};
+	struct nodes_walk w = {vma->mm, n};
+
+	walk_area(vma, count_entry, &w);
+}
+
+/* --- one page -------------------------------------------------------------------------------- */
+
+struct page_view page_view_at(struct mm *mm, gva_t address)
+{
+	struct page_view view = {0};
+	struct usage_entry e;
+
+	pthread_mutex_lock(&mm->page_table_lock);
+	pte_t *slot = pgtable_find(&mm->pgt, address);
+	if (slot && entry_read(mm, slot, &e))
+		view = (struct page_view){true, !page_anon(e.page), e.mappings == 1};
+	else if (slot)
+		view.present = pte_present(e.pte);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	return view;
+}
+
+/* --- clear_refs ------------------------------------------------------------------------------ */
+
+static void clear_accessed(void *ctx, pte_t *slot, gva_t address)
+{
+	struct gather *g = ctx;
+	struct usage_entry e;
+
+	if (!entry_read(g->batch.mm, slot, &e))
+		return;
+	atomic_fetch_and_explicit(&pfn_to_page(g->batch.mm->frames, pte_pfn(e.pte))->flags,
+				  ~(uint32_t)PG_REFERENCED, memory_order_relaxed);
+	if (!(__atomic_fetch_and(slot, ~PTE_ACCESSED, __ATOMIC_ACQ_REL) & PTE_ACCESSED))
+		return;
+	if (e.pte & PTE_PRESENT)
+		gather_entry(g, slot, address);
+}
+
+void mm_clear_refs(struct mm *mm, enum clear_refs_what what)
+{
+	struct gather g;
+	struct vma *vma;
+
+	gather_begin(&g, mm);
+	vma_for_each (vma, &mm->vmas) {
+		if (what == (vma->file ? CLEAR_REFS_ANON : CLEAR_REFS_MAPPED))
+			continue;
+		walk_area(vma, clear_accessed, &g);
+	}
+	gather_end(&g);
+}
