@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "memfd.h"
 #include "path.h"
 
 #define UMASK_UNKNOWN 022
@@ -154,6 +155,7 @@ void files_put(struct files *f, int guest_fd, int host_fd, bool cloexec)
 	f->fd[guest_fd] = (struct guest_file){.host_fd = host_fd,
 					      .cloexec = cloexec,
 					      .owned = true,
+					      .memfd = memfd_adopt(host_fd),
 					      .stream = is_stream(host_fd)};
 }
 
@@ -166,6 +168,7 @@ int files_close(struct files *f, int guest_fd)
 		return -EBADF;
 	host_fd = file->host_fd;
 	file->host_fd = -1;
+	memfd_drop(file->memfd);
 	return file->owned && close(host_fd) ? -errno : 0;
 }
 

@@ -30,6 +30,7 @@ struct guest_file {
 	bool owned;		/* close host_fd with the guest's; false for the caller's 0, 1, 2 */
 	bool stream;		/* a pipe, terminal or socket: reading and writing may wait for others */
 	struct proc_entry proc; /* what lodge makes of it; PROC_NONE: nothing */
+	struct memfd *memfd;	/* held by a descriptor of one, or NULL */
 };
 
 struct rw_dir {

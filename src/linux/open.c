@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "coherent.h"
 #include "host_wait.h"
 #include "open.h"
 #include "task.h"
@@ -53,15 +54,19 @@ static int host_open(struct task *t, int fd, int flags)
 	struct host_wait wait;
 	struct stat st;
 	bool may_wait = !fstat(fd, &st) && S_ISFIFO(st.st_mode);
+	struct coherent_change change = {0};
 	int ret;
 
 	if (may_wait)
 		host_wait_begin(&wait);
+	if (flags & O_TRUNC)
+		coherent_begin(&change, t, fd);
 	do
 		ret = open(link.text, (flags & REOPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
 	while (ret < 0 && errno == EINTR && !task_interrupted(t));
 	if (ret < 0)
 		ret = errno == EINTR ? (int)host_wait_interrupted(t) : -errno;
+	coherent_end(&change, 0, 0);
 	if (may_wait)
 		host_wait_end(&wait);
 	return ret;

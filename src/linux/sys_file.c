@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../mm/writeback.h"
+#include "coherent.h"
 #include "host_wait.h"
+#include "memfd.h"
 #include "syscall.h"
 
 #define GETDENTS_MAX_BYTES 32768u
@@ -165,9 +169,24 @@ static int64_t set_flags(int host_fd, int flags)
 		       : result(fcntl(host_fd, F_SETFL, (now & ~SETFL_FLAGS) | (flags & SETFL_FLAGS)));
 }
 
+static int64_t add_seals(int host_fd, unsigned int seals)
+{
+	struct backing *b = memfd_find(host_fd);
+	int64_t ret;
+
+	if (!b)
+		return result(fcntl(host_fd, F_ADD_SEALS, seals));
+	ret = memfd_add_seals(b, host_fd, seals);
+	backing_put(b);
+	return ret;
+}
+
 static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
 {
 	switch (cmd) {
+	case F_ADD_SEALS:
+		return add_seals(host_fd, (unsigned int)arg);
+	case F_GET_SEALS:
 	case F_GETFL:
 	case F_GETPIPE_SZ:
 		return result(fcntl(host_fd, cmd));
@@ -319,9 +338,18 @@ static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
 
 static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(&t->files, (int)a[0]), whence = (int)(unsigned int)a[2];
+	struct backing *b;
+	int64_t ret;
 
-	return host_fd < 0 ? -EBADF : result(lseek(host_fd, (off_t)a[1], (int)(unsigned int)a[2]));
+	if (host_fd < 0)
+		return -EBADF;
+	b = whence == SEEK_DATA || whence == SEEK_HOLE ? memfd_find(host_fd) : NULL;
+	if (!b)
+		return result(lseek(host_fd, (off_t)a[1], whence));
+	ret = memfd_seek(b, host_fd, (int64_t)a[1], whence);
+	backing_put(b);
+	return ret;
 }
 
 /* A buffer that cannot be written leaves the position where it was. */
@@ -356,21 +384,47 @@ static int64_t sys_ftruncate(struct task *t, const uint64_t a[6])
 {
 	int host_fd = files_host_fd(&t->files, (int)a[0]);
 
+	struct coherent_change change;
+	int64_t ret;
+
 	if ((int64_t)a[1] < 0)
 		return -EINVAL;
-	return host_fd < 0 ? -EBADF : result(ftruncate(host_fd, (off_t)a[1]));
+	if (host_fd < 0)
+		return -EBADF;
+	coherent_begin(&change, t, host_fd);
+	ret = result(ftruncate(host_fd, (off_t)a[1]));
+	coherent_end(&change, 0, 0);
+	return ret;
+}
+
+/* Modes that move what follows: the whole rest of the file is different. */
+static bool moves_the_rest(int mode)
+{
+	return mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 }
 
 static int64_t sys_fallocate(struct task *t, const uint64_t a[6])
 {
 	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	struct coherent_change change;
+	struct backing *memfd;
 	int64_t ret;
 
 	if (host_fd < 0)
 		return -EBADF;
+	memfd = memfd_find(host_fd);
+	if (memfd) {
+		ret = memfd_fallocate(memfd, t->mm->memcg, host_fd, (int)a[1], (int64_t)a[2], (int64_t)a[3]);
+		backing_put(memfd);
+		return ret;
+	}
+	if (moves_the_rest((int)a[1]))
+		coherent_flush(t, host_fd);
+	coherent_begin(&change, t, host_fd);
 	do
 		ret = result(fallocate(host_fd, (int)a[1], (off_t)a[2], (off_t)a[3]));
 	while (ret == -EINTR && !task_interrupted(t));
+	coherent_end(&change, a[2], ret ? 0 : moves_the_rest((int)a[1]) ? ~0ull : a[2] + a[3]);
 	return ret == -EINTR ? host_wait_interrupted(t) : ret;
 }
 
@@ -381,24 +435,39 @@ static int64_t sys_fadvise64(struct task *t, const uint64_t a[6])
 	return host_fd < 0 ? -EBADF : -posix_fadvise(host_fd, (off_t)a[1], (off_t)a[2], (int)a[3]);
 }
 
+/* An error of writing back is told before one of the host's. */
+static int64_t do_fsync(struct task *t, int guest_fd, int (*host_sync)(int fd))
+{
+	int host_fd = files_host_fd(&t->files, guest_fd);
+	struct backing *b;
+	int64_t ret, err = 0;
+
+	if (host_fd < 0)
+		return -EBADF;
+	b = coherent_find(t, host_fd);
+	if (b) {
+		err = writeback_sync(&b->cache, 0, ~0ull);
+		backing_put(b);
+	}
+	ret = result(host_sync(host_fd));
+	return err ? err : ret;
+}
+
 static int64_t sys_fsync(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
-
-	return host_fd < 0 ? -EBADF : result(fsync(host_fd));
+	return do_fsync(t, (int)a[0], fsync);
 }
 
 static int64_t sys_fdatasync(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
-
-	return host_fd < 0 ? -EBADF : result(fdatasync(host_fd));
+	return do_fsync(t, (int)a[0], fdatasync);
 }
 
 /* A guest can have written below its rw directories only; the rest of the machine is not its to wait for. */
 static int64_t sys_sync(struct task *t, const uint64_t a[6])
 {
 	(void)a;
+	writeback_all(t->mm->host);
 	for (unsigned int i = 0; i < t->files.nr_rw; i++) {
 		int fd = openat(t->files.rw[i].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
@@ -407,6 +476,46 @@ static int64_t sys_sync(struct task *t, const uint64_t a[6])
 		close(fd);
 	}
 	return 0;
+}
+
+static int64_t sys_syncfs(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	if (host_fd < 0 || (fcntl(host_fd, F_GETFL) & O_PATH))
+		return -EBADF;
+	writeback_all(t->mm->host);
+	return result(syncfs(host_fd));
+}
+
+static int64_t sys_sync_file_range(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(&t->files, (int)a[0]);
+
+	if (host_fd < 0)
+		return -EBADF;
+	if (a[3] & (SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER))
+		coherent_flush(t, host_fd);
+	return result(sync_file_range(host_fd, (off_t)a[1], (off_t)a[2], (unsigned int)a[3]));
+}
+
+#define MEMFD_NAME_BYTES 250 /* with its NUL */
+
+static int64_t sys_memfd_create(struct task *t, const uint64_t a[6])
+{
+	char name[MEMFD_NAME_BYTES];
+	int64_t len = strncpy_from_user(t->mm, name, a[0], sizeof(name));
+	unsigned int flags = (unsigned int)a[1];
+	struct memfd *m;
+	int fd;
+
+	if (len < 0)
+		return len == -ENAMETOOLONG ? -EINVAL : len;
+	fd = memfd_new(t->mm->host, name, flags, &m);
+	if (fd >= 0)
+		fd = files_install(&t->files, fd, flags & MFD_CLOEXEC, 0);
+	memfd_drop(m);
+	return fd;
 }
 
 const struct syscall_entry sys_file_calls[] = {
@@ -428,5 +537,8 @@ const struct syscall_entry sys_file_calls[] = {
 	SYSCALL_ENTRY(fsync),
 	SYSCALL_ENTRY(fdatasync),
 	SYSCALL_ENTRY(sync),
+	SYSCALL_ENTRY(memfd_create),
+	SYSCALL_ENTRY(syncfs),
+	SYSCALL_ENTRY(sync_file_range),
 	{0},
 };

@@ -8,7 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "coherent.h"
 #include "host_wait.h"
+#include "memfd.h"
 #include "syscall.h"
 #include "uio.h"
 
@@ -102,15 +104,28 @@ struct sendfile_op {
 	size_t bytes;
 };
 
-/* One call until it is not merely interrupted. */
+/* One call until it is not merely interrupted. The host reads the file that is sent: it must have what was stored. */
 static int64_t sendfile_piece(struct task *t, const struct sendfile_op *op, size_t bytes)
 {
+	struct coherent_change change;
+	uint64_t start = 0;
+	bool handled;
 	ssize_t n;
 
+	n = coherent_copy(t, op->in, op->offset, op->out, NULL, bytes, &handled);
+	if (handled)
+		return n;
+	coherent_flush(t, op->in);
+	coherent_begin(&change, t, op->out);
 	do
 		n = sendfile(op->out, op->in, op->offset, bytes);
 	while (n < 0 && errno == EINTR && !task_interrupted(t));
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		n = -errno;
+	else if (change.b)
+		start = coherent_written_at(op->out, -1, (uint64_t)n);
+	coherent_end(&change, start, n > 0 ? start + (uint64_t)n : start);
+	return n;
 }
 
 static int64_t sendfile_run(struct task *t, const struct sendfile_op *op)
@@ -155,6 +170,9 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 {
 	int in = files_host_fd(&t->files, (int)a[0]), out = files_host_fd(&t->files, (int)a[2]);
 	off_t in_offset, out_offset, *in_pointer, *out_pointer;
+	struct coherent_change change;
+	uint64_t start = 0;
+	bool handled;
 	int64_t n;
 
 	if (in < 0 || out < 0)
@@ -163,10 +181,25 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if (offset_get(t, a[1], &in_offset, &in_pointer) || offset_get(t, a[3], &out_offset, &out_pointer))
 		return -EFAULT;
+	if (!a[5] && memfd_is(in) && memfd_is(out)) {
+		n = coherent_copy(t, in, in_pointer, out, out_pointer, min_u64(a[4], UIO_MAX_BYTES),
+				  &handled);
+		if (n < 0)
+			return n;
+		return offset_put(t, a[1], &in_offset) || offset_put(t, a[3], &out_offset) ? -EFAULT : n;
+	}
+	coherent_flush(t, in);
+	coherent_begin(&change, t, out);
 	do
 		n = copy_file_range(in, in_pointer, out, out_pointer, min_u64(a[4], UIO_MAX_BYTES),
 				    (unsigned int)a[5]);
 	while (n < 0 && errno == EINTR && !task_interrupted(t));
+	int err = errno;
+	if (n > 0 && change.b)
+		start = out_pointer ? (uint64_t)out_offset - (uint64_t)n
+				    : coherent_written_at(out, -1, (uint64_t)n);
+	coherent_end(&change, start, n > 0 ? start + (uint64_t)n : start);
+	errno = err;
 	if (n < 0)
 		return errno == EINTR ? host_wait_interrupted(t) : -errno;
 	return offset_put(t, a[1], &in_offset) || offset_put(t, a[3], &out_offset) ? -EFAULT : n;

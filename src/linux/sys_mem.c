@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 
 #include "hostfile.h"
+#include "memfd.h"
 #include "syscall.h"
 
 /* Newer than, or left out of, the headers we build with; the values are Linux's for x86-64. */
@@ -98,7 +99,11 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 		return -EOVERFLOW;
 	if (is_dev_zero(host_fd))
 		return mm_mmap(t->mm, r);
-	err = hostfile_get(t->hostfiles, host_fd, NULL, &r->file);
+	err = memfd_check_map(host_fd, r->prot, (r->flags & MAP_TYPE_BITS) != MAP_PRIVATE, &r->may_not_write);
+	if (err)
+		return err;
+	r->file = memfd_find(host_fd);
+	err = r->file ? 0 : hostfile_get(t->hostfiles, host_fd, NULL, &r->file);
 	if (err)
 		return err;
 	at = mm_mmap(t->mm, r);

@@ -12,6 +12,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "coherent.h"
+#include "memfd.h"
 #include "path.h"
 #include "syscall.h"
 
@@ -36,6 +38,18 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 
 /* --- status ---------------------------------------------------------------------------------- */
 
+/* What a memfd takes: the host's has no data. In units of 512 bytes. */
+static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
+{
+	struct backing *b = memfd_find(host_fd);
+
+	if (!b)
+		return hosts;
+	hosts = filemap_nr_pages(&b->cache) * (PAGE_SIZE / 512);
+	backing_put(b);
+	return hosts;
+}
+
 /* A file of procfs has no size, whatever its text behind the descriptor of ours. */
 static bool is_sizeless(struct task *t, int guest_fd)
 {
@@ -50,6 +64,7 @@ static int64_t put_stat(struct task *t, int host_fd, gva_t to, bool sizeless)
 
 	if (fstat(host_fd, &st))
 		return -errno;
+	st.st_blocks = (blkcnt_t)memfd_blocks(host_fd, (uint64_t)st.st_blocks);
 	if (sizeless)
 		st.st_size = st.st_blocks = 0;
 	return copy_to_user(t->mm, to, &st, sizeof(st)) ? -EFAULT : 0;
@@ -107,7 +122,8 @@ static int64_t sys_statx(struct task *t, const uint64_t a[6])
 	memset(&stx, 0, sizeof(stx));
 	if (statx(target.fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), (unsigned int)a[3], &stx))
 		ret = -errno;
-	else if (copy_to_user(t->mm, a[4], &stx, sizeof(stx)))
+	stx.stx_blocks = memfd_blocks(target.fd, stx.stx_blocks);
+	if (!ret && copy_to_user(t->mm, a[4], &stx, sizeof(stx)))
 		ret = -EFAULT;
 	close(target.fd);
 	return ret;
@@ -354,6 +370,7 @@ static int64_t truncate_fd(struct task *t, int fd, off_t length)
 {
 	struct stat st;
 	int64_t ret = fstat(fd, &st) ? -errno : 0;
+	struct coherent_change change;
 	int verified;
 
 	if (!ret && !S_ISREG(st.st_mode))
@@ -363,7 +380,9 @@ static int64_t truncate_fd(struct task *t, int fd, off_t length)
 	verified = path_writable(&t->files, fd, 0);
 	if (verified < 0)
 		return verified;
+	coherent_begin(&change, t, verified);
 	ret = truncate(path_link(verified).text, length) ? -errno : 0;
+	coherent_end(&change, 0, 0);
 	close(verified);
 	return ret;
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "coherent.h"
 #include "host_wait.h"
 #include "task.h"
 #include "uio.h"
@@ -73,6 +74,7 @@ struct uio_op {
 	struct task *t;
 	struct uio *u;
 	int host_fd;
+	struct backing *cache; /* of a file that is mapped too, or NULL */
 	bool to_file;
 	int64_t offset;
 	unsigned int index; /* of the iovec that comes next; what lies before is done */
@@ -113,6 +115,10 @@ static int uio_pin(struct uio_op *op, size_t window, struct user_pin *pin)
 static int64_t uio_call(const struct uio_op *op, const struct iovec *iov, unsigned int nr, int flags)
 {
 	off_t offset = op->offset == UIO_AT_POSITION ? -1 : op->offset + (off_t)op->done;
+
+	if (op->cache)
+		return op->to_file ? coherent_write(op->t, op->cache, op->host_fd, iov, nr, offset)
+				   : coherent_read(op->cache, op->host_fd, iov, nr, offset);
 	ssize_t n = op->to_file ? pwritev2(op->host_fd, iov, (int)nr, offset, flags)
 				: preadv2(op->host_fd, iov, (int)nr, offset, flags);
 
@@ -220,5 +226,10 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	 * A broken pipe raises SIGPIPE for our thread as well; the thread that runs a task keeps it blocked (task.c), so
 	 * that only the guest gets its own.
 	 */
-	return uio_result(&op, uio_loop(&op, file->stream), file->stream);
+	op.cache = file->stream ? NULL : coherent_find(t, op.host_fd);
+	n = uio_loop(&op, file->stream);
+	if (op.cache)
+		backing_put(op.cache);
+	op.cache = NULL;
+	return uio_result(&op, n, file->stream);
 }

@@ -128,6 +128,11 @@ static enum vm_fault_result mapping_error(int err)
 	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 }
 
+static uint64_t shmem_pages(struct address_space *mapping)
+{
+	return BYTES_TO_PAGES((uint64_t)mapping->host->ops->size(mapping->host));
+}
+
 static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 {
 	struct fault *f = container_of(vmf, struct fault, vmf);
@@ -135,6 +140,8 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 	struct memcg *cg = vmf->vma->mm->memcg;
 	struct window w = around(f);
 
+	if (mapping->shmem && vmf->pgoff >= shmem_pages(mapping))
+		return VM_FAULT_SIGBUS; /* though there may be a page: fallocate reaches behind the end */
 	vmf->page = filemap_find(mapping, vmf->pgoff);
 	if (vmf->page)
 		return VM_FAULT_DONE;
@@ -149,6 +156,8 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 /* The neighbours that the cache holds already. */
 static void filemap_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t last)
 {
+	if (vmf->vma->mapping->shmem)
+		last = min_u64(last, shmem_pages(vmf->vma->mapping) - 1); /* the page found is before that */
 	for (uint64_t pgoff = first; pgoff <= last; pgoff++) {
 		struct page *page = pgoff == vmf->pgoff ? NULL : filemap_find(vmf->vma->mapping, pgoff);
 		if (page)

@@ -107,6 +107,18 @@ static int fill_page(struct address_space *as, uint64_t index, struct memcg *cg,
 	return *result ? 0 : -ENOMEM;
 }
 
+int filemap_get_locked(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result)
+{
+	struct page *page;
+
+	*result = filemap_find(as, index);
+	if (*result)
+		return 0;
+	page = cache_page_alloc(as, cg);
+	*result = page ? cache_add(as, index, page) : NULL;
+	return *result ? 0 : -ENOMEM;
+}
+
 int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result, bool *major)
 {
 	struct page *page = filemap_find(as, index);
@@ -315,7 +327,9 @@ void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end)
 		char *bytes = (char *)page_address(f, page) + (from - at);
 		int64_t n = read_fully(as->host, bytes, to - from, from);
 		if (n == -ENXIO)
-			memset(bytes, 0, to - from); /* the end of the file came down meanwhile */
+			n = 0;
+		if (n >= 0) /* the file may end in between */
+			memset(bytes + n, 0, to - from - (uint64_t)n);
 		page_put(f, page);
 	}
 }

@@ -61,6 +61,9 @@ struct page *filemap_find(struct address_space *as, uint64_t index);
  */
 int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, struct page **page, bool *major);
 
+/* The same for a page of shared memory, wherever that ends, with io_lock held: 0 or -ENOMEM. */
+int filemap_get_locked(struct address_space *as, uint64_t index, struct memcg *cg, struct page **page);
+
 /*
  * Reads the pages [index, index + nr_pages) that are not there yet, as far as frames, limit and file allow, with few
  * large reads. A hint: it reports nothing.

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* shmem.c - shared memory without a file. See shmem.h. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
 #include "mm.h"
 #include "shmem.h"
+#include "truncate.h"
 
 static struct shmem *to_shmem(struct backing *b)
 {
@@ -48,4 +50,183 @@ struct backing *shmem_create(struct mm_host *h, uint64_t size_bytes, const char 
 	s->backing.ino = atomic_fetch_add(&h->shmem_ino, 1) + 1;
 	s->backing.path = path ? s->path : SHMEM_ANON_PATH;
 	return &s->backing;
+}
+
+/* --- reading and writing ------------------------------------------------------------------------------------------- */
+
+/* One page's part of a transfer: how much, from where the buffers stand. */
+struct cursor {
+	const struct iovec *iov;
+	unsigned int nr;
+	size_t done; /* of the first buffer */
+};
+
+static size_t cursor_left(const struct cursor *c)
+{
+	size_t left = 0;
+
+	for (unsigned int i = 0; i < c->nr; i++)
+		left += c->iov[i].iov_len - (i ? 0 : c->done);
+	return left;
+}
+
+enum cursor_way { CURSOR_IN, CURSOR_OUT, CURSOR_ZERO };
+
+/* Moves bytes between the buffers and `page`; CURSOR_ZERO clears the buffers. */
+static void cursor_move(struct cursor *c, char *page, size_t bytes, enum cursor_way way)
+{
+	while (bytes) {
+		size_t part = min_u64(bytes, c->iov->iov_len - c->done);
+		char *buffer = (char *)c->iov->iov_base + c->done;
+		if (way == CURSOR_IN)
+			memmove(page, buffer, part);
+		else if (way == CURSOR_OUT)
+			memmove(buffer, page, part);
+		else
+			memset(buffer, 0, part);
+		page += part;
+		bytes -= part;
+		c->done += part;
+		if (c->done == c->iov->iov_len) {
+			c->iov++;
+			c->nr--;
+			c->done = 0;
+		}
+	}
+}
+
+static void read_page(struct backing *b, struct cursor *c, uint64_t offset, size_t bytes)
+{
+	struct frames *f = b->cache.mm_host->frames;
+	struct page *page = filemap_find(&b->cache, offset >> PAGE_SHIFT);
+
+	if (!page) {
+		cursor_move(c, NULL, bytes, CURSOR_ZERO);
+		return;
+	}
+	cursor_move(c, (char *)page_address(f, page) + (offset & ~PAGE_MASK), bytes, CURSOR_OUT);
+	page_put(f, page);
+}
+
+static size_t part_of_page(uint64_t offset, uint64_t left)
+{
+	return min_u64(PAGE_SIZE - (offset & ~PAGE_MASK), left);
+}
+
+int64_t shmem_read(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset)
+{
+	struct cursor c = {iov, nr, 0};
+	uint64_t done = 0;
+
+	pthread_rwlock_rdlock(&b->cache.io_lock);
+	uint64_t size = atomic_load(&to_shmem(b)->size_bytes);
+	uint64_t bytes = offset < size ? min_u64(cursor_left(&c), size - offset) : 0;
+	while (done < bytes) {
+		size_t part = part_of_page(offset + done, bytes - done);
+		read_page(b, &c, offset + done, part);
+		done += part;
+	}
+	pthread_rwlock_unlock(&b->cache.io_lock);
+	return (int64_t)done;
+}
+
+int64_t shmem_write(struct backing *b, struct memcg *cg, const struct iovec *iov, unsigned int nr,
+		    uint64_t offset)
+{
+	struct frames *f = b->cache.mm_host->frames;
+	_Atomic uint64_t *size = &to_shmem(b)->size_bytes;
+	struct cursor c = {iov, nr, 0};
+	uint64_t done = 0, bytes = cursor_left(&c);
+	int err = 0;
+
+	pthread_rwlock_wrlock(&b->cache.io_lock);
+	while (done < bytes) {
+		size_t part = part_of_page(offset + done, bytes - done);
+		struct page *page;
+		err = filemap_get_locked(&b->cache, (offset + done) >> PAGE_SHIFT, cg, &page);
+		if (err)
+			break;
+		cursor_move(&c, (char *)page_address(f, page) + ((offset + done) & ~PAGE_MASK), part,
+			    CURSOR_IN);
+		page_put(f, page);
+		done += part;
+		if (offset + done > atomic_load(size))
+			atomic_store(size, offset + done);
+	}
+	pthread_rwlock_unlock(&b->cache.io_lock);
+	return done ? (int64_t)done : err;
+}
+
+/* --- size and holes ------------------------------------------------------------------------------------------------ */
+
+void shmem_resize(struct backing *b, uint64_t bytes)
+{
+	pthread_rwlock_wrlock(&b->cache.io_lock);
+	uint64_t old = atomic_exchange(&to_shmem(b)->size_bytes, bytes);
+	if (bytes < old)
+		truncate_pagecache(&b->cache, bytes);
+	pthread_rwlock_unlock(&b->cache.io_lock);
+}
+
+static void clear_part(struct backing *b, uint64_t start, uint64_t end)
+{
+	struct frames *f = b->cache.mm_host->frames;
+	struct page *page = start < end ? filemap_find(&b->cache, start >> PAGE_SHIFT) : NULL;
+
+	if (!page)
+		return;
+	memset((char *)page_address(f, page) + (start & ~PAGE_MASK), 0, end - start);
+	page_put(f, page);
+}
+
+void shmem_punch(struct backing *b, uint64_t start, uint64_t end)
+{
+	uint64_t first = page_align_up(start), last = page_align_down(end);
+
+	pthread_rwlock_wrlock(&b->cache.io_lock);
+	if (first < last)
+		truncate_range(&b->cache, first >> PAGE_SHIFT, (last >> PAGE_SHIFT) - 1);
+	if (first > last) { /* within one page */
+		clear_part(b, start, end);
+	} else {
+		clear_part(b, start, first);
+		clear_part(b, last, end);
+	}
+	pthread_rwlock_unlock(&b->cache.io_lock);
+}
+
+int shmem_allocate(struct backing *b, struct memcg *cg, uint64_t start, uint64_t end)
+{
+	struct frames *f = b->cache.mm_host->frames;
+	uint64_t first = start >> PAGE_SHIFT, last = BYTES_TO_PAGES(end), at = first;
+	int err = 0;
+
+	pthread_rwlock_wrlock(&b->cache.io_lock);
+	for (; at < last && !err; at++) {
+		struct page *page = filemap_find(&b->cache, at);
+		if (page || !(err = filemap_get_locked(&b->cache, at, cg, &page)))
+			page_put(f, page);
+	}
+	pthread_rwlock_unlock(&b->cache.io_lock);
+	return err;
+}
+
+int64_t shmem_seek(struct backing *b, uint64_t offset, bool hole)
+{
+	struct address_space *as = &b->cache;
+	uint64_t size = atomic_load(&to_shmem(b)->size_bytes), index = offset >> PAGE_SHIFT;
+	bool there;
+
+	if (offset >= size)
+		return -ENXIO;
+	pthread_mutex_lock(&as->lock);
+	if (hole)
+		for (; radix_find(&as->pages, index); index++)
+			;
+	there = hole || radix_next(&as->pages, &index);
+	pthread_mutex_unlock(&as->lock);
+	uint64_t at = max_u64(index << PAGE_SHIFT, offset);
+	if (!there || (at >= size && !hole))
+		return -ENXIO;
+	return (int64_t)min_u64(at, size);
 }

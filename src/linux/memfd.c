@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* memfd.c - descriptors for shared memory. See memfd.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../mm/i_mmap.h"
+#include "../mm/mm.h"
+#include "../mm/shmem.h"
+#include "memfd.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
+#endif
+
+#define NAME_BYTES 300
+
+struct memfd {
+	struct list_head node; /* (table_lock) */
+	struct backing *object;
+	uint64_t dev, ino; /* (C) of the host's memfd */
+	unsigned int refs; /* (table_lock) guest descriptors, and memfd_new's caller */
+};
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list_head table = {&table, &table};
+static _Atomic unsigned int nr_memfds;
+
+/* table_lock is held. */
+static struct memfd *find(const struct stat *st)
+{
+	struct memfd *m;
+
+	list_for_each_entry (m, &table, node)
+		if (m->dev == st->st_dev && m->ino == st->st_ino)
+			return m;
+	return NULL;
+}
+
+struct memfd *memfd_adopt(int host_fd)
+{
+	struct memfd *m = NULL;
+	struct stat st;
+
+	if (!atomic_load(&nr_memfds) || fstat(host_fd, &st))
+		return NULL;
+	pthread_mutex_lock(&table_lock);
+	m = find(&st);
+	if (m)
+		m->refs++;
+	pthread_mutex_unlock(&table_lock);
+	return m;
+}
+
+void memfd_drop(struct memfd *m)
+{
+	bool last;
+
+	if (!m)
+		return;
+	pthread_mutex_lock(&table_lock);
+	last = !--m->refs;
+	if (last) {
+		list_del(&m->node);
+		atomic_fetch_sub(&nr_memfds, 1);
+	}
+	pthread_mutex_unlock(&table_lock);
+	if (!last)
+		return;
+	backing_put(m->object);
+	free(m);
+}
+
+struct backing *memfd_find(int host_fd)
+{
+	struct memfd *m = memfd_adopt(host_fd);
+	struct backing *b = m ? backing_get(m->object) : NULL;
+
+	memfd_drop(m);
+	return b;
+}
+
+bool memfd_is(int host_fd)
+{
+	struct memfd *m = memfd_adopt(host_fd);
+
+	memfd_drop(m);
+	return m;
+}
+
+/* The object for a new memfd of the host, in the table with one reference. NULL: no memory. */
+static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *name)
+{
+	struct memfd *m = calloc(1, sizeof(*m));
+	char path[NAME_BYTES];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
+	if (!m || fstat(host_fd, &st) || !(m->object = shmem_create(h, 0, path))) {
+		free(m);
+		return NULL;
+	}
+	m->dev = m->object->dev = st.st_dev;
+	m->ino = m->object->ino = st.st_ino;
+	m->refs = 1;
+	pthread_mutex_lock(&table_lock);
+	list_add(&m->node, &table);
+	atomic_fetch_add(&nr_memfds, 1);
+	pthread_mutex_unlock(&table_lock);
+	return m;
+}
+
+int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m)
+{
+	int host_fd = memfd_create(name, flags | MFD_CLOEXEC);
+
+	*m = NULL;
+	if (host_fd < 0)
+		return -errno;
+	if (flags & MFD_HUGETLB)
+		return host_fd; /* there is nothing to map it with: mmap says so */
+	*m = memfd_register(h, host_fd, name);
+	if (*m)
+		return host_fd;
+	close(host_fd);
+	return -ENOMEM;
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------------- */
+
+static int seals_of(int host_fd)
+{
+	int seals = fcntl(host_fd, F_GET_SEALS);
+
+	return seals < 0 ? 0 : seals;
+}
+
+static size_t total(const struct iovec *iov, unsigned int nr)
+{
+	size_t sum = 0;
+
+	while (nr)
+		sum += iov[--nr].iov_len;
+	return sum;
+}
+
+int64_t memfd_read(struct backing *b, int host_fd, const struct iovec *iov, unsigned int nr, int64_t offset)
+{
+	int mode = fcntl(host_fd, F_GETFL) & O_ACCMODE;
+	int64_t at = offset < 0 ? lseek(host_fd, 0, SEEK_CUR) : offset, n;
+
+	if (mode == O_WRONLY)
+		return -EBADF;
+	n = shmem_read(b, iov, nr, (uint64_t)at);
+	if (n > 0 && offset < 0)
+		lseek(host_fd, at + n, SEEK_SET);
+	return n;
+}
+
+/* 0 when a write of [at, at + bytes) is allowed. */
+static int check_write(struct backing *b, int host_fd, int64_t at, size_t bytes)
+{
+	int seals = seals_of(host_fd);
+
+	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return -EPERM;
+	if ((seals & F_SEAL_GROW) && at + (int64_t)bytes > b->ops->size(b))
+		return -EPERM;
+	return at > INT64_MAX - (int64_t)bytes ? -EFBIG : 0;
+}
+
+int64_t memfd_write(struct backing *b, struct memcg *cg, int host_fd, const struct iovec *iov,
+		    unsigned int nr, int64_t offset)
+{
+	int flags = fcntl(host_fd, F_GETFL), err;
+	int64_t at = offset < 0 ? lseek(host_fd, 0, SEEK_CUR) : offset, n;
+
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	if (!total(iov, nr))
+		return 0;
+	if (flags & O_APPEND)
+		at = b->ops->size(b);
+	err = check_write(b, host_fd, at, total(iov, nr));
+	if (err)
+		return err;
+	n = shmem_write(b, cg, iov, nr, (uint64_t)at);
+	if (n <= 0)
+		return n;
+	struct stat st;
+	if (!fstat(host_fd, &st) && st.st_size < at + n)
+		ftruncate(host_fd, at + n); /* D1; the seals were looked at */
+	if (offset < 0)
+		lseek(host_fd, at + n, SEEK_SET);
+	return n;
+}
+
+static int64_t punch(struct backing *b, int host_fd, int64_t offset, int64_t bytes)
+{
+	if (seals_of(host_fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return -EPERM;
+	shmem_punch(b, (uint64_t)offset, (uint64_t)(offset + bytes));
+	return 0;
+}
+
+int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mode, int64_t offset,
+			int64_t bytes)
+{
+	int64_t end = offset + bytes, size;
+	int err;
+
+	if (offset < 0 || bytes <= 0)
+		return -EINVAL;
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+	if (mode == FALLOC_FL_PUNCH_HOLE)
+		return -EOPNOTSUPP;
+	if ((fcntl(host_fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	if (offset > INT64_MAX - bytes)
+		return -EFBIG;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return punch(b, host_fd, offset, bytes);
+	size = b->ops->size(b);
+	if ((seals_of(host_fd) & F_SEAL_GROW) && end > size)
+		return -EPERM;
+	err = shmem_allocate(b, cg, (uint64_t)offset, (uint64_t)end);
+	if (err || (mode & FALLOC_FL_KEEP_SIZE) || end <= size)
+		return err == -ENOMEM ? -ENOSPC : err;
+	if (ftruncate(host_fd, end))
+		return -errno;
+	shmem_resize(b, (uint64_t)end);
+	return 0;
+}
+
+int64_t memfd_seek(struct backing *b, int host_fd, int64_t offset, int whence)
+{
+	int64_t at;
+
+	if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+		if (offset < 0)
+			return -ENXIO;
+		at = shmem_seek(b, (uint64_t)offset, whence == SEEK_HOLE);
+		if (at < 0)
+			return at;
+		offset = at;
+		whence = SEEK_SET;
+	}
+	at = lseek(host_fd, offset, whence);
+	return at < 0 ? -errno : at;
+}
+
+/* The host would look for writable mappings of its memfd, which has none: ours are looked for here. */
+int64_t memfd_add_seals(struct backing *b, int host_fd, unsigned int seals)
+{
+	int now = fcntl(host_fd, F_GET_SEALS), err = 0;
+
+	if (now >= 0 && !(now & F_SEAL_SEAL) && (seals & F_SEAL_WRITE) && !(now & F_SEAL_WRITE) &&
+	    (fcntl(host_fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
+		err = mapping_deny_writable(&b->cache);
+	if (err)
+		return err;
+	if (!fcntl(host_fd, F_ADD_SEALS, seals))
+		return 0;
+	return -errno;
+}
+
+int memfd_check_map(int host_fd, unsigned int prot, bool shared, bool *may_not_write)
+{
+	int seals = seals_of(host_fd);
+
+	if (!shared || !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+		return 0;
+	if (prot & PROT_BITS_WRITE)
+		return -EPERM;
+	*may_not_write = true;
+	return 0;
+}

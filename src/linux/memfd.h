@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memfd.h - memfd_create: a descriptor for shared memory.
+ *
+ * The guest's descriptor stands for a memfd of the host that never has data: it gives the object its identity (st_dev, st_ino), its
+ * size, its seals, and to each descriptor an offset. The data is an object of shared memory (mm/shmem.h) in the arena.
+ *
+ *   D1  the host's memfd and the object have one size, but while one of the calls here changes it
+ *   D2  an object lives as long as a guest descriptor (memfd_adopt) or an area holds it
+ * Locking: one mutex over the table of this process, which is small; io_lock as everywhere.
+ */
+#ifndef LODGE_LINUX_MEMFD_H
+#define LODGE_LINUX_MEMFD_H
+
+#include "../mm/backing.h"
+
+struct memfd;
+struct task;
+
+/* As memfd_create: a host descriptor, or -errno. *m, which may be NULL, is to be dropped when it is installed. */
+int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m);
+
+/* What a new guest descriptor for host_fd holds until it is closed (memfd_drop): NULL when that is no memfd of a guest. */
+struct memfd *memfd_adopt(int host_fd);
+void memfd_drop(struct memfd *m);
+
+/* The object behind a host descriptor with a reference for the caller, or NULL. Cheap where there are no memfds. */
+struct backing *memfd_find(int host_fd);
+bool memfd_is(int host_fd);
+
+/* Calls on one, as Linux has them. offset -1: at the position. */
+int64_t memfd_read(struct backing *b, int host_fd, const struct iovec *iov, unsigned int nr, int64_t offset);
+int64_t memfd_write(struct backing *b, struct memcg *cg, int host_fd, const struct iovec *iov,
+		    unsigned int nr, int64_t offset);
+int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mode, int64_t offset,
+			int64_t bytes);
+int64_t memfd_seek(struct backing *b, int host_fd, int64_t offset, int whence);
+int64_t memfd_add_seals(struct backing *b, int host_fd, unsigned int seals);
+
+/* What a mapping of it may do: 0, -EPERM; takes VM_MAYWRITE off a shared one by *may_not_write. prot: PROT_ bits. */
+int memfd_check_map(int host_fd, unsigned int prot, bool shared, bool *may_not_write);
+
+#endif
