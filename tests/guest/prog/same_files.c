@@ -134,6 +134,19 @@ static void shared_anonymous(void)
 	show_maps("areas");
 }
 
+static void shared_anonymous_outlives(void)
+{
+	char *p = put_shared(0, 4, RW), *q;
+
+	letters(0, 4);
+	q = mremap(p + 2 * PAGE, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(8));
+	munmap(p, 4 * PAGE);
+	printf("%s\n", where(q));
+	show_letters("the rest", 8, 2);
+	WHERE(mremap(AT(8), 2 * PAGE, 3 * PAGE, 0));
+	printf("behind its end: %s\n", peek(AT(10)));
+}
+
 static void zero_device(void)
 {
 	int fd = open("/dev/zero", O_RDWR);
@@ -259,6 +272,7 @@ static const struct guest_case cases[] = {
 	{"private file mappings keep their writes to themselves [J8][J11]", private_file},
 	{"a private mapping sees shared writes until it writes itself [J8][J11]", private_and_shared},
 	{"shared anonymous mappings are memory of their own [J8]", shared_anonymous},
+	{"shared anonymous memory, mapped twice, has an end [J8]", shared_anonymous_outlives},
 	{"/dev/zero, private and shared [J9]", zero_device},
 	{"a mapping outlives its descriptor and its name", mapping_outlives_descriptor},
 	{"what was written is in the file after munmap [L16]", written_before_unmapping},

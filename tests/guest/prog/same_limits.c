@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * same_limits.c - limits of address space, data, areas, and what may be promised.
+ */
+#include "window.h"
+
+/* Everything that is mapped, from the listing; the page of the kernel's is none of it. */
+static rlim_t mapped_bytes(void)
+{
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long from, to, sum = 0;
+
+	while (maps && fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && !(from >> 63))
+			sum += to - from;
+	if (maps)
+		fclose(maps);
+	return sum;
+}
+
+static void address_space(void)
+{
+	struct rlimit old = limit_set(RLIMIT_AS, mapped_bytes() + 64 * PAGE);
+
+	WHERE(put(0, 100, RW));
+	WHERE(put(0, 60, RW));
+	WHERE(put(100, 10, PROT_NONE));
+	WHERE(mremap(AT(0), 60 * PAGE, 80 * PAGE, 0));
+	TELL(munmap(AT(0), 30 * PAGE));
+	WHERE(put(100, 10, PROT_NONE));
+	WHERE(mmap(AT(30), 30 * PAGE, RW, PRIVATE | MAP_FIXED, -1, 0));
+	limit_restore(RLIMIT_AS, old);
+	WHERE(put(200, 1000, RW));
+}
+
+static void address_space_and_break(void)
+{
+	char *now = (char *)syscall(SYS_brk, 0);
+	struct rlimit old = limit_set(RLIMIT_AS, mapped_bytes() + 16 * PAGE);
+
+	printf("too far: %d\n", (char *)syscall(SYS_brk, now + 64 * PAGE) == now);
+	printf("not too far: %d\n", (char *)syscall(SYS_brk, now + 8 * PAGE) == now + 8 * PAGE);
+	syscall(SYS_brk, now);
+	limit_restore(RLIMIT_AS, old);
+}
+
+static void address_space_and_growing_stack(void)
+{
+	struct rlimit old;
+
+	mmap(AT(1000), PAGE, RW, PRIVATE | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+	old = limit_set(RLIMIT_AS, mapped_bytes() + 16 * PAGE);
+	printf("within: %s\n", poke(AT(990)));
+	printf("beyond: %s\n", poke(AT(900)));
+	limit_restore(RLIMIT_AS, old);
+}
+
+static void limit_arguments(void)
+{
+	struct rlimit limit, bad = {20, 10};
+
+	TELL(syscall(SYS_getrlimit, 16, &limit));
+	TELL(syscall(SYS_getrlimit, -1, &limit));
+	TELL(syscall(SYS_setrlimit, RLIMIT_AS, &bad));
+	TELL(syscall(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &limit));
+	printf("stack %lu\n", (unsigned long)limit.rlim_cur);
+	TELL(syscall(SYS_prlimit64, getpid(), RLIMIT_STACK, &limit, NULL));
+	TELL(syscall(SYS_prlimit64, 0, RLIMIT_STACK, &bad, NULL));
+	TELL(syscall(SYS_prlimit64, 0, 99, NULL, &limit));
+	TELL(syscall(SYS_prlimit64, 0x7fffffff, RLIMIT_STACK, NULL, &limit));
+}
+
+/* Maps single pages with a gap between until it is refused. */
+static long map_singly(long most)
+{
+	long i;
+
+	for (i = 0; i < most; i++)
+		if (put(2 * i, 1, i & 1 ? R : RW) == MAP_FAILED)
+			return i;
+	return i;
+}
+
+static void map_count_splits(void)
+{
+	long before;
+
+	put(-16, 8, RW);
+	before = map_singly(70000);
+	printf("many: %d\n", before > 60000);
+	TELL(mprotect(AT(-14), PAGE, R));
+	TELL(munmap(AT(-14), PAGE));
+	TELL(madvise(AT(-14), PAGE, MADV_DONTDUMP) && errno != ENOMEM && errno != EAGAIN ? -1 : 0);
+	TELL(munmap(AT(-16), 8 * PAGE));
+	TELL(munmap(AT(0), 200 * PAGE));
+	put(-16, 8, RW);
+	TELL(mprotect(AT(-14), PAGE, R));
+	show_letters("pages", -16, 8);
+}
+
+static const struct guest_case cases[] = {
+	{"RLIMIT_AS limits mmap and mremap, whatever the protection", address_space},
+	{"RLIMIT_AS limits the break", address_space_and_break},
+	{"RLIMIT_AS limits stacks that grow [F11]", address_space_and_growing_stack},
+	{"arguments of the limits' calls", limit_arguments},
+	{"with so many areas nothing can be split", map_count_splits},
+};
+
+CASES_MAIN(cases)
