@@ -484,6 +484,7 @@ int exec_load(const struct exec_request *r, struct exec_result *result, struct l
 	x->fd = r->fd;
 	if (r->fd >= 0)
 		snprintf(x->filename, sizeof(x->filename), "%s", r->path);
+	r->mm->privileged = geteuid() == 0;
 	x->layout = r->aslr ? layout_random(r->mm->stack_limit_bytes) : layout_fixed();
 	ret = load_program(x, r->argv, result);
 	exec_free(x);

@@ -57,7 +57,7 @@ int maps_line(const struct vma *vma, char *line, size_t bytes)
 			   "%08" PRIx64 "-%08" PRIx64 " %c%c%c%c %08" PRIx64 " %02x:%02x %" PRIu64 " ",
 			   vma->start, vma->end, vma->flags & VM_READ ? 'r' : '-',
 			   vma->flags & VM_WRITE ? 'w' : '-', vma->flags & VM_EXEC ? 'x' : '-',
-			   vma->flags & VM_SHARED ? 's' : 'p', f.offset, major(f.dev), minor(f.dev), f.ino);
+			   vma->flags & VM_MAYSHARE ? 's' : 'p', f.offset, major(f.dev), minor(f.dev), f.ino);
 
 	if (!f.name)
 		return len < (int)bytes ? len : -ENAMETOOLONG;

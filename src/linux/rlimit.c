@@ -15,6 +15,8 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 		return (struct rlimit){mm->as_limit_bytes, RLIM_INFINITY};
 	case RLIMIT_DATA:
 		return (struct rlimit){mm->data_limit_bytes, RLIM_INFINITY};
+	case RLIMIT_MEMLOCK:
+		return (struct rlimit){mm->memlock_limit_bytes, RLIM_INFINITY};
 	case RLIMIT_NOFILE:
 		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
 	case RLIMIT_NPROC:
@@ -52,6 +54,8 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 		mm->as_limit_bytes = new->rlim_cur;
 	else if (which == RLIMIT_DATA)
 		mm->data_limit_bytes = new->rlim_cur;
+	else if (which == RLIMIT_MEMLOCK)
+		mm->memlock_limit_bytes = new->rlim_cur;
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	return 0;
 }

@@ -2,8 +2,8 @@
 /*
  * rlimit.h - the resource limits of a task.
  *
- * They are the guest's own. RLIMIT_STACK, RLIMIT_AS and RLIMIT_DATA take effect in its space; the others are
- * remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
+ * They are the guest's own. RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK take effect in its space; the others
+ * are remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
  */
 #ifndef LODGE_LINUX_RLIMIT_H
 #define LODGE_LINUX_RLIMIT_H

@@ -2,8 +2,6 @@
 /*
  * sys_mem.c - the system calls about memory: arguments as Linux checks them, then the core.
  *
- * Locked memory: nothing is ever paged out, so to lock a range is to make it resident; no area remembers it,
- * and MCL_FUTURE has no effect of its own.
  * Not here: huge pages on request (-ENOMEM, as on a host that reserved none).
  */
 #include <errno.h>
@@ -17,25 +15,8 @@
 #include "memfd.h"
 #include "syscall.h"
 
-/* Newer than, or left out of, the headers we build with; the values are Linux's for x86-64. */
-#ifndef MAP_UNINITIALIZED
-#define MAP_UNINITIALIZED 0x4000000
-#endif
-#ifndef MAP_ABOVE4G
-#define MAP_ABOVE4G 0x80 /* Linux 6.6 */
-#endif
-#define PROT_SEM_BIT	0x8u
-
-#define MAP_TYPE_BITS	0xfu
 #define HUGE_SIZE_SHIFT 26
 #define HUGE_SIZE_MASK	0x3fu
-
-/* What every kernel took before MAP_SHARED_VALIDATE came to refuse the rest. */
-#define LEGACY_MAP_MASK                                                                                 \
-	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE |        \
-	 MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | \
-	 MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_ABOVE4G | (21u << HUGE_SIZE_SHIFT) |                 \
-	 (30u << HUGE_SIZE_SHIFT))
 
 /* --- mmap ------------------------------------------------------------------------------------ */
 
@@ -48,25 +29,7 @@ static int64_t map_huge(unsigned int flags)
 
 static int64_t map_anonymous(struct task *t, struct mmap_request *r)
 {
-	unsigned int type = r->flags & MAP_TYPE_BITS;
-
-	if (r->flags & MAP_HUGETLB)
-		return map_huge(r->flags);
-	if (type != MAP_PRIVATE && (type != MAP_SHARED || (r->flags & MAP_GROWSDOWN)))
-		return -EINVAL;
-	r->pgoff = 0;
-	return mm_mmap(t->mm, r);
-}
-
-static int check_file_flags(unsigned int flags)
-{
-	unsigned int type = flags & MAP_TYPE_BITS;
-
-	if (flags & (MAP_HUGETLB | MAP_GROWSDOWN))
-		return -EINVAL;
-	if (type == MAP_SHARED_VALIDATE)
-		return flags & ~LEGACY_MAP_MASK ? -EOPNOTSUPP : 0;
-	return type == MAP_SHARED || type == MAP_PRIVATE ? 0 : -EINVAL;
+	return r->flags & MAP_HUGETLB ? map_huge(r->flags) : mm_mmap(t->mm, r);
 }
 
 /* A mapping of /dev/zero is anonymous memory by an older name. */
@@ -75,6 +38,15 @@ static bool is_dev_zero(int host_fd)
 	struct stat st;
 
 	return !fstat(host_fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 5);
+}
+
+static int64_t map_dev_zero(struct task *t, struct mmap_request *r)
+{
+	if (r->may_not_read || ((r->flags & MAP_SHARED) && r->may_not_write && (r->prot & PROT_BITS_WRITE)))
+		return -EACCES;
+	if ((r->flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
+		r->flags &= ~(unsigned int)MAP_PRIVATE;
+	return mm_mmap(t->mm, r);
 }
 
 static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
@@ -88,18 +60,13 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	mode = fcntl(host_fd, F_GETFL);
 	if (mode < 0 || (mode & O_PATH))
 		return -EBADF;
-	err = check_file_flags(r->flags);
-	if (err)
-		return err;
-	if ((mode & O_ACCMODE) == O_WRONLY)
-		return -EACCES;
+	if (r->flags & MAP_HUGETLB)
+		return -EINVAL;
+	r->may_not_read = (mode & O_ACCMODE) == O_WRONLY;
 	r->may_not_write = (mode & O_ACCMODE) != O_RDWR;
-	/* No file is longer than a signed offset can say. */
-	if (r->length > INT64_MAX || (r->pgoff << PAGE_SHIFT) > INT64_MAX - r->length)
-		return -EOVERFLOW;
 	if (is_dev_zero(host_fd))
-		return mm_mmap(t->mm, r);
-	err = memfd_check_map(host_fd, r->prot, (r->flags & MAP_TYPE_BITS) != MAP_PRIVATE, &r->may_not_write);
+		return map_dev_zero(t, r);
+	err = memfd_check_map(host_fd, r->prot, (r->flags & MAP_TYPE) != MAP_PRIVATE, &r->may_not_write);
 	if (err)
 		return err;
 	r->file = memfd_find(host_fd);
@@ -148,155 +115,42 @@ static int64_t sys_madvise(struct task *t, const uint64_t a[6])
 	return mm_madvise(t->mm, a[0], a[1], (int)a[2]);
 }
 
-/* PROT_GROWSDOWN: the change begins at the bottom of the first stack that has a part in the range. 0 or -errno. */
-static int stack_bottom(struct task *t, gva_t start, gva_t end, gva_t *bottom)
-{
-	struct vma *vma;
-	int err = 0;
-
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
-	vma = vma_find(&t->mm->vmas, start);
-	if (!vma || vma->start >= end)
-		err = -ENOMEM;
-	else if (!(vma->flags & VM_GROWSDOWN))
-		err = -EINVAL;
-	else
-		*bottom = vma->start;
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
-	return err;
-}
-
 static int64_t sys_mprotect(struct task *t, const uint64_t a[6])
 {
-	const unsigned int access = PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC;
-	unsigned int grows = (unsigned int)a[2] & (PROT_GROWSDOWN | PROT_GROWSUP);
-	unsigned int prot = (unsigned int)a[2] & ~(PROT_GROWSDOWN | PROT_GROWSUP);
-	gva_t start = a[0], bottom = a[0];
-	uint64_t length = page_align_up(a[1]);
-	int err;
-
-	if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || (start & ~PAGE_MASK))
-		return -EINVAL;
-	if (!a[1])
-		return 0;
-	if (!length || start + length <= start)
-		return -ENOMEM;
-	if (prot & ~(access | PROT_SEM_BIT))
-		return -EINVAL;
-	if (grows == PROT_GROWSUP)
-		return -EINVAL;
-	err = grows ? stack_bottom(t, start, start + length, &bottom) : 0;
-	if (err)
-		return err;
-	return mm_mprotect(t->mm, bottom, start + length - bottom, prot & access);
+	return mm_mprotect(t->mm, a[0], a[1], (unsigned int)a[2]);
 }
 
 /* --- ranges ---------------------------------------------------------------------------------- */
-
-/* 0 when areas cover all of [start, end), else -ENOMEM. */
-static int range_mapped(struct mm *mm, gva_t start, gva_t end)
-{
-	pthread_rwlock_rdlock(&mm->mmap_lock);
-	for (struct vma *v = vma_find(&mm->vmas, start); v && v->start <= start && start < end; v = v->next)
-		start = v->end;
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	return start < end ? -ENOMEM : 0;
-}
 
 static int64_t sys_msync(struct task *t, const uint64_t a[6])
 {
 	return mm_msync(t->mm, a[0], a[1], (unsigned int)a[2]);
 }
 
-/* The pages that [start, start + length) touches; a length that wraps is 0, as in Linux. 0 or -EINVAL. */
-static int lock_range(gva_t *start, uint64_t *length)
-{
-	uint64_t bytes = page_align_up(*length + (*start & ~PAGE_MASK));
-
-	*start = page_align_down(*start);
-	if (*start + bytes < *start)
-		return -EINVAL;
-	*length = bytes;
-	return 0;
-}
-
-static int64_t do_mlock(struct task *t, gva_t start, uint64_t length)
-{
-	int err = lock_range(&start, &length);
-
-	if (err || !length)
-		return err;
-	err = range_mapped(t->mm, start, start + length);
-	if (err)
-		return err;
-	return mm_populate(t->mm, start, length) ? -ENOMEM : 0;
-}
-
 static int64_t sys_mlock(struct task *t, const uint64_t a[6])
 {
-	return do_mlock(t, a[0], a[1]);
+	return mm_mlock(t->mm, a[0], a[1], 0);
 }
 
 static int64_t sys_mlock2(struct task *t, const uint64_t a[6])
 {
-	gva_t start = a[0];
-	uint64_t length = a[1];
-	int err;
-
-	if (a[2] & ~(uint64_t)MLOCK_ONFAULT)
-		return -EINVAL;
-	if (!a[2])
-		return do_mlock(t, start, length);
-	err = lock_range(&start, &length);
-	return err ? err : range_mapped(t->mm, start, start + length);
+	return mm_mlock(t->mm, a[0], a[1], (unsigned int)a[2]);
 }
 
 static int64_t sys_munlock(struct task *t, const uint64_t a[6])
 {
-	gva_t start = a[0];
-	uint64_t length = a[1];
-	int err = lock_range(&start, &length);
-
-	return err ? err : range_mapped(t->mm, start, start + length);
+	return mm_munlock(t->mm, a[0], a[1]);
 }
 
-/* The next area from *start on that can be accessed at all; false when there is none. */
-static bool next_area(struct mm *mm, gva_t *start, gva_t *end)
-{
-	struct vma *vma;
-
-	pthread_rwlock_rdlock(&mm->mmap_lock);
-	vma = vma_find(&mm->vmas, *start);
-	while (vma && !(vma->flags & VM_ACCESS_FLAGS))
-		vma = vma->next;
-	if (vma) {
-		*start = max_u64(vma->start, *start);
-		*end = vma->end;
-	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	return vma;
-}
-
-/* As Linux, it brings in what it can and does not say where it could not. */
 static int64_t sys_mlockall(struct task *t, const uint64_t a[6])
 {
-	unsigned int flags = (unsigned int)a[0];
-	gva_t start = 0, end = 0;
-
-	if (!flags || (flags & ~(unsigned int)(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) ||
-	    flags == MCL_ONFAULT)
-		return -EINVAL;
-	if (!(flags & MCL_CURRENT) || (flags & MCL_ONFAULT))
-		return 0;
-	for (; next_area(t->mm, &start, &end) && !task_interrupted(t); start = end)
-		mm_populate(t->mm, start, end - start);
-	return 0;
+	return mm_mlockall(t->mm, (unsigned int)a[0]);
 }
 
 static int64_t sys_munlockall(struct task *t, const uint64_t a[6])
 {
-	(void)t;
 	(void)a;
+	mm_munlockall(t->mm);
 	return 0;
 }
 

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* area.c - the steps that operations on areas share. See area.h. mmap_lock is held for writing throughout. */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "area.h"
 #include "rmap.h"
+#include "vma_merge.h"
 #include "zap.h"
-
-/* Where the search begins when there is no room below mmap_base: a third of the space. */
-#define UNMAPPED_BASE(mm) page_align_down((mm)->task_size / 3)
 
 void spare_none(struct spare_areas *s)
 {
@@ -108,33 +105,38 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 	return upper;
 }
 
-static bool can_merge(const struct vma *a, const struct vma *b)
-{
-	return a && b && a->end == b->start && a->flags == b->flags && a->file == b->file &&
-	       a->mapping == b->mapping && a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff &&
-	       anon_vma_mergeable(a, b);
-}
-
-/* Lets `lower` swallow `upper`, its neighbour. */
-static void merge_pair(struct mm *mm, struct vma *lower, struct vma *upper)
-{
-	vma_unlink(&mm->vmas, upper);
-	area_resize(mm, lower, lower->start, upper->end);
-	anon_vma_merge(lower, upper);
-	vma_interval_remove(upper);
-	vma_free(mm, upper);
-}
-
 struct vma *area_merge(struct mm *mm, struct vma *vma)
 {
-	/* Both neighbours may go with it and not with one another: the lower one has it then. */
-	if (can_merge(vma->prev, vma)) {
-		vma = vma->prev;
-		merge_pair(mm, vma, vma->next);
+	struct vma_merge m = vma_merge_part(mm, vma, vma->start, vma->end, vma->flags);
+	struct vma *merged = vma_merge(&m);
+
+	return merged ? merged : vma;
+}
+
+struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags)
+{
+	struct vma_merge m = vma_merge_part(mm, vma, start, end, flags);
+	int64_t pages = (int64_t)((end - start) >> PAGE_SHIFT);
+	uint64_t old_flags = vma->flags;
+	struct vma *merged = vma_merge(&m);
+
+	if (!merged) {
+		unsigned int cuts = (start > vma->start) + (end < vma->end);
+		struct spare_areas spare;
+		if (mm->vmas.nr + cuts > mm->max_map_count && cuts)
+			return NULL;
+		if (spare_get(mm, &spare, start, end))
+			return NULL;
+		if (start > vma->start)
+			vma = area_split(mm, vma, start, &spare);
+		if (end < vma->end)
+			area_split(mm, vma, end, &spare);
+		vma->flags = flags;
+		merged = vma;
 	}
-	if (can_merge(vma, vma->next))
-		merge_pair(mm, vma, vma->next);
-	return vma;
+	vm_stat_account(mm, old_flags, -pages);
+	vm_stat_account(mm, flags, pages);
+	return merged;
 }
 
 unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end)
@@ -142,6 +144,18 @@ unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end)
 	struct vma *first = vma_find(&mm->vmas, start), *last = vma_find(&mm->vmas, end - 1);
 
 	return (first && first->start < start) + (last && last->start < end && last->end > end);
+}
+
+int area_may_unmap(const struct mm *mm, gva_t start, gva_t end)
+{
+	const struct vma *first = vma_find_intersection(&mm->vmas, start, end);
+
+	if (first && first->start < start && first->end > end && mm->vmas.nr >= mm->max_map_count)
+		return -ENOMEM;
+	for (; first && first->start < end; first = first->next)
+		if (first->flags & VM_SEALED)
+			return -EPERM;
+	return 0;
 }
 
 void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
@@ -159,7 +173,7 @@ void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 			area_split(mm, vma, end, s);
 		struct vma *next = vma->next;
 		vma_unlink(&mm->vmas, vma);
-		mm->total_vm_pages -= vma_pages(vma);
+		vm_stat_account(mm, vma->flags, -(int64_t)vma_pages(vma));
 		vma->next = doomed;
 		doomed = vma;
 		vma = next;
@@ -175,43 +189,6 @@ void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 		vma_free(mm, doomed);
 		doomed = next;
 	}
-}
-
-static bool hint_is_free(const struct mm *mm, gva_t hint, uint64_t length)
-{
-	struct vma *next = vma_find(&mm->vmas, hint);
-
-	return length <= mm->task_size && hint <= mm->task_size - length &&
-	       (!next || hint + length <= vma_start_gap(next));
-}
-
-int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigned int flags)
-{
-	struct vma_gap gap = {length, max_u64(PAGE_SIZE, mm->mmap_min_addr), mm->mmap_base};
-
-	if (length > mm->task_size)
-		return -ENOMEM;
-	hint = page_align_down(hint);
-	if (hint)
-		hint = max_u64(hint, mm->mmap_min_addr);
-	if (hint && hint_is_free(mm, hint, length))
-		return (int64_t)hint;
-	if (flags & MAP_32BIT) {
-		gap.low_limit = 0x40000000;
-		gap.high_limit = 0x80000000;
-		return vma_gap_bottomup(&mm->vmas, &gap);
-	}
-	int64_t found = vma_gap_topdown(&mm->vmas, &gap);
-	if (found >= 0)
-		return found;
-	gap.low_limit = UNMAPPED_BASE(mm);
-	gap.high_limit = mm->task_size;
-	return vma_gap_bottomup(&mm->vmas, &gap);
-}
-
-bool may_expand_vm(const struct mm *mm, uint64_t nr_pages)
-{
-	return mm->total_vm_pages + nr_pages <= mm->as_limit_bytes >> PAGE_SHIFT;
 }
 
 int check_range(const struct mm *mm, gva_t start, uint64_t *length)

@@ -3,7 +3,7 @@
 #ifndef LODGE_MM_AREA_H
 #define LODGE_MM_AREA_H
 
-#include "mm.h"
+#include "account.h"
 
 /*
  * What cutting [start, end) out of its areas takes, had before anything changes so that it cannot fail half way: an area, and
@@ -32,6 +32,12 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 /* Takes the references that a copy of an area needs; vma_free drops them. */
 void area_hold_mapping(struct vma *vma);
 
+/*
+ * Gives the part [start, end) of `vma` other flags, cutting or joining areas as needed. Returns the area that holds the
+ * part now, which may be larger, or NULL, with nothing changed: no memory, or too many areas. The counts of account.h follow.
+ */
+struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags);
+
 /* Joins `vma` with its neighbours where nothing tells them apart; returns the area that holds it now. */
 struct vma *area_merge(struct mm *mm, struct vma *vma);
 
@@ -41,11 +47,11 @@ unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end);
 /* Takes [start, end) out of the space; the spares cover area_cuts. */
 void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s);
 
-/* A place for `length` bytes as mmap chooses it: an address, or -errno. flags: MAP_. */
-int64_t area_find_room(const struct mm *mm, gva_t hint, uint64_t length, unsigned int flags);
-
-/* False when nr_pages more would pass RLIMIT_AS. */
-bool may_expand_vm(const struct mm *mm, uint64_t nr_pages);
+/*
+ * Whether [start, end) may be unmapped: -EPERM when some of it is sealed, -ENOMEM when a hole in the middle of an area would
+ * make one area too many.
+ */
+int area_may_unmap(const struct mm *mm, gva_t start, gva_t end);
 
 /* VM_READ, VM_WRITE and VM_EXEC for PROT_ bits. */
 uint64_t prot_vm_flags(unsigned int prot);

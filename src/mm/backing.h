@@ -14,6 +14,8 @@
 #include "filemap.h"
 
 struct backing;
+struct mm;
+struct unmapped_request;
 struct vma;
 
 struct backing_ops {
@@ -34,6 +36,8 @@ struct backing_ops {
 	 * (NULL: pages of no cache), flags. 0, or -errno and mmap fails with it. NULL: an area over the cache.
 	 */
 	int (*mmap)(struct backing *b, struct vma *vma);
+	/* Where a mapping of it goes, or -errno; NULL: where anything goes. See unmapped_area.h. */
+	int64_t (*get_unmapped_area)(struct backing *b, struct mm *mm, const struct unmapped_request *r);
 };
 
 struct backing {

@@ -2,7 +2,7 @@
 /*
  * check.c - mm_check: recounts a space and compares.
  *
- *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one, and total_vm is their sum
+ *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one, and the counts of account.h are their sums
  *   M2  every entry lies in an area, allows no more than the area does, and maps an allocated frame
  *   M3  a private area maps its own anonymous pages writable or cache pages read-only; a shared one maps its object's pages
  *   M4  walks from a page find every entry that maps it: A1-A3 (anon_vma.h), i_mmap
@@ -10,6 +10,7 @@
  */
 #include "fault.h"
 #include "rmap.h"
+#include "vma_merge.h"
 #include "zap.h"
 
 struct check {
@@ -98,18 +99,40 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 
 static bool could_merge(const struct vma *a, const struct vma *b)
 {
-	return b && a->end == b->start && a->flags == b->flags && a->mapping == b->mapping &&
-	       a->name == b->name && a->pgoff + vma_pages(a) == b->pgoff && anon_vma_mergeable(a, b);
+	return b && vma_mergeable(a, b) && vma_removable(a) && vma_removable(b);
+}
+
+/* Recounts what account.h counts. */
+static void check_accounts(struct check *c)
+{
+	const struct mm *mm = c->mm;
+	struct vma *vma;
+	uint64_t total = 0, locked = 0, committed = 0, by_kind = 0;
+
+	vma_for_each (vma, &mm->vmas) {
+		total += vma_pages(vma);
+		locked += vma->flags & VM_LOCKED ? vma_pages(vma) : 0;
+		committed += vma->flags & VM_ACCOUNT ? vma_pages(vma) : 0;
+		bool exec = (vma->flags & (VM_EXEC | VM_WRITE)) == VM_EXEC;
+		bool data = (vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+		by_kind += (vma->flags & VM_GROWSDOWN) || exec || data ? vma_pages(vma) : 0;
+	}
+	if (total != mm->total_vm_pages)
+		fail(c, "total_vm differs from the areas", total);
+	if (locked != mm->locked_vm_pages)
+		fail(c, "locked_vm differs from the areas", locked);
+	if (committed != mm->committed_pages)
+		fail(c, "committed pages differ from the areas", committed);
+	if (by_kind != mm->data_vm_pages + mm->exec_vm_pages + mm->stack_vm_pages)
+		fail(c, "data_vm, exec_vm and stack_vm differ from the areas", by_kind);
 }
 
 static void check_areas(struct check *c)
 {
 	struct vma *vma;
-	uint64_t pages = 0;
 
 	c->bad += vma_tree_check(&c->mm->vmas, c->complain);
 	vma_for_each (vma, &c->mm->vmas) {
-		pages += vma_pages(vma);
 		if (vma->mm != c->mm || vma->end > c->mm->task_size)
 			fail(c, "area of another space or beyond its end", vma->start);
 		const char *wrong = vma_interval_check(vma);
@@ -120,8 +143,7 @@ static void check_areas(struct check *c)
 		if (vma->flags & VM_ACCESS_FLAGS & ~(vma->flags >> 4))
 			fail(c, "area allows what it never may", vma->start);
 	}
-	if (pages != c->mm->total_vm_pages)
-		fail(c, "total_vm differs from the areas", pages);
+	check_accounts(c);
 }
 
 unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t where))

@@ -10,6 +10,7 @@
 
 #include "area.h"
 #include "fault.h"
+#include "populate.h"
 #include "zap.h"
 
 #ifndef MADV_COLD
@@ -119,58 +120,6 @@ static int advise_range(struct mm *mm, gva_t start, gva_t end, int advice)
 	return unmapped;
 }
 
-/* Makes the page at `address` present, and writable if `write`; `end` is how far the caller will go. */
-static int touch(struct mm *mm, struct vma *vma, gva_t address, gva_t end, bool write)
-{
-	const pte_t *slot = NULL;
-
-	pthread_mutex_lock(&mm->page_table_lock);
-	slot = pgtable_find(&mm->pgt, address);
-	pte_t pte = slot ? pte_read(slot) : 0;
-	pthread_mutex_unlock(&mm->page_table_lock);
-	if ((pte & PTE_PRESENT) && (!write || pte_write(pte)))
-		return 0;
-	switch (handle_mm_fault(vma, address, write ? FAULT_FLAG_WRITE : 0, end)) {
-	case VM_FAULT_DONE:
-		return 0;
-	case VM_FAULT_OOM:
-		return -ENOMEM;
-	default:
-		return -EFAULT;
-	}
-}
-
-enum populate_for { POPULATE_AS_MAPPED, POPULATE_READ, POPULATE_WRITE };
-
-static int populate(struct mm *mm, gva_t start, gva_t end, enum populate_for what)
-{
-	int err = 0;
-
-	pthread_rwlock_rdlock(&mm->mmap_lock);
-	for (gva_t at = start; at < end && !err; at += PAGE_SIZE) {
-		struct vma *vma = vma_find(&mm->vmas, at);
-		if (!vma || vma->start > at) {
-			err = -ENOMEM;
-			break;
-		}
-		bool write = what == POPULATE_WRITE || (what == POPULATE_AS_MAPPED &&
-							(vma->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE);
-		if (what == POPULATE_READ ? !(vma->flags & VM_READ)
-					  : !vma_allows(vma, write ? FAULT_FLAG_WRITE : 0))
-			err = what == POPULATE_AS_MAPPED ? -ENOMEM : -EINVAL;
-		else
-			err = touch(mm, vma, at, end, write);
-	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	return err;
-}
-
-int mm_populate(struct mm *mm, gva_t start, uint64_t length)
-{
-	start = page_align_down(start);
-	return populate(mm, start, start + page_align_up(length), POPULATE_AS_MAPPED);
-}
-
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 {
 	uint64_t bytes = page_align_up(length);
@@ -180,8 +129,8 @@ int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 	if (!bytes)
 		return 0;
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
-		return populate(mm, start, start + bytes,
-				advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
+		return mm_populate_for(mm, start, start + bytes,
+				       advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
 	pthread_rwlock_rdlock(&mm->mmap_lock);
 	int err = advise_range(mm, start, start + bytes, advice);
 	pthread_rwlock_unlock(&mm->mmap_lock);

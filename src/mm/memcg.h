@@ -13,10 +13,11 @@
 #include "types.h"
 
 struct memcg {
-	_Atomic uint64_t usage_pages; /* (A) */
-	_Atomic uint64_t peak_pages;  /* (A) highest usage so far */
-	uint64_t max_pages;	      /* (C) */
-	_Atomic uint64_t nr_failures; /* (A) charges refused */
+	_Atomic uint64_t usage_pages;	 /* (A) */
+	_Atomic uint64_t peak_pages;	 /* (A) highest usage so far */
+	uint64_t max_pages;		 /* (C) */
+	_Atomic uint64_t nr_failures;	 /* (A) charges refused */
+	_Atomic int64_t committed_pages; /* (A) promised to its spaces: account.h */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);

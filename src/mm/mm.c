@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "account.h"
 #include "anon_vma.h"
 #include "gather.h"
 #include "mm.h"
 #include "shmem.h"
+#include "unmapped_area.h"
 #include "zap.h"
 
 /* mmap_base with the layout that is not randomised: 128 MiB below the stack's end. */
@@ -69,7 +71,11 @@ static int make_caches(struct mm_host *h)
 
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx)
 {
-	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
+	*h = (struct mm_host){.frames = f,
+			      .mmu_ops = ops,
+			      .mmu_ctx = ctx,
+			      .levels = 4,
+			      .overcommit_ratio = OVERCOMMIT_RATIO};
 	int err = zero_page_init(f);
 	if (!err)
 		err = make_caches(h);
@@ -118,6 +124,8 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	mm->stack_limit_bytes = STACK_LIMIT_BYTES;
 	mm->as_limit_bytes = ~0ull;
 	mm->data_limit_bytes = ~0ull;
+	mm->memlock_limit_bytes = ~0ull;
+	mm->get_unmapped_area = arch_get_unmapped_area_topdown;
 	mm->mmap_min_addr = DEFAULT_MMAP_MIN_ADDR;
 	mm->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	mm->fault_around_pages = FAULT_AROUND_PAGES;

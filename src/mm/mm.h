@@ -57,6 +57,10 @@ struct mm_host {
 	unsigned int levels; /* of page tables: 4 or 5 */
 	struct writeback writeback;
 	_Atomic uint64_t shmem_ino; /* (A) of the newest object of shared memory */
+	/* vm.overcommit_: see account.h */
+	unsigned int overcommit_memory, overcommit_ratio;
+	uint64_t overcommit_kbytes;	 /* 0: the ratio holds */
+	_Atomic int64_t committed_pages; /* (A) of all spaces */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 	struct kmem_cache anon_vma_cache, chain_cache;
 };
@@ -79,10 +83,17 @@ struct mm {
 	gva_t start_stack, arg_start, arg_end, env_start, env_end;
 	uint64_t saved_auxv[MM_AUXV_WORDS]; /* what the loader told the program, as it was */
 	unsigned int nr_auxv_words;
-	uint64_t total_vm_pages; /* (mmap_lock) */
+	/* account.h (mmap_lock) */
+	uint64_t total_vm_pages, data_vm_pages, exec_vm_pages, stack_vm_pages;
+	uint64_t locked_vm_pages, committed_pages;
+	uint64_t def_flags; /* (mmap_lock) VM_LOCKED and kin, for areas to come */
+	/* (C) Places a mapping that did not say where; the layout of the space. See unmapped_area.h. */
+	int64_t (*get_unmapped_area)(const struct mm *mm, const struct unmapped_request *r);
 	uint64_t stack_limit_bytes;
 	uint64_t as_limit_bytes; /* RLIMIT_AS; ~0: none */
 	uint64_t data_limit_bytes;
+	uint64_t memlock_limit_bytes; /* RLIMIT_MEMLOCK */
+	bool privileged;	      /* limits on locking and reserves of memory do not hold */
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
 	uint32_t fault_around_pages;		      /* widest anonymous window: a power of two, 1..512 */
@@ -144,6 +155,7 @@ struct mmap_request {
 	struct backing *file; /* NULL: anonymous. The area takes its own reference */
 	uint64_t pgoff;	      /* in pages */
 	bool may_not_write; /* the file is not open for writing: a shared mapping can never become writable */
+	bool may_not_read;  /* nor for reading: no mapping at all */
 	const char *name;   /* of a special mapping ("[vdso]"), or NULL; static storage */
 	uint64_t extra_flags; /* VM_GROWSDOWN and kin */
 };
@@ -159,6 +171,12 @@ int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, 
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice);
 /* flags: MS_. 0 or -errno; an error of writing back that nobody was told of yet is told here. */
 int mm_msync(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
+/* mlock.c; flags: MLOCK_ONFAULT, MCL_. */
+int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
+int mm_munlock(struct mm *mm, gva_t start, uint64_t length);
+int mm_mlockall(struct mm *mm, unsigned int flags);
+void mm_munlockall(struct mm *mm);
+
 /* Touches every page of the range ahead of the guest. 0, -ENOMEM or -EFAULT. */
 int mm_populate(struct mm *mm, gva_t start, uint64_t length);
 

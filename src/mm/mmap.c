@@ -2,6 +2,11 @@
 /*
  * mmap.c - mmap, munmap and brk.
  *
+ *	mm_mmap				mm_populate afterwards, when the pages are wanted at once
+ *	  do_mmap			checks in Linux's order
+ *	    get_unmapped_area		where
+ *	    mmap_region			limits, what is in the way, merge or link
+ *
  * Each takes all it may need (the new area, spares for cuts, the shared object) before it changes anything, so that out of
  * memory leaves the space as it was.
  */
@@ -9,19 +14,41 @@
 #include <sys/mman.h>
 
 #include "area.h"
-#include "fault.h"
 #include "shmem.h"
+#include "unmapped_area.h"
+#include "vma_merge.h"
 #include "zap.h"
 
+/* Newer than, or left out of, the headers we build with; the values are Linux's for x86-64. */
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17 */
 #endif
+#ifndef MAP_UNINITIALIZED
+#define MAP_UNINITIALIZED 0x4000000
+#endif
+#ifndef MAP_ABOVE4G
+#define MAP_ABOVE4G 0x80 /* Linux 6.6 */
+#endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x8 /* Linux 6.11: a type */
+#endif
 
-/* MAP_SHARED_VALIDATE is MAP_SHARED | MAP_PRIVATE: not a bit of its own. */
-static bool is_shared(unsigned int flags)
-{
-	return flags & MAP_SHARED;
-}
+#define HUGE_SIZE_SHIFT 26
+
+/* What every kernel took before MAP_SHARED_VALIDATE came to refuse the rest. */
+#define LEGACY_MAP_MASK                                                                                 \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE |        \
+	 MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | \
+	 MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_ABOVE4G | (21u << HUGE_SIZE_SHIFT) |                 \
+	 (30u << HUGE_SIZE_SHIFT))
+
+/* A request whose place and flags are settled. */
+struct mmap_region {
+	struct mm *mm;
+	const struct mmap_request *request;
+	gva_t start, end;
+	uint64_t vm_flags;
+};
 
 uint64_t prot_vm_flags(unsigned int prot)
 {
@@ -29,48 +56,70 @@ uint64_t prot_vm_flags(unsigned int prot)
 	       (prot & PROT_BITS_EXEC ? VM_EXEC : 0);
 }
 
-static uint64_t request_vm_flags(const struct mmap_request *r)
+static uint64_t request_vm_flags(const struct mm *mm, const struct mmap_request *r)
 {
-	uint64_t flags = prot_vm_flags(r->prot) | r->extra_flags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+	uint64_t flags = prot_vm_flags(r->prot) | r->extra_flags | mm->def_flags | VM_MAYREAD | VM_MAYWRITE |
+			 VM_MAYEXEC;
 
-	if (is_shared(r->flags)) {
-		flags |= VM_SHARED | VM_MAYSHARE;
-		if (r->may_not_write)
-			flags &= ~VM_MAYWRITE;
-	}
 	if (r->flags & MAP_GROWSDOWN)
 		flags |= VM_GROWSDOWN;
 	if (r->flags & MAP_LOCKED)
 		flags |= VM_LOCKED;
-	if (r->flags & MAP_NORESERVE)
+	if (r->flags & MAP_STACK)
+		flags |= VM_NOHUGEPAGE;
+	if ((r->flags & MAP_NORESERVE) && mm->host->overcommit_memory != OVERCOMMIT_NEVER)
 		flags |= VM_NORESERVE;
 	return flags;
 }
 
-/* One request for more memory than there is at all is refused; anything else is promised (overcommit mode 0). */
-static bool is_obvious_overcommit(const struct mm *mm, uint64_t vm_flags, uint64_t nr_pages)
+/* MAP_SHARED_VALIDATE refuses what it does not know; MAP_SHARED never looked. */
+static int check_shared_file(const struct mmap_request *r, uint64_t *vm_flags)
 {
-	return (vm_flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE &&
-	       nr_pages > frames_guest_pages(mm->frames);
+	if ((r->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (r->flags & ~LEGACY_MAP_MASK))
+		return -EOPNOTSUPP;
+	if ((r->prot & PROT_BITS_WRITE) && r->may_not_write)
+		return -EACCES;
+	*vm_flags |= VM_SHARED | VM_MAYSHARE;
+	if (r->may_not_write)
+		*vm_flags &= ~(VM_MAYWRITE | VM_SHARED);
+	return 0;
 }
 
-/* Where the request goes: an address, or -errno. */
-static int64_t choose_address(struct mm *mm, const struct mmap_request *r, uint64_t length)
+static int check_file(const struct mmap_request *r, uint64_t length, uint64_t *vm_flags)
 {
-	bool fixed = r->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	unsigned int type = r->flags & MAP_TYPE;
+	int err = 0;
 
-	if (!fixed)
-		return area_find_room(mm, r->address, length, r->flags);
-	if (length > mm->task_size || r->address > mm->task_size - length)
-		return -ENOMEM;
-	if (r->address & ~PAGE_MASK)
+	/* No file is longer than a signed offset can say. */
+	if (length > INT64_MAX || (r->pgoff << PAGE_SHIFT) > INT64_MAX - length)
+		return -EOVERFLOW;
+	if (type == MAP_SHARED || type == MAP_SHARED_VALIDATE)
+		err = check_shared_file(r, vm_flags);
+	else if (type != MAP_PRIVATE)
 		return -EINVAL;
-	if (r->address < mm->mmap_min_addr)
-		return -EPERM;
-	if ((r->flags & MAP_FIXED_NOREPLACE) &&
-	    vma_find_intersection(&mm->vmas, r->address, r->address + length))
-		return -EEXIST;
-	return (int64_t)r->address;
+	if (err)
+		return err;
+	if (r->may_not_read)
+		return -EACCES;
+	return *vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
+}
+
+static int check_anonymous(const struct mmap_request *r, uint64_t *vm_flags)
+{
+	switch (r->flags & MAP_TYPE) {
+	case MAP_SHARED:
+		*vm_flags |= VM_SHARED | VM_MAYSHARE;
+		return *vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
+	case MAP_DROPPABLE:
+		if (*vm_flags & VM_LOCKED)
+			return -EINVAL;
+		*vm_flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
+		return 0;
+	case MAP_PRIVATE:
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }
 
 static uint64_t mapped_pages(const struct mm *mm, gva_t start, gva_t end)
@@ -94,7 +143,7 @@ static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vm
 			vma->file = backing_get(r->file);
 		return err;
 	}
-	if (!is_shared(r->flags)) {
+	if (!(vma->flags & VM_SHARED)) {
 		vma->pgoff = vma->start >> PAGE_SHIFT;
 		return 0;
 	}
@@ -107,91 +156,137 @@ static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vm
 }
 
 /* A new area, not linked yet, with its share of file or shared object. 0 or -errno. */
-static int make_area(struct mm *mm, const struct mmap_request *r, gva_t start, uint64_t length,
-		     struct vma **result)
+static int make_area(const struct mmap_region *g, struct vma **result)
 {
-	struct vma *vma = kmem_cache_alloc(&mm->host->vma_cache);
+	struct vma *vma = kmem_cache_alloc(&g->mm->host->vma_cache);
 
 	if (!vma)
 		return -ENOMEM;
-	*vma = (struct vma){.start = start,
-			    .end = start + length,
-			    .flags = request_vm_flags(r),
-			    .mm = mm,
-			    .name = r->name};
+	*vma = (struct vma){.start = g->start,
+			    .end = g->end,
+			    .flags = g->vm_flags,
+			    .mm = g->mm,
+			    .name = g->request->name};
 	list_init(&vma->anon_vma_chain);
-	int err = area_open(mm, r, vma);
+	int err = area_open(g->mm, g->request, vma);
 	if (err) {
-		kmem_cache_free(&mm->host->vma_cache, vma);
+		kmem_cache_free(&g->mm->host->vma_cache, vma);
 		return err;
 	}
 	*result = vma;
 	return 0;
 }
 
-/* mmap_region: clears what is in the way, links the area, joins it with its neighbours. */
-static int64_t map_region(struct mm *mm, const struct mmap_request *r, gva_t start, uint64_t length)
+/* Links a new area, or makes its neighbours swallow it. */
+static void insert_area(struct mm *mm, struct vma *vma)
 {
-	gva_t end = start + length;
-	struct spare_areas spare;
+	struct vma_merge m = {.mm = mm, .like = *vma};
 
-	if (!may_expand_vm(mm, (length >> PAGE_SHIFT) - mapped_pages(mm, start, end)))
-		return -ENOMEM;
-	unsigned int cuts = area_cuts(mm, start, end);
-	if (mm->vmas.nr + cuts > mm->max_map_count)
-		return -ENOMEM;
-	if (spare_get(mm, &spare, start, end))
-		return -ENOMEM;
-	struct vma *vma = NULL;
-	int err = make_area(mm, r, start, length, &vma);
-	if (!err) {
-		area_unmap(mm, start, end, &spare);
+	vm_stat_account(mm, vma->flags, (int64_t)vma_pages(vma));
+	m.next = vma_find(&mm->vmas, vma->start);
+	m.prev = m.next ? m.next->prev : vma_last(&mm->vmas);
+	if (vma_merge(&m))
+		vma_free(mm, vma);
+	else
 		area_link(mm, vma);
-		mm->total_vm_pages += length >> PAGE_SHIFT;
-		area_merge(mm, vma);
-	}
-	spare_put(mm, &spare);
-	return err ? err : (int64_t)start;
 }
 
-static int64_t do_mmap(struct mm *mm, const struct mmap_request *r)
+/* What the limits say about the region, once what lies there is gone. 0 or -errno. */
+static int charge_region(struct mmap_region *g)
 {
-	uint64_t length = page_align_up(r->length), vm_flags = request_vm_flags(r);
+	uint64_t pages = (g->end - g->start) >> PAGE_SHIFT;
+
+	if (!may_expand_vm(g->mm, g->vm_flags, pages - mapped_pages(g->mm, g->start, g->end)))
+		return -ENOMEM;
+	int err = area_may_unmap(g->mm, g->start, g->end);
+	if (err)
+		return err;
+	if (!vm_accountable(g->vm_flags))
+		return 0;
+	if (!vm_enough_memory(g->mm, pages))
+		return -ENOMEM;
+	g->vm_flags |= VM_ACCOUNT;
+	return 0;
+}
+
+/* Clears what is in the way, links the area, joins it with its neighbours. */
+static int64_t mmap_region(struct mmap_region *g)
+{
+	struct mm *mm = g->mm;
+	struct spare_areas spare;
+	struct vma *vma = NULL;
+	int err = charge_region(g);
+
+	if (err)
+		return err;
+	if (spare_get(mm, &spare, g->start, g->end))
+		return -ENOMEM;
+	err = make_area(g, &vma);
+	if (!err) {
+		area_unmap(mm, g->start, g->end, &spare);
+		insert_area(mm, vma);
+	}
+	spare_put(mm, &spare);
+	return err ? err : (int64_t)g->start;
+}
+
+static int64_t do_mmap(struct mm *mm, const struct mmap_request *r, uint64_t *vm_flags)
+{
+	struct unmapped_request u = {.address = r->address,
+				     .length = page_align_up(r->length),
+				     .flags = r->flags};
 
 	if (!r->length)
 		return -EINVAL;
-	if (!length)
+	if (!u.length)
 		return -ENOMEM;
-	if (r->file && r->pgoff + (length >> PAGE_SHIFT) < r->pgoff)
+	if (r->pgoff + (u.length >> PAGE_SHIFT) < r->pgoff)
 		return -EOVERFLOW;
-	if ((vm_flags & VM_WRITE) && !(vm_flags & VM_MAYWRITE))
-		return -EACCES;
-	if (is_obvious_overcommit(mm, vm_flags, length >> PAGE_SHIFT))
+	if (mm->vmas.nr > mm->max_map_count)
 		return -ENOMEM;
-	int64_t start = choose_address(mm, r, length);
-	return start < 0 ? start : map_region(mm, r, (gva_t)start, length);
+	if (u.flags & MAP_FIXED_NOREPLACE)
+		u.flags |= MAP_FIXED;
+	u.pgoff = r->pgoff;
+	u.file = r->file;
+	*vm_flags = request_vm_flags(mm, r);
+	int64_t at = get_unmapped_area(mm, &u);
+	if (at < 0)
+		return at;
+	struct mmap_region g = {mm, r, (gva_t)at, (gva_t)at + u.length, 0};
+	if ((r->flags & MAP_FIXED_NOREPLACE) && vma_find_intersection(&mm->vmas, g.start, g.end))
+		return -EEXIST;
+	if ((r->flags & MAP_LOCKED) && !can_do_mlock(mm))
+		return -EPERM;
+	if (!mlock_future_ok(mm, *vm_flags, u.length >> PAGE_SHIFT))
+		return -EAGAIN;
+	int err = r->file ? check_file(r, u.length, vm_flags) : check_anonymous(r, vm_flags);
+	if (err)
+		return err;
+	g.vm_flags = *vm_flags;
+	return mmap_region(&g);
 }
 
 int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 {
+	uint64_t vm_flags = 0;
+
 	pthread_rwlock_wrlock(&mm->mmap_lock);
-	int64_t start = do_mmap(mm, r);
+	int64_t start = do_mmap(mm, r, &vm_flags);
 	pthread_rwlock_unlock(&mm->mmap_lock);
-	bool populate = (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE || (r->flags & MAP_LOCKED);
-	if (start >= 0 && populate && r->prot)
-		mm_populate(mm, (gva_t)start,
-			    r->length); /* as Linux: the mapping stands even if this fails */
+	/* As Linux: the mapping stands even if this fails. */
+	if (start >= 0 &&
+	    ((vm_flags & VM_LOCKED) || (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
+		mm_populate(mm, (gva_t)start, r->length);
 	return start;
 }
 
 static int do_munmap(struct mm *mm, gva_t start, uint64_t length)
 {
 	struct spare_areas spare;
-	unsigned int cuts = area_cuts(mm, start, start + length);
+	int err = area_may_unmap(mm, start, start + length);
 
-	/* Only a hole in the middle of an area leaves more areas than there were. */
-	if (cuts == 2 && vma_find(&mm->vmas, start)->end > start + length && mm->vmas.nr >= mm->max_map_count)
-		return -ENOMEM;
+	if (err)
+		return err;
 	if (spare_get(mm, &spare, start, start + length))
 		return -ENOMEM;
 	area_unmap(mm, start, start + length, &spare);
@@ -215,39 +310,55 @@ static bool brk_within_limits(const struct mm *mm, gva_t brk)
 {
 	uint64_t data = mm->end_data - mm->start_data, heap = brk - mm->start_brk;
 
-	return brk >= mm->start_brk && brk < mm->task_size &&
+	return brk >= mm->start_brk &&
 	       (mm->data_limit_bytes == ~0ull ||
 		(heap <= mm->data_limit_bytes && data <= mm->data_limit_bytes - heap));
 }
 
 static int grow_heap(struct mm *mm, gva_t from, gva_t to)
 {
-	struct vma *next = vma_find(&mm->vmas, from);
-	struct mmap_request r = {.prot = PROT_BITS_READ | PROT_BITS_WRITE,
-				 .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+	const struct mmap_request r = {.prot = PROT_BITS_READ | PROT_BITS_WRITE,
+				       .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+	struct mmap_region g = {mm, &r, from, to, request_vm_flags(mm, &r)};
+	const struct vma *next = vma_find(&mm->vmas, from);
 
+	if (to > mm->task_size || !mlock_future_ok(mm, g.vm_flags, (to - from) >> PAGE_SHIFT))
+		return -ENOMEM;
 	if (next && to + PAGE_SIZE > vma_start_gap(next))
 		return -ENOMEM;
-	if (is_obvious_overcommit(mm, VM_WRITE, (to - from) >> PAGE_SHIFT))
+	if (mm->vmas.nr > mm->max_map_count)
 		return -ENOMEM;
-	int64_t at = map_region(mm, &r, from, to - from);
+	int64_t at = mmap_region(&g);
 	return at < 0 ? (int)at : 0;
+}
+
+/* Moves the break; *grown says how many bytes of new area are to be made resident, since areas to come are locked. */
+static void do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
+{
+	gva_t old = page_align_up(mm->brk), new = page_align_up(brk);
+	int err = 0;
+
+	if (new > old)
+		err = grow_heap(mm, old, new);
+	else if (new < old)
+		err = do_munmap(mm, new, old - new);
+	if (err)
+		return;
+	mm->brk = brk;
+	if (new > old && (mm->def_flags & VM_LOCKED))
+		*locked_bytes = new - old;
 }
 
 gva_t mm_brk(struct mm *mm, gva_t brk)
 {
+	uint64_t locked_bytes = 0;
+
 	pthread_rwlock_wrlock(&mm->mmap_lock);
-	if (brk_within_limits(mm, brk)) {
-		gva_t old = page_align_up(mm->brk), new = page_align_up(brk);
-		int err = 0;
-		if (new > old)
-			err = grow_heap(mm, old, new);
-		else if (new < old)
-			err = do_munmap(mm, new, old - new);
-		if (!err)
-			mm->brk = brk;
-	}
+	if (brk_within_limits(mm, brk) && page_align_up(brk) >= brk)
+		do_brk(mm, brk, &locked_bytes);
 	gva_t result = mm->brk;
 	pthread_rwlock_unlock(&mm->mmap_lock);
+	if (locked_bytes)
+		mm_populate(mm, page_align_up(result) - locked_bytes, locked_bytes);
 	return result;
 }

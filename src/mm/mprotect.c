@@ -6,10 +6,14 @@
  * nothing changes unless all of it can.
  */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "area.h"
 #include "fault.h"
+#include "rmap.h"
 #include "zap.h"
+
+#define PROT_SEM_BIT 0x8u /* accepted, and without a meaning on x86 */
 
 struct protect {
 	struct gather gather;
@@ -59,75 +63,107 @@ static void protect_entry(void *ctx, pte_t *slot, gva_t address)
 		gather_entry(&p->gather, slot, address);
 }
 
-static void change_protection(struct mm *mm, struct vma *vma)
+static void change_protection(struct vma *vma, gva_t start, gva_t end)
 {
-	struct protect p = {.mm = mm, .vma = vma, .vm_flags = vma->flags};
+	struct protect p = {.mm = vma->mm, .vma = vma, .vm_flags = vma->flags};
 
-	gather_begin(&p.gather, mm);
-	pthread_mutex_lock(&mm->page_table_lock);
-	pte_walk(mm, vma->start, vma->end, protect_entry, &p);
-	pthread_mutex_unlock(&mm->page_table_lock);
+	gather_begin(&p.gather, p.mm);
+	pthread_mutex_lock(&p.mm->page_table_lock);
+	pte_walk(p.mm, start, end, protect_entry, &p);
+	pthread_mutex_unlock(&p.mm->page_table_lock);
 	gather_end(&p.gather);
 }
 
-/* Gives the part of `vma` that lies in [start, end) the access flags; *next is where to go on. */
-static int protect_area(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t access,
-			struct vma **next)
+/* Whether nr_pages of an area may have other flags; a private area that becomes writable is promised its pages. */
+static int charge_flags(const struct vma *vma, uint64_t *flags, uint64_t nr_pages)
 {
-	struct spare_areas spare;
+	const struct mm *mm = vma->mm;
+	uint64_t old = vma->flags;
 
-	start = max_u64(start, vma->start);
-	end = min_u64(end, vma->end);
-	*next = vma;
-	if (access & ~(vma->flags >> 4) & VM_ACCESS_FLAGS) /* VM_MAYREAD is VM_READ << 4, and so on */
-		return -EACCES;
-	if ((vma->flags & VM_ACCESS_FLAGS) == access)
+	if (!(*flags & VM_WRITE)) {
+		/* Pages that nobody ever wrote, and nobody may: the promise is given back. */
+		if (vma_is_anonymous(vma) && !vma_anon_vma(vma))
+			*flags &= ~VM_ACCOUNT;
 		return 0;
-	unsigned int cuts = (start > vma->start) + (end < vma->end);
-	if (mm->vmas.nr + cuts > mm->max_map_count || spare_get(mm, &spare, start, end))
+	}
+	/* What counts as data already may stay so, whatever the limit is now. */
+	if (!may_expand_vm(mm, *flags, nr_pages) && may_expand_vm(mm, old, nr_pages))
 		return -ENOMEM;
-	if (start > vma->start)
-		vma = area_split(mm, vma, start, &spare);
-	if (end < vma->end)
-		area_split(mm, vma, end, &spare);
-	vma->flags = (vma->flags & ~(uint64_t)VM_ACCESS_FLAGS) | access;
-	change_protection(mm, vma);
-	*next = area_merge(mm, vma);
+	if (old & (VM_ACCOUNT | VM_WRITE | VM_HUGETLB | VM_SHARED | VM_NORESERVE))
+		return 0;
+	if (!vm_enough_memory(mm, nr_pages))
+		return -ENOMEM;
+	*flags |= VM_ACCOUNT;
 	return 0;
 }
 
-static int do_mprotect(struct mm *mm, gva_t start, gva_t end, uint64_t access)
+/* Gives the part of `vma` that lies in [start, end) the access flags; *next is the area that has it then. */
+static int protect_area(struct vma *vma, gva_t start, gva_t end, uint64_t access, struct vma **next)
 {
-	struct vma *vma = vma_find(&mm->vmas, start);
+	uint64_t flags = (vma->flags & ~(uint64_t)VM_ACCESS_FLAGS) | access;
 
-	if (!vma || vma->start > start)
+	*next = vma;
+	if (access & ~(vma->flags >> 4) & VM_ACCESS_FLAGS) /* VM_MAYREAD is VM_READ << 4, and so on */
+		return -EACCES;
+	if (vma->flags & VM_SEALED)
+		return -EPERM;
+	if (vma->flags == flags)
+		return 0;
+	int err = charge_flags(vma, &flags, (end - start) >> PAGE_SHIFT);
+	if (err)
+		return err;
+	vma = area_modify(vma->mm, vma, start, end, flags);
+	if (!vma)
 		return -ENOMEM;
-	for (;;) {
-		int err = protect_area(mm, vma, start, end, access, &vma);
+	change_protection(vma, start, end);
+	*next = vma;
+	return 0;
+}
+
+static int do_mprotect(struct mm *mm, gva_t start, gva_t end, uint64_t access, unsigned int grows)
+{
+	struct vma *vma = vma_find_intersection(&mm->vmas, start, end);
+
+	if (!vma)
+		return -ENOMEM;
+	if (grows & PROT_GROWSDOWN) {
+		start = vma->start;
+		if (!(vma->flags & VM_GROWSDOWN))
+			return -EINVAL;
+	} else if (vma->start > start) {
+		return -ENOMEM;
+	} else if (grows) { /* no area grows up here */
+		return -EINVAL;
+	}
+	while (start < end) {
+		if (!vma || vma->start > start)
+			return -ENOMEM;
+		gva_t stop = min_u64(vma->end, end);
+		int err = protect_area(vma, start, stop, access, &vma);
 		if (err)
 			return err;
-		start = vma->end;
-		if (start >= end)
-			return 0;
-		vma = vma->next;
-		if (!vma || vma->start != start)
-			return -ENOMEM;
+		start = stop;
+		vma = vma->end > stop ? vma : vma->next;
 	}
+	return 0;
 }
 
 int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot)
 {
+	unsigned int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
 	uint64_t access = prot_vm_flags(prot);
 	gva_t end = start + page_align_up(length);
 
-	if (start & ~PAGE_MASK || (prot & ~(PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC)))
+	if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) || start & ~PAGE_MASK)
 		return -EINVAL;
 	if (!length)
 		return 0;
 	if (end <= start)
 		return -ENOMEM;
+	if (prot & ~(grows | PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC | PROT_SEM_BIT))
+		return -EINVAL;
 	pthread_rwlock_wrlock(&mm->mmap_lock);
-	int err = do_mprotect(mm, start, end, access);
+	int err = do_mprotect(mm, start, end, access, grows);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	return err;
 }

@@ -9,6 +9,7 @@
 
 #include "area.h"
 #include "rmap.h"
+#include "unmapped_area.h"
 #include "zap.h"
 
 #ifndef MREMAP_DONTUNMAP
@@ -22,40 +23,64 @@ struct mremap {
 	unsigned int flags;
 };
 
-/* The area that [old, old + old_len) lies in, or NULL with *err. */
-static struct vma *resizable_area(const struct mremap *m, int *err)
+static bool place_given(const struct mremap *m)
 {
-	struct vma *vma = vma_find(&m->mm->vmas, m->old);
-	uint64_t kept = m->flags & MREMAP_DONTUNMAP ? 0 : m->old_len;
-	uint64_t growth = m->new_len > kept ? (m->new_len - kept) >> PAGE_SHIFT : 0;
+	return m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+}
 
-	*err = 0;
-	if (!vma || vma->start > m->old) {
-		*err = -EFAULT;
-		return NULL;
-	}
-	if (!m->old_len && !(vma->flags & VM_SHARED))
-		*err = -EINVAL;
-	else if ((m->flags & MREMAP_DONTUNMAP) && (vma->flags & (VM_DONTEXPAND | VM_PFNMAP)))
-		*err = -EINVAL;
-	else if (m->old_len > vma->end - m->old)
-		*err = -EFAULT;
-	else if (vma->pgoff + (m->new_len >> PAGE_SHIFT) < vma->pgoff)
-		*err = -EINVAL;
-	else if (!may_expand_vm(m->mm, growth))
-		*err = -ENOMEM;
-	return vma;
+static uint64_t growth_pages(const struct mremap *m)
+{
+	return m->new_len > m->old_len ? (m->new_len - m->old_len) >> PAGE_SHIFT : 0;
+}
+
+/* Whether `vma`, which holds m->old, can be what the request makes of it. 0 or -errno. */
+static int check_area(const struct mremap *m, const struct vma *vma)
+{
+	/* A shrinking range may reach over the end of the area: what goes is unmapped, whatever it is. */
+	uint64_t kept = min_u64(m->old_len, m->new_len);
+
+	if (vma->flags & VM_SEALED)
+		return -EPERM;
+	if (m->new_len <= m->old_len && !place_given(m))
+		return 0;
+	if (!m->old_len && !(vma->flags & (VM_SHARED | VM_MAYSHARE)))
+		return -EINVAL;
+	if ((m->flags & MREMAP_DONTUNMAP) && (vma->flags & (VM_DONTEXPAND | VM_PFNMAP)))
+		return -EINVAL;
+	if (kept > vma->end - m->old)
+		return -EFAULT;
+	if (m->new_len <= m->old_len)
+		return 0;
+	if (vma_linear_index(vma, m->old) + (m->new_len >> PAGE_SHIFT) < vma_linear_index(vma, m->old))
+		return -EINVAL;
+	if (vma->flags & (VM_DONTEXPAND | VM_PFNMAP))
+		return -EFAULT;
+	if (!mlock_future_ok(m->mm, vma->flags, growth_pages(m)))
+		return -EAGAIN;
+	return may_expand_vm(m->mm, vma->flags, growth_pages(m)) ? 0 : -ENOMEM;
+}
+
+/* Whether what the request adds to the promises of the space is granted. */
+static bool may_commit(const struct mremap *m, const struct vma *vma)
+{
+	uint64_t pages = m->flags & MREMAP_DONTUNMAP ? m->new_len >> PAGE_SHIFT : growth_pages(m);
+
+	return !(vma->flags & VM_ACCOUNT) || vm_enough_memory(m->mm, pages);
 }
 
 static bool can_grow_in_place(const struct mremap *m, const struct vma *vma)
 {
-	return m->old_len && m->old + m->old_len == vma->end && m->old + m->new_len <= m->mm->task_size &&
-	       (!vma->next || m->old + m->new_len <= vma_start_gap(vma->next));
+	gva_t end = m->old + m->new_len;
+
+	return m->old + m->old_len == vma->end && end <= m->mm->task_size &&
+	       !vma_find_intersection(&m->mm->vmas, vma->end, end);
 }
 
 static int64_t grow_in_place(struct mremap *m, struct vma *vma)
 {
-	m->mm->total_vm_pages += (m->new_len - m->old_len) >> PAGE_SHIFT;
+	if (!may_commit(m, vma))
+		return -ENOMEM;
+	vm_stat_account(m->mm, vma->flags, (int64_t)growth_pages(m));
 	area_resize(m->mm, vma, vma->start, m->old + m->new_len);
 	area_merge(m->mm, vma);
 	return (int64_t)m->old;
@@ -71,8 +96,9 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 	*copy = *vma;
 	copy->start = m->new;
 	copy->end = m->new + m->new_len;
-	/* Pages keep their index when they move; an area without any is as good as a new one. */
-	copy->pgoff = vma->mapping || vma->anon_vma ? vma_linear_index(vma, m->old) : m->new >> PAGE_SHIFT;
+	/* Anonymous memory without pages yet is numbered as if it had been mapped here, so that it joins what is here. */
+	bool untouched = vma_is_anonymous(vma) && !vma_anon_vma(vma);
+	copy->pgoff = untouched ? m->new >> PAGE_SHIFT : vma_linear_index(vma, m->old);
 	copy->window_end = 0;
 	if (anon_vma_clone(copy, vma)) {
 		kmem_cache_free(&m->mm->host->vma_cache, copy);
@@ -80,7 +106,7 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 	}
 	area_hold_mapping(copy);
 	area_link(m->mm, copy);
-	m->mm->total_vm_pages += m->new_len >> PAGE_SHIFT;
+	vm_stat_account(m->mm, copy->flags, (int64_t)vma_pages(copy));
 	return copy;
 }
 
@@ -141,15 +167,23 @@ static void undo_copy(struct mremap *m, struct vma *copy)
 	area_unmap(m->mm, copy->start, copy->end, &none);
 }
 
+/* What MREMAP_DONTUNMAP leaves behind is empty, and no longer locked. */
+static void unlock_area(struct mm *mm, gva_t address)
+{
+	struct vma *vma = vma_find(&mm->vmas, address);
+
+	if (vma->flags & VM_LOCKED_MASK)
+		area_modify(mm, vma, vma->start, vma->end, vma->flags & ~VM_LOCKED_MASK);
+}
+
 static int64_t move_area(struct mremap *m, struct vma *vma)
 {
 	struct mm *mm = m->mm;
 	struct spare_areas spare;
 	gva_t old_end = m->old + m->old_len;
 	bool unmap_old = m->old_len && !(m->flags & MREMAP_DONTUNMAP);
-	unsigned int cuts = unmap_old ? area_cuts(mm, m->old, old_end) : 0;
 
-	if (mm->vmas.nr + 1 + cuts > mm->max_map_count)
+	if (mm->vmas.nr + 3 >= mm->max_map_count || !may_commit(m, vma))
 		return -ENOMEM;
 	spare_none(&spare);
 	if (unmap_old && spare_get(mm, &spare, m->old, old_end))
@@ -169,13 +203,18 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 		area_unmap(mm, m->old, old_end, &spare);
 	spare_put(mm, &spare);
 	area_merge(mm, copy);
+	if (m->flags & MREMAP_DONTUNMAP)
+		unlock_area(mm, m->old);
 	return (int64_t)m->new;
 }
 
 static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 {
 	struct spare_areas spare;
+	int err = area_may_unmap(mm, start, end);
 
+	if (err)
+		return err;
 	if (spare_get(mm, &spare, start, end))
 		return -ENOMEM;
 	area_unmap(mm, start, end, &spare);
@@ -183,53 +222,70 @@ static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 	return 0;
 }
 
-/* MREMAP_FIXED: makes room at the wanted place. */
-static int clear_target(struct mremap *m)
+static int64_t find_place(const struct mremap *m, const struct vma *vma)
+{
+	struct unmapped_request u = {.address = place_given(m) ? m->new : 0,
+				     .length = m->new_len,
+				     .pgoff = vma_linear_index(vma, m->old),
+				     .file = vma->file};
+
+	u.flags = (m->flags & MREMAP_FIXED ? MAP_FIXED : 0) | (vma->flags & VM_MAYSHARE ? MAP_SHARED : 0);
+	return get_unmapped_area(m->mm, &u);
+}
+
+static int64_t move_somewhere(struct mremap *m, struct vma *vma)
+{
+	int64_t at = find_place(m, vma);
+
+	if (at < 0)
+		return at;
+	m->new = (gva_t)at;
+	return move_area(m, vma);
+}
+
+/* A place was given: room is made there, what is not wanted any more goes, the rest moves. */
+static int64_t mremap_to(struct mremap *m, struct vma *vma)
 {
 	struct mm *mm = m->mm;
+	int err = 0;
 
-	if (m->new < mm->mmap_min_addr)
-		return -EPERM;
-	if (mm->vmas.nr + 2 >= mm->max_map_count - 3)
+	if (m->flags & MREMAP_FIXED) {
+		if (m->new < mm->mmap_min_addr)
+			return -EPERM;
+		err = unmap_part(mm, m->new, m->new + m->new_len);
+	}
+	if (!err && m->old_len > m->new_len)
+		err = unmap_part(mm, m->old + m->new_len, m->old + m->old_len);
+	if (err)
+		return err;
+	m->old_len = min_u64(m->old_len, m->new_len);
+	vma = vma_find(&mm->vmas, m->old); /* it may have been cut */
+	if (!vma || vma->start > m->old)
+		return -EFAULT;
+	if ((m->flags & MREMAP_DONTUNMAP) && !may_expand_vm(mm, vma->flags, m->old_len >> PAGE_SHIFT))
 		return -ENOMEM;
-	return unmap_part(mm, m->new, m->new + m->new_len);
+	return move_somewhere(m, vma);
 }
 
 static int64_t do_mremap(struct mremap *m)
 {
-	struct mm *mm = m->mm;
-	bool place_given = m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
-	int err = 0;
+	struct vma *vma = vma_find(&m->mm->vmas, m->old);
 
-	struct vma *vma = vma_find(&mm->vmas, m->old);
 	if (!vma || vma->start > m->old)
 		return -EFAULT;
-	if (m->flags & MREMAP_FIXED) {
-		err = clear_target(m);
-		if (err)
-			return err;
-	}
-	if (m->old_len > m->new_len || (m->old_len == m->new_len && !place_given)) {
-		if (m->old_len > m->new_len)
-			err = unmap_part(mm, m->old + m->new_len, m->old + m->old_len);
-		if (err || !place_given)
-			return err ? err : (int64_t)m->old;
-		m->old_len = m->new_len;
-	}
-	vma = resizable_area(m, &err);
+	int err = check_area(m, vma);
 	if (err)
 		return err;
-	if (!place_given && can_grow_in_place(m, vma))
-		return grow_in_place(m, vma);
-	if (!(m->flags & MREMAP_MAYMOVE))
-		return -ENOMEM;
-	if (!(m->flags & MREMAP_FIXED)) {
-		int64_t room = area_find_room(mm, m->flags & MREMAP_DONTUNMAP ? m->new : 0, m->new_len, 0);
-		if (room < 0)
-			return room;
-		m->new = (gva_t)room;
+	if (place_given(m))
+		return mremap_to(m, vma);
+	if (m->new_len <= m->old_len) {
+		if (m->new_len < m->old_len)
+			err = unmap_part(m->mm, m->old + m->new_len, m->old + m->old_len);
+		return err ? err : (int64_t)m->old;
 	}
-	return move_area(m, vma);
+	if (can_grow_in_place(m, vma))
+		return grow_in_place(m, vma);
+	return m->flags & MREMAP_MAYMOVE ? move_somewhere(m, vma) : -ENOMEM;
 }
 
 /* What can be told from the numbers alone. */
@@ -238,21 +294,17 @@ static int check_numbers(const struct mremap *m)
 	const unsigned int known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 	uint64_t task_size = m->mm->task_size;
 
-	if (m->flags & ~known || m->old & ~PAGE_MASK || !m->new_len)
+	if (m->flags & ~known || m->old & ~PAGE_MASK || !m->new_len || m->new_len > task_size)
 		return -EINVAL;
-	if ((m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(m->flags & MREMAP_MAYMOVE))
+	if (!place_given(m))
+		return 0;
+	if (m->new > task_size - m->new_len || m->new & ~PAGE_MASK || !(m->flags & MREMAP_MAYMOVE))
 		return -EINVAL;
 	if ((m->flags & MREMAP_DONTUNMAP) && m->old_len != m->new_len)
 		return -EINVAL;
-	if (m->new_len > task_size)
+	if (m->old + m->old_len > m->new && m->new + m->new_len > m->old)
 		return -EINVAL;
-	if (m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
-		if (m->new & ~PAGE_MASK || m->new > task_size - m->new_len)
-			return -EINVAL;
-		if (m->old + m->old_len > m->new && m->new + m->new_len > m->old)
-			return -EINVAL;
-	}
-	return m->old > task_size || m->old_len > task_size - m->old ? -EFAULT : 0;
+	return 0;
 }
 
 int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags,
@@ -264,16 +316,14 @@ int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, 
 	if (err)
 		return err;
 	pthread_rwlock_wrlock(&mm->mmap_lock);
-	int64_t result = do_mremap(&m);
+	bool grows = growth_pages(&m), locked = false;
+	uint64_t had = m.old_len;
+	/* A move needs up to three areas more for a moment. */
+	int64_t result = place_given(&m) && mm->vmas.nr + 5 >= mm->max_map_count ? -ENOMEM : do_mremap(&m);
+	if (result >= 0 && grows)
+		locked = vma_find(&mm->vmas, (gva_t)result)->flags & VM_LOCKED;
 	pthread_rwlock_unlock(&mm->mmap_lock);
-	if (result >= 0 && new_len > old_len) {
-		struct vma *vma;
-		pthread_rwlock_rdlock(&mm->mmap_lock);
-		vma = vma_find(&mm->vmas, (gva_t)result);
-		bool locked = vma && (vma->flags & VM_LOCKED);
-		pthread_rwlock_unlock(&mm->mmap_lock);
-		if (locked)
-			mm_populate(mm, (gva_t)result, new_len);
-	}
+	if (locked)
+		mm_populate(mm, (gva_t)result + had, m.new_len - had);
 	return result;
 }

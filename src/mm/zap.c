@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* zap.c - taking pages and tables out of an address space. See zap.h. */
+#include "account.h"
 #include "i_mmap.h"
 #include "zap.h"
 
@@ -105,8 +106,8 @@ void zap_all(struct mm *mm)
 	gather_end(&g);
 	for (vma = mm->vmas.first; vma; vma = next) {
 		next = vma->next;
+		vm_stat_account(mm, vma->flags, -(int64_t)vma_pages(vma));
 		vma_free(mm, vma);
 	}
 	vma_tree_init(&mm->vmas);
-	mm->total_vm_pages = 0;
 }

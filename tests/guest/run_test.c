@@ -314,7 +314,7 @@ static void maps_are_those_of_linux_at_its_addresses(void **state)
 	(void)state;
 	expect_status(&o, 0);
 	assert_int_equal(o.out_bytes, 0);
-	assert_int_equal(count_lines(o.err), 7);
+	assert_int_equal(count_lines(o.err), 8);
 	listing_line(o.err, "00401000-");
 	assert_int_equal(strcspn(program, "\n") - strlen(realpath_of("anon_mmap")), 73);
 	expect_line(o.err, "7ffff7ffe000-7ffff7fff000 rw-p 00000000 00:00 0 ");

@@ -236,7 +236,7 @@ static void same_areas(struct run *r)
 					return;
 				}
 				if ((vma->flags & VM_ACCESS_FLAGS) != p->prot ||
-				    !(vma->flags & VM_SHARED) != !p->shared ||
+				    !(vma->flags & VM_MAYSHARE) != !p->shared ||
 				    !(vma->flags & VM_GROWSDOWN) != !p->grows_down) {
 					differs(r, "flags %#llx of the area at %#llx, the model has prot %u",
 						(unsigned long long)vma->flags,

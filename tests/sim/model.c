@@ -111,6 +111,13 @@ static uint64_t prev_mapped(struct model *m, uint64_t page)
 	return NO_PAGE;
 }
 
+static bool is_free(struct model *m, uint64_t page, uint64_t nr)
+{
+	uint64_t next = next_mapped(m, page);
+
+	return next == NO_PAGE || page + nr <= next;
+}
+
 /* Free, and clear of the guard gap of the area behind. */
 static bool fits(struct model *m, uint64_t page, uint64_t nr)
 {
@@ -149,7 +156,8 @@ static uint64_t find_room(struct model *m, uint64_t nr)
 static bool same_kind(const struct model_page *a, const struct model_page *b)
 {
 	return a->mapped && b->mapped && a->prot == b->prot && a->shared == b->shared &&
-	       a->grows_down == b->grows_down && a->object == b->object && a->pgoff + 1 == b->pgoff;
+	       a->grows_down == b->grows_down && a->account == b->account && a->object == b->object &&
+	       a->pgoff + 1 == b->pgoff;
 }
 
 static bool same_anon(const struct model_page *a, const struct model_page *b)
@@ -265,8 +273,7 @@ int64_t model_mmap(struct model *m, const struct model_map *r)
 
 	if (!r->nr)
 		return -EINVAL;
-	if (r->file >= 0 && r->shared && (r->prot & PROT_WRITE))
-		return -EACCES;
+	kind.account = !r->shared && (r->prot & PROT_WRITE);
 	if (r->place == PLACE_NOREPLACE) {
 		uint64_t next = next_mapped(m, at);
 
@@ -277,6 +284,8 @@ int64_t model_mmap(struct model *m, const struct model_map *r)
 		at = find_room(m, r->nr);
 	if (!at)
 		return -ENOMEM;
+	if (r->file >= 0 && r->shared && (r->prot & PROT_WRITE))
+		return -EACCES;
 	if (r->file >= 0) {
 		kind.object = &m->files[r->file];
 		kind.pgoff = r->pgoff;
@@ -305,8 +314,15 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 		if (p->prot != prot) {
 			split_at(m, page);
 			split_at(m, stop);
-			for (uint64_t i = page; i < stop; i++)
-				model_page(m, i)->prot = (uint8_t)prot;
+			for (uint64_t i = page; i < stop; i++) {
+				struct model_page *q = model_page(m, i);
+
+				q->prot = (uint8_t)prot;
+				if (prot & PROT_WRITE)
+					q->account |= !q->shared;
+				else if (!q->object && !q->anon)
+					q->account = false;
+			}
 			merge_at(m, page);
 			merge_at(m, stop);
 		}
@@ -342,7 +358,7 @@ gva_t model_brk(struct model *m, gva_t brk)
 	if (brk < m->start_brk)
 		return m->brk;
 	if (new > old) {
-		struct model_page heap = {.prot = PROT_READ | PROT_WRITE, .pgoff = old};
+		struct model_page heap = {.prot = PROT_READ | PROT_WRITE, .account = true, .pgoff = old};
 
 		if (!fits(m, old, new - old + 1))
 			return m->brk;
@@ -425,11 +441,14 @@ int64_t model_mremap(struct model *m, const struct model_move *v)
 {
 	uint64_t old_nr = v->old_nr, new = v->new;
 
+	if (v->fixed && overlap(v))
+		return -EINVAL;
 	if (!is_mapped(m, v->old))
 		return -EFAULT;
+	if ((v->fixed || v->new_nr > old_nr) &&
+	    v->old + min_u64(old_nr, v->new_nr) > model_area_end(m, v->old))
+		return -EFAULT;
 	if (v->fixed) {
-		if (overlap(v))
-			return -EINVAL;
 		unmap(m, v->new, v->new_nr);
 	}
 	if (old_nr > v->new_nr) {
@@ -438,11 +457,9 @@ int64_t model_mremap(struct model *m, const struct model_move *v)
 	}
 	if (old_nr == v->new_nr && !v->fixed)
 		return (int64_t)(v->old << PAGE_SHIFT);
-	if (v->old + old_nr > model_area_end(m, v->old))
-		return -EFAULT;
 	if (!v->fixed) {
 		if (v->old + old_nr == model_area_end(m, v->old) &&
-		    fits(m, v->old + old_nr, v->new_nr - old_nr))
+		    is_free(m, v->old + old_nr, v->new_nr - old_nr))
 			return grow_here(m, v);
 		if (!v->may_move)
 			return -ENOMEM;

@@ -31,6 +31,7 @@ struct model_page {
 	bool mapped;
 	bool joined; /* in one area with the page before */
 	bool shared, grows_down;
+	bool account; /* promised: private, and may or might have been written */
 	unsigned int
 		anon; /* of the area: which areas it has pages in common with; 0: no page of its own yet */
 	bool own;     /* private file page: has been written, `word` holds it */
