@@ -274,7 +274,7 @@ static const char *unknown_name(int nr)
 		NAME(memfd_secret), NAME(userfaultfd), NAME(remap_file_pages), NAME(mbind),
 		NAME(set_mempolicy), NAME(get_mempolicy), NAME(migrate_pages), NAME(move_pages),
 		NAME(pkey_mprotect), NAME(pkey_alloc), NAME(pkey_free), NAME(process_madvise),
-		NAME(process_mrelease), NAME(process_vm_readv), NAME(process_vm_writev), NAME(membarrier),
+		NAME(process_mrelease),
 		NAME(futex_waitv), NAME(personality), NAME(getpriority), NAME(setpriority),
 		NAME(ioprio_set), NAME(ioprio_get), NAME(sched_setparam), NAME(sched_setscheduler),
 		NAME(sched_setattr), NAME(sched_getattr), NAME(sched_get_priority_max),

@@ -477,6 +477,8 @@ static int64_t sys_getrusage(struct task *t, const uint64_t a[6])
 		usage.ru_maxrss = (long)(atomic_load(&t->mm->peak_rss) * (PAGE_SIZE / 1024));
 		usage.ru_minflt = (long)atomic_load(&t->mm->min_flt);
 		usage.ru_majflt = (long)atomic_load(&t->mm->maj_flt);
+		usage.ru_nvcsw = host.ru_nvcsw;
+		usage.ru_nivcsw = host.ru_nivcsw;
 	}
 	return copy_to_user(t->mm, a[1], &usage, sizeof(usage)) ? -EFAULT : 0;
 }
@@ -513,6 +515,7 @@ static int64_t sys_sysinfo(struct task *t, const uint64_t a[6])
 	info.uptime = now.tv_sec;
 	info.totalram = cg->max_pages << PAGE_SHIFT;
 	info.freeram = memcg_room(cg) << PAGE_SHIFT;
+	info.sharedram = (uint64_t)mm_counter(t->mm, MM_SHMEMPAGES) << PAGE_SHIFT;
 	return copy_to_user(t->mm, a[0], &info, sizeof(info)) ? -EFAULT : 0;
 }
 

@@ -36,6 +36,8 @@ static int uio_check(struct uio *u)
 		if (u->iov[i].iov_len > SSIZE_MAX)
 			return -EINVAL;
 	u->bytes = 0;
+	if (u->nr == 1) /* one range is cut first, as that of read() is not */
+		u->iov->iov_len = min_u64(u->iov->iov_len, UIO_MAX_BYTES);
 	for (unsigned int i = 0; i < u->nr; i++) {
 		if (!access_ok((gva_t)u->iov[i].iov_base, u->iov[i].iov_len))
 			return -EFAULT;

@@ -96,6 +96,7 @@ struct mm {
 	bool privileged;	      /* limits on locking and reserves of memory do not hold */
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
+	_Atomic uint32_t membarrier_state;	      /* (A) commands that the space registered for */
 	uint32_t fault_around_pages;		      /* widest anonymous window: a power of two, 1..512 */
 	_Atomic int64_t rss[NR_MM_COUNTERS];	      /* (A) pages */
 	_Atomic uint64_t peak_rss;		      /* (A) pages */

@@ -213,6 +213,15 @@ static void vm_revoke(void *ctx, struct mmu_batch *batch)
 	free_tables(vm, batch);
 }
 
+/* The generation is what push_out waits for; on entry with a later one, a processor flushes, which here does no harm. */
+void vm_barrier(struct vm *vm, struct mm *mm)
+{
+	uint64_t gen = atomic_fetch_add(&vm->tlb_gen, 1) + 1;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	push_others_out(vm, mm, gen);
+}
+
 const struct mmu_ops vm_mmu_ops = {.revoke = vm_revoke};
 
 bool shootdown_pending(struct vcpu *v, struct mm *mm)

@@ -32,6 +32,12 @@ uint64_t vm_destroy(struct vm *vm);
 /* The mm_host of this machine: spaces made from it run on its vCPUs. */
 struct mm_host *vm_mm_host(struct vm *vm);
 
+/*
+ * When this returns, every other processor that ran in the space has left the guest since, or entered it anew: what it does
+ * next comes after what the caller did before.
+ */
+void vm_barrier(struct vm *vm, struct mm *mm);
+
 /* What the machine is. Runs the self-test at the first call if it has not run yet; 0 or -errno. */
 int vm_platform(struct vm *vm, struct vm_platform *p);
 
