@@ -258,6 +258,17 @@ static void behind_a_file(void)
 	close(other);
 }
 
+static void from_its_own_mapping(void)
+{
+	int fd = numbers_file();
+
+	put_file(0, 4, RW, MAP_PRIVATE, fd, 0);
+	COUNT(pwrite(fd, AT(1), PAGE, 0));
+	COUNT(pread(fd, AT(2), PAGE, 3 * PAGE));
+	show_letters("the mapping", 0, 4);
+	close(fd);
+}
+
 static void large_copies(void)
 {
 	int fd = open("large", O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -314,6 +325,7 @@ static const struct guest_case cases[] = {
 	{"results that cannot be stored [P1]", results},
 	{"signal masks at the edge [P1]", signal_masks},
 	{"a page behind the end of its file is EFAULT [P4]", behind_a_file},
+	{"a file written from its own mapping and read into it [L1]", from_its_own_mapping},
 	{"5 MiB at an odd offset, and up to a hole [P3][L1]", large_copies},
 	{"getrandom stops at the byte that is not there [P3]", random_bytes},
 	{"poll at the edge [P1]", polled},

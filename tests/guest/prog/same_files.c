@@ -106,6 +106,19 @@ static void private_file(void)
 	close(fd);
 }
 
+static void shared_file(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 4, RW, MAP_SHARED, fd, 0);
+	put_file(8, 4, R, MAP_SHARED, fd, 0);
+	AT(1)[0] = 'x';
+	show_letters("one", 0, 4);
+	show_letters("other", 8, 4);
+	printf("file: %c\n", byte_of_file(fd, PAGE));
+	close(fd);
+}
+
 static void private_and_shared(void)
 {
 	int fd = four_letters();
@@ -165,6 +178,37 @@ static void zero_device(void)
 
 /* --- read and write beside a mapping --------------------------------------------------------- */
 
+static void write_is_seen(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 4, R, MAP_SHARED, fd, 0);
+	put_file(8, 4, RW, MAP_PRIVATE, fd, 0);
+	show_letters("before", 0, 4);
+	show_letters("private", 8, 4);
+	AT(8)[0] = 'p';
+	COUNT(pwrite(fd, "1", 1, 0));
+	COUNT(pwrite(fd, "2", 1, PAGE));
+	show_letters("after", 0, 4);
+	show_letters("private", 8, 4);
+	close(fd);
+}
+
+static void mapping_is_read(void)
+{
+	int fd = four_letters();
+	char text[8] = "";
+
+	put_file(0, 4, RW, MAP_SHARED, fd, 0);
+	memcpy(AT(0), "Lenovo", 6);
+	memcpy(AT(1) - 3, "across", 6);
+	COUNT(pread(fd, text, 6, 0));
+	printf("%s\n", text);
+	COUNT(pread(fd, text, 6, PAGE - 3));
+	printf("%s\n", text);
+	close(fd);
+}
+
 static void mapping_outlives_descriptor(void)
 {
 	int fd = four_letters();
@@ -210,7 +254,44 @@ static void synced(void)
 	close(other);
 }
 
+static void read_then_write_shared(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 1, RW, MAP_SHARED, fd, 0);
+	printf("read %s\n", peek(AT(0)));
+	printf("write %s\n", poke(AT(0)));
+	printf("file: %c\n", byte_of_file(fd, 0));
+	close(fd);
+}
+
+static void write_without_reading(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 2, RW, MAP_SHARED, fd, 0);
+	put_file(4, 2, RW, MAP_PRIVATE, fd, 0);
+	memcpy(AT(0), "Lenovo", 6);
+	memcpy(AT(5), "LENOVO", 6);
+	printf("%.8s %.8s\n", AT(0), AT(5));
+	printf("file: %c %c\n", byte_of_file(fd, 0), byte_of_file(fd, PAGE));
+	close(fd);
+}
+
 /* --- size ------------------------------------------------------------------------------------ */
+
+static void last_page(void)
+{
+	int fd = letter_file("mapped", 1, 100);
+
+	put_file(0, 2, RW, MAP_SHARED, fd, 0);
+	printf("%d %d %d\n", AT(1)[99], AT(1)[100], AT(1)[PAGE - 1]);
+	AT(1)[50] = 'x';
+	AT(1)[100] = 'y';
+	COUNT(lseek(fd, 0, SEEK_END));
+	printf("file: %c %c\n", byte_of_file(fd, PAGE + 50), byte_of_file(fd, PAGE + 100));
+	close(fd);
+}
 
 static void grown_under_a_mapping(void)
 {
@@ -222,6 +303,51 @@ static void grown_under_a_mapping(void)
 	printf("written: %s, %s\n", peek(AT(1)), peek(AT(1) + 3));
 	TELL(ftruncate(fd, 3 * PAGE));
 	printf("truncated up: %s, %s\n", peek(AT(2)), peek(AT(3)));
+	close(fd);
+}
+
+static void truncated_under_a_mapping(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 4, RW, MAP_SHARED, fd, 0);
+	put_file(8, 4, RW, MAP_PRIVATE, fd, 0);
+	AT(3)[0] = 'x';
+	AT(11)[0] = 'p';
+	show_letters("before", 0, 4);
+	TELL(ftruncate(fd, PAGE + 100));
+	printf("shared: %s, %s, %s\n", peek(AT(1) + 99), peek(AT(1) + 100), peek(AT(2)));
+	printf("private: %s, %s\n", peek(AT(10)), peek(AT(11)));
+	TELL(ftruncate(fd, 4 * PAGE));
+	printf("shared: %s, %s\n", peek(AT(1) + 100), peek(AT(3)));
+	close(fd);
+}
+
+static void truncated_and_rewritten(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 4, R, MAP_SHARED, fd, 0);
+	show_letters("before", 0, 4);
+	TELL(ftruncate(fd, 0));
+	printf("empty: %s\n", peek(AT(0)));
+	COUNT(pwrite(fd, "new", 3, 0));
+	printf("written: %s\n", peek(AT(0)));
+	close(fd);
+	close(open("mapped", O_WRONLY | O_TRUNC));
+	printf("opened with O_TRUNC: %s\n", peek(AT(0)));
+}
+
+static void punched(void)
+{
+	int fd = four_letters();
+
+	put_file(0, 4, R, MAP_SHARED, fd, 0);
+	show_letters("before", 0, 4);
+	TELL(fallocate(fd, 3, PAGE, 2 * PAGE));
+	show_letters("a hole", 0, 4);
+	TELL(fallocate(fd, 0x10 | 1, 3 * PAGE, 100));
+	printf("zeroed: %d %d\n", AT(3)[99], AT(3)[100]);
 	close(fd);
 }
 
@@ -239,6 +365,23 @@ static void sparse(void)
 }
 
 /* --- ways around ----------------------------------------------------------------------------- */
+
+static void direct_io(void)
+{
+	int fd = four_letters(), direct = open("mapped", O_RDWR | O_DIRECT);
+
+	put(0, 1, RW);
+	put_file(8, 4, RW, MAP_SHARED, fd, 0);
+	AT(9)[0] = 'x';
+	TELL(fsync(fd));
+	COUNT(pread(direct, AT(0), PAGE, PAGE));
+	printf("read past the cache: %c\n", AT(0)[0]);
+	memset(AT(0), 'd', PAGE);
+	COUNT(pwrite(direct, AT(0), PAGE, 2 * PAGE));
+	show_letters("written past the cache", 8, 4);
+	close(direct);
+	close(fd);
+}
 
 static void appended(void)
 {
@@ -270,15 +413,25 @@ static const struct guest_case cases[] = {
 	{"offsets", offsets},
 	{"names and offsets in the listing", names_in_maps},
 	{"private file mappings keep their writes to themselves [J8][J11]", private_file},
+	{"shared file mappings are the file [J8][J12][L3]", shared_file},
 	{"a private mapping sees shared writes until it writes itself [J8][J11]", private_and_shared},
 	{"shared anonymous mappings are memory of their own [J8]", shared_anonymous},
 	{"shared anonymous memory, mapped twice, has an end [J8]", shared_anonymous_outlives},
 	{"/dev/zero, private and shared [J9]", zero_device},
+	{"write is seen in a mapping [L1][L3]", write_is_seen},
+	{"read sees what was written to a mapping [L1][L3]", mapping_is_read},
 	{"a mapping outlives its descriptor and its name", mapping_outlives_descriptor},
 	{"what was written is in the file after munmap [L16]", written_before_unmapping},
 	{"msync, fsync and fdatasync [L16]", synced},
+	{"shared: read, then written [K22]", read_then_write_shared},
+	{"written without reading, shared and private [K20][K21]", write_without_reading},
+	{"the rest of the last page is not in the file [K18]", last_page},
 	{"a file that grows under its mapping", grown_under_a_mapping},
+	{"a file that is cut under its mappings", truncated_under_a_mapping},
+	{"a file that is emptied and written again", truncated_and_rewritten},
+	{"a hole punched under a mapping", punched},
 	{"a sparse file of a gigabyte [K18]", sparse},
+	{"O_DIRECT beside a mapping [L2][J2]", direct_io},
 	{"O_APPEND beside a mapping [L1]", appended},
 };
 

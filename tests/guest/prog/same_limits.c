@@ -4,6 +4,21 @@
  */
 #include "window.h"
 
+/* What this program holds of a limit, from a line of /proc/self/status. */
+static long status_kb(const char *name)
+{
+	char line[256];
+	FILE *status = fopen("/proc/self/status", "r");
+	long kb = -1;
+
+	while (status && fgets(line, sizeof(line), status))
+		if (!strncmp(line, name, strlen(name)))
+			kb = strtol(line + strlen(name) + 1, NULL, 10);
+	if (status)
+		fclose(status);
+	return kb;
+}
+
 /* Everything that is mapped, from the listing; the page of the kernel's is none of it. */
 static rlim_t mapped_bytes(void)
 {
@@ -99,12 +114,40 @@ static void map_count_splits(void)
 	show_letters("pages", -16, 8);
 }
 
+static void sizes_in_status(void)
+{
+	long size = status_kb("VmSize"), now;
+
+	put(0, 1000, RW);
+	now = status_kb("VmSize");
+	printf("VmSize grew by %ld\n", now - size);
+	munmap(AT(100), 300 * PAGE);
+	printf("and by %ld\n", status_kb("VmSize") - size);
+	put(2000, 50, PROT_NONE);
+	printf("and by %ld\n", status_kb("VmSize") - size);
+}
+
+static void data_in_status(void)
+{
+	long was = status_kb("VmData");
+
+	put(0, 100, RW);
+	printf("writable private: %ld\n", status_kb("VmData") - was);
+	put(200, 100, R);
+	put_shared(400, 100, RW);
+	printf("others do not count: %ld\n", status_kb("VmData") - was);
+	mprotect(AT(200), 100 * PAGE, RW);
+	printf("made writable: %ld\n", status_kb("VmData") - was);
+}
+
 static const struct guest_case cases[] = {
 	{"RLIMIT_AS limits mmap and mremap, whatever the protection", address_space},
 	{"RLIMIT_AS limits the break", address_space_and_break},
 	{"RLIMIT_AS limits stacks that grow [F11]", address_space_and_growing_stack},
 	{"arguments of the limits' calls", limit_arguments},
 	{"with so many areas nothing can be split", map_count_splits},
+	{"VmSize counts what is mapped [K27]", sizes_in_status},
+	{"VmData counts what is private and writable", data_in_status},
 };
 
 CASES_MAIN(cases)

@@ -165,6 +165,18 @@ static void fixed_over_part(void)
 	show_maps("areas");
 }
 
+static void fixed_over_several(void)
+{
+	put(0, 2, RW);
+	put(2, 2, R);
+	put(5, 2, RW);
+	letters(0, 2);
+	letters(5, 2);
+	mmap(AT(1), 5 * PAGE, RW, PRIVATE | MAP_FIXED, -1, 0);
+	show_letters("pages", 0, 8);
+	show_maps("areas");
+}
+
 static void fixed_unaligned(void)
 {
 	WHERE(map_at(BASE + 1, PAGE, MAP_FIXED));
@@ -367,6 +379,7 @@ static const struct guest_case cases[] = {
 	{"without a hint, top down and first fit from above [I8]", top_down},
 	{"MAP_32BIT stays below 2 GiB", low_addresses},
 	{"MAP_FIXED over part of an area splits it [I16]", fixed_over_part},
+	{"MAP_FIXED over several areas and holes [I16]", fixed_over_several},
 	{"MAP_FIXED at an odd address is EINVAL", fixed_unaligned},
 	{"MAP_FIXED across the end of user addresses is ENOMEM [F8]", fixed_out_of_reach},
 	{"MAP_FIXED below the lowest address is EPERM [F10]", lowest_address},

@@ -65,6 +65,21 @@ static void on_private_file(void)
 	close(fd);
 }
 
+static void on_shared_file(void)
+{
+	int fd = letter_file("prot", 8, 0);
+
+	for (long i = 0; i < 8; i++)
+		pwrite(fd, "\xc3", 1, i * PAGE);
+	for (int prot = 0; prot < 8; prot++) {
+		char *p = put_file(prot, 1, R, MAP_SHARED, fd, prot);
+
+		mprotect(p, PAGE, prot);
+		show_accesses(prot, p);
+	}
+	close(fd);
+}
+
 static void instruction_fetch(void)
 {
 	char *p = put(0, 1, RW);
@@ -139,6 +154,22 @@ static void stops_at_a_refusal(void)
 	put(4, 2, R);
 	TELL(mprotect(AT(1), 5 * PAGE, RW));
 	show_maps("changed before the file");
+	close(fd);
+	close(reader);
+}
+
+static void rights_of_the_descriptor(void)
+{
+	int fd = letter_file("prot", 2, 0), reader = open("prot", O_RDONLY);
+
+	put_file(0, 1, R, MAP_SHARED, reader, 0);
+	put_file(2, 1, R, MAP_PRIVATE, reader, 0);
+	put_file(4, 1, R, MAP_SHARED, fd, 0);
+	TELL(mprotect(AT(0), PAGE, RW));
+	TELL(mprotect(AT(0), PAGE, PROT_WRITE));
+	TELL(mprotect(AT(0), PAGE, PROT_READ | PROT_EXEC));
+	TELL(mprotect(AT(2), PAGE, RW));
+	TELL(mprotect(AT(4), PAGE, RW));
 	close(fd);
 	close(reader);
 }
@@ -224,12 +255,14 @@ static const struct guest_case cases[] = {
 	{"read and write of untouched memory under each protection [H7][B10]", from_the_start},
 	{"the eight protections on shared memory [H7][H8]", on_shared_memory},
 	{"the eight protections on a private file mapping [H7]", on_private_file},
+	{"the eight protections on a shared file mapping [H7]", on_shared_file},
 	{"running data faults with the fetch bit [B17]", instruction_fetch},
 	{"contents outlive PROT_NONE", contents_stay},
 	{"areas split and merge again [I13]", splits_and_merges},
 	{"a range across areas", across_areas},
 	{"what lies before a hole is changed, then ENOMEM", stops_at_a_hole},
 	{"what lies before a refusal is changed, then EACCES", stops_at_a_refusal},
+	{"a shared mapping of a file opened for reading stays read-only", rights_of_the_descriptor},
 	{"arguments that are refused leave all as it was [F8]", refusals},
 	{"a length is rounded up", length_rounded},
 	{"PROT_GROWSDOWN reaches down to the bottom of the area [H9]", growing_down},
