@@ -44,6 +44,12 @@ static ssize_t file_read(struct backing *b, void *buffer, size_t bytes, uint64_t
 	return (ssize_t)bytes;
 }
 
+static int file_write(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset)
+{
+	(void)b, (void)iov, (void)nr, (void)offset;
+	return 0;
+}
+
 static int64_t file_size(struct backing *b)
 {
 	(void)b;
@@ -55,7 +61,10 @@ static void file_release(struct backing *b)
 	(void)b;
 }
 
-static const struct backing_ops file_ops = {.read = file_read, .size = file_size, .release = file_release};
+static const struct backing_ops file_ops = {.read = file_read,
+					    .write = file_write,
+					    .size = file_size,
+					    .release = file_release};
 
 /* --- faults --------------------------------------------------------------------------------------------------------- */
 
@@ -112,11 +121,11 @@ static gva_t map(struct ladder *l, unsigned int flags)
 	return keep(l, core_map(&l->core, PAGES, flags), PAGES);
 }
 
-static gva_t map_file(struct ladder *l)
+static gva_t map_file(struct ladder *l, unsigned int flags)
 {
 	const struct mmap_request r = {.length = PAGES << PAGE_SHIFT,
 				       .prot = PROT_BITS_READ | PROT_BITS_WRITE,
-				       .flags = MAP_PRIVATE,
+				       .flags = flags,
 				       .file = &l->file};
 	int64_t at = mm_mmap(l->core.mm, &r);
 
@@ -200,16 +209,21 @@ static int report_copying(struct ladder *l, const char *name, double ns, gva_t f
 /* The first mapping brings the file into the cache. */
 static int file_leaves(struct ladder *l)
 {
-	gva_t first = map_file(l);
+	gva_t first = map_file(l, MAP_PRIVATE);
 
 	if (report("first read", NULL, leaf_ns(l, FAULT_READ, first, 0)))
 		return -1;
-	gva_t read = map_file(l), cow = map_file(l);
+	gva_t read = map_file(l, MAP_PRIVATE), cow = map_file(l, MAP_PRIVATE);
 	if (report("read", "", leaf_ns(l, FAULT_READ, read, 0)) ||
 	    report_copying(l, "cow", leaf_ns(l, FAULT_COW, cow, PF_WRITE), first, cow) ||
 	    report_copying(l, "wp-copy", leaf_ns(l, FAULT_WP_COPY, read, PF_WRITE | PF_PROT), first, read))
 		return -1;
-	return unmap_all(l);
+	/* The first write to a clean page of a shared mapping: page_mkwrite, and it is dirty from here on. */
+	gva_t shared = map_file(l, MAP_SHARED);
+	if (leaf_ns(l, FAULT_READ, shared, 0) < 0)
+		return report("shared file", NULL, -1);
+	return report("wp-shared-file", "", leaf_ns(l, FAULT_WP_SHARED, shared, PF_WRITE | PF_PROT)) ||
+	       unmap_all(l);
 }
 
 /* Takes the right to write out of every entry, as a fork does that has its pages to itself again. */
@@ -288,8 +302,10 @@ int main(int argc, char **argv)
 	backing_init(&l.file, &l.core.host, &file_ops);
 	if (clearing_leaves(&l, "") || stack_leaf(&l, "") || use_all_frames(&l) ||
 	    clearing_leaves(&l, "-zeroing") || stack_leaf(&l, "-zeroing") || file_leaves(&l) ||
-	    present_leaves(&l))
+	    present_leaves(&l)) {
+		fputs("core_ladder: out of memory, or a leaf failed\n", stderr);
 		return 1;
+	}
 	backing_put(&l.file);
 	mmput(l.core.mm);
 	return 0;

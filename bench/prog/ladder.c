@@ -6,6 +6,7 @@
  * Each kind is one fault per page: the count that the system keeps must agree. A read of a file would map sixteen pages at
  * once, so the file there has data in every sixteenth page only, and the tables are there from a pass before.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -153,6 +154,26 @@ static int file_read(void)
 	return close(fd);
 }
 
+/* Pages of a file on a disk, all in the cache and clean: a first write is announced to the file system. */
+static int file_first_write(void)
+{
+	static const char page[PAGE] = {1};
+	int fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	for (long i = 0; fd >= 0 && i < PAGES; i++)
+		if (write(fd, page, PAGE) != PAGE)
+			return -1;
+	char *p = fd < 0 || fsync(fd) ? NULL : map(PAGES, MAP_SHARED, fd);
+	if (!p)
+		return -1;
+	for (long i = 0; i < PAGES; i++)
+		touch(p + i * PAGE, READ);
+	if (report("wp-shared-file", NULL, faults_ns(p, PAGE, PAGES, WRITE)))
+		return -1;
+	unmap(p, PAGES);
+	return close(fd);
+}
+
 /* A fork takes away the right to write; when the child has ended, the pages have one owner again. */
 static int reuse(void)
 {
@@ -184,7 +205,8 @@ static int stack_growth(void)
 
 int main(void)
 {
-	if (anonymous_kinds() || file_copies() || file_read() || reuse() || stack_growth()) {
+	if (anonymous_kinds() || file_copies() || file_read() || file_first_write() || reuse() ||
+	    stack_growth()) {
 		perror("ladder");
 		return 1;
 	}
