@@ -191,13 +191,34 @@ static int64_t uio_probe(const struct uio_op *op)
 	return uio_call(op, &none, 1, 0);
 }
 
-/* Memory that cannot be had at all: a file that has nothing to give says so first. */
+/* Memory that is ours alone: what a read finds there without moving the position. 0: the end of the file. */
+static int64_t uio_peek(const struct uio_op *op)
+{
+	struct uio_op peek = *op;
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+
+	if (op->offset == UIO_AT_POSITION)
+		peek.offset = lseek(op->host_fd, 0, SEEK_CUR);
+	return uio_call(&peek, &iov, 1, 0);
+}
+
+/*
+ * The guest's memory cannot be had at all. Errors of the descriptor, and a file that has nothing to give, come before that: the
+ * host is asked with an address of nobody in a buffer of the same shape; a file that is memory copies by itself.
+ */
 static int64_t uio_fault(const struct uio_op *op, bool stream)
 {
-	struct iovec nowhere = {.iov_base = NULL, .iov_len = 1};
-	int64_t told = stream ? uio_probe(op) : uio_call(op, &nowhere, 1, 0);
+	const struct iovec *iov = &op->u->iov[op->index];
+	struct iovec nowhere = {.iov_base = (void *)((gva_t)iov->iov_base & ~PAGE_MASK),
+				.iov_len = iov->iov_len};
+	bool ours = op->cache && op->cache->cache.shmem;
+	int64_t told;
 
-	return told < 0 || !stream ? told : -EFAULT;
+	if (!stream && !ours)
+		return uio_call(op, &nowhere, 1, 0);
+	told = ours && !op->to_file ? uio_peek(op) : uio_probe(op);
+	return told < 0 || (ours && !op->to_file && !told) ? told : -EFAULT;
 }
 
 static int64_t uio_result(struct uio_op *op, int64_t n, bool stream)

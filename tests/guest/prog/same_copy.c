@@ -109,6 +109,25 @@ static void nothing_left_to_read(void)
 	close(fd);
 }
 
+static void memory_file(void)
+{
+	int fd = memfd_create("copied", 0);
+
+	put(0, 1, RW);
+	letters(0, 1);
+	COUNT(write(fd, AT(1) - 10, 20));
+	COUNT(write(fd, AT(1), 20));
+	COUNT(lseek(fd, 0, SEEK_CUR));
+	COUNT(read(fd, AT(1), 20));
+	COUNT(lseek(fd, 0, SEEK_SET));
+	COUNT(read(fd, AT(1), 20));
+	COUNT(read(fd, AT(1) - 5, 20));
+	COUNT(lseek(fd, 0, SEEK_CUR));
+	COUNT(pread(fd, KERNEL, 1, 100));
+	COUNT(pread(fd, AT(1), 1, 100));
+	close(fd);
+}
+
 static void into_copied_pages(void)
 {
 	int fd = numbers_file(), again = open("copied", O_RDONLY);
@@ -316,6 +335,7 @@ static const struct guest_case cases[] = {
 	{"buffers that may not be written or read are EFAULT [P3][P4]", forbidden_buffers},
 	{"buffers outside user addresses are EFAULT [P1][P2]", kernel_buffers},
 	{"with nothing to copy a bad buffer is no error", nothing_left_to_read},
+	{"a memory file stops at the byte that is not there [P3]", memory_file},
 	{"read breaks the sharing of the pages it writes [P4][K23]", into_copied_pages},
 	{"readv counts up to the buffer that fails [P3]", vectors},
 	{"readv: vectors that cannot be read, and too many [P1]", bad_vectors},

@@ -58,6 +58,26 @@ static void opening(void)
 	TELL(unlink("opened"));
 }
 
+static void direct(void)
+{
+	int fd = letter_file("direct", 4, 0), d = open("direct", O_RDWR | O_DIRECT);
+
+	fsync(fd);
+	TELL(d < 0 ? -1 : 0);
+	put(0, 4, RW);
+	COUNT(pread(d, AT(0), PAGE, PAGE));
+	printf("%c\n", AT(0)[0]);
+	COUNT(pread(d, AT(0) + 1, PAGE, PAGE));
+	COUNT(pread(d, AT(0), PAGE, 1));
+	COUNT(pread(d, AT(0), 100, 0));
+	memset(AT(1), 'd', PAGE);
+	COUNT(pwrite(d, AT(1), PAGE, 0));
+	printf("%c\n", byte_of_file(fd, 0));
+	COUNT(pread(d, AT(8), PAGE, 0));
+	close(d);
+	close(fd);
+}
+
 static void random_numbers(void)
 {
 	unsigned char a[16], b[16];
@@ -86,6 +106,7 @@ static const struct guest_case cases[] = {
 	{"gettimeofday, time and clock_gettime agree [J2]", clocks},
 	{"getcpu [J2]", processor},
 	{"open, read and write of a file [J2][L1]", opening},
+	{"O_DIRECT: alignment and contents [J2][L2]", direct},
 	{"getrandom [J2]", random_numbers},
 	{"getrusage counts faults", exact_usage},
 };
