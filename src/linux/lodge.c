@@ -21,7 +21,6 @@
 #include "hostfile.h"
 #include "maps.h"
 #include "report.h"
-#include "shm.h"
 #include "task.h"
 
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
@@ -233,9 +232,6 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 	pthread_mutex_init(&t->kill_lock, NULL);
 	t->vm = host->vm;
 	t->hostfiles = &host->hostfiles;
-	t->shm = shm_ns_create(vm_mm_host(host->vm));
-	if (!t->shm)
-		return report_error(err, -ENOMEM, "out of memory");
 	t->pid = getpid();
 	t->aslr = o->aslr;
 	t->trace = o->trace;
@@ -370,7 +366,6 @@ void lodge_space_destroy(struct lodge_space *space)
 	if (space->has_files)
 		files_destroy(&space->task.files);
 	mmput(space->task.mm);
-	shm_ns_destroy(space->task.shm);
 	free(space->task.exe_path);
 	pthread_mutex_destroy(&space->task.kill_lock);
 	free(space);

@@ -24,7 +24,6 @@ struct task_rlimit {
 struct task;
 struct exec_result;
 struct hostfile_table;
-struct shm_ns;
 
 /* Where a line for the user goes. */
 struct log_hook {
@@ -49,7 +48,6 @@ struct task {
 	unsigned int trace; /* enum lodge_trace */
 	struct log_hook log;
 	bool aslr;
-	struct shm_ns *shm;		  /* (C) System V segments; of all spaces that belong together */
 	struct hostfile_table *hostfiles; /* (C) files as backings of mappings; the host's */
 
 	/* How it ended. */

@@ -19,6 +19,7 @@
 
 #include "area.h"
 #include "fault_internal.h"
+#include "page_lock.h"
 
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_ANON_WRITE] = "do_anonymous_page write",
@@ -59,6 +60,14 @@ struct window fault_block(const struct fault *f, uint64_t nr)
 	return (struct window){max_u64(start, f->vma->start), min_u64(start + bytes, f->vma->end)};
 }
 
+/* The page is about to be somewhere else. page_table_lock is released, for whoever moves it needs it. */
+static enum vm_fault_result wait_for_mover(struct fault *f)
+{
+	pthread_mutex_unlock(&f->mm->page_table_lock);
+	page_wait_unlocked(pfn_to_page(f->mm->frames, entry_offset(f->orig)));
+	return VM_FAULT_RETRY;
+}
+
 /* Takes page_table_lock's holder down one branch; *unlocked says that the lock was released on the way. */
 static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 {
@@ -70,6 +79,10 @@ static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 		*unlocked = true;
 		return do_fault(f);
 	}
+	if (entry_type(f->orig) == ENTRY_MIGRATION) {
+		*unlocked = true;
+		return wait_for_mover(f);
+	}
 	if (fault_wants_write(f) && !pte_write(f->orig))
 		return do_wp_page(f);
 	fault_count(f->mm, FAULT_SPURIOUS);
@@ -77,7 +90,7 @@ static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 	return VM_FAULT_DONE;
 }
 
-enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
+static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
 	struct fault f = {.mm = vma->mm,
 			  .vma = vma,
@@ -100,6 +113,16 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 		writeback_balance(vma->mapping);
 	if (vma_is_anonymous(vma) && r == VM_FAULT_DONE)
 		atomic_fetch_add_explicit(&f.mm->min_flt, 1, memory_order_relaxed);
+	return r;
+}
+
+enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
+{
+	enum vm_fault_result r;
+
+	do
+		r = try_fault(vma, address, flags, wanted_end);
+	while (r == VM_FAULT_RETRY);
 	return r;
 }
 

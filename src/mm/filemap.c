@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "mm.h"
+#include "page_lock.h"
 #include "writeback.h"
 
 void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host, bool shmem)
@@ -202,6 +203,14 @@ static void take_out(struct address_space *as, uint64_t index, struct page *page
 	__atomic_store_n(&page->mapping, NULL, __ATOMIC_RELEASE);
 }
 
+/* Whoever moves the page needs its mapping to be there until then. The lock is released meanwhile. */
+static void wait_for_mover(struct address_space *as, struct page *page)
+{
+	pthread_mutex_unlock(&as->lock);
+	page_wait_unlocked(page);
+	pthread_mutex_lock(&as->lock);
+}
+
 /* Takes pages [first, last] out: those that `may_go`, or all. */
 static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last,
 			   bool (*may_go)(const struct page *page))
@@ -211,10 +220,18 @@ static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t la
 
 	pthread_mutex_lock(&as->lock);
 	while (index <= last && (page = radix_next(&as->pages, &index)) && index <= last) {
-		if (!may_go || may_go(page)) {
+		bool locked = page_trylock(page);
+		if (!locked && !may_go) {
+			wait_for_mover(as, page);
+			continue;
+		}
+		if (locked && (!may_go || may_go(page))) {
 			take_out(as, index, page);
+			page_unlock(page);
 			page_put(as->mm_host->frames, page);
 			dropped++;
+		} else if (locked) {
+			page_unlock(page);
 		}
 		if (++index == 0)
 			break;

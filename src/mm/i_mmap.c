@@ -86,13 +86,20 @@ const char *vma_interval_check(struct vma *vma)
 	return anon_vma_check(vma);
 }
 
-static void unmap_in(struct vma *vma, uint64_t first, uint64_t last, enum unmap_what what)
+void vma_index_range(const struct vma *vma, uint64_t first, uint64_t last, gva_t *start, gva_t *end)
 {
 	uint64_t from = max_u64(first, vma->pgoff), to = min_u64(last, vma->pgoff + vma_pages(vma) - 1);
-	gva_t start = vma->start + ((from - vma->pgoff) << PAGE_SHIFT);
-	gva_t end = vma->start + ((to - vma->pgoff + 1) << PAGE_SHIFT);
+
+	*start = vma->start + ((from - vma->pgoff) << PAGE_SHIFT);
+	*end = vma->start + ((to - vma->pgoff + 1) << PAGE_SHIFT);
+}
+
+static void unmap_in(struct vma *vma, uint64_t first, uint64_t last, enum unmap_what what)
+{
+	gva_t start, end;
 	struct gather g;
 
+	vma_index_range(vma, first, last, &start, &end);
 	gather_begin(&g, vma->mm);
 	if (what == UNMAP_EVEN_COWS)
 		zap_range(&g, start, end);

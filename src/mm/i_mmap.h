@@ -31,6 +31,9 @@ void vma_interval_unlock(struct vma *vma);
 void vma_interval_insert_locked(struct vma *vma);
 void vma_interval_remove_locked(struct vma *vma);
 
+/* Where the area shows the pages [first, last] of its object, of which it shows some. */
+void vma_index_range(const struct vma *vma, uint64_t first, uint64_t last, gva_t *start, gva_t *end);
+
 /* That walks find the whole area; returns what is wrong, or NULL. */
 const char *vma_interval_check(struct vma *vma);
 

@@ -11,7 +11,9 @@
 #include "account.h"
 #include "anon_vma.h"
 #include "gather.h"
+#include "migrate.h"
 #include "mm.h"
+#include "reclaim.h"
 #include "shmem.h"
 #include "unmapped_area.h"
 #include "zap.h"
@@ -79,14 +81,17 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 	int err = zero_page_init(f);
 	if (!err)
 		err = make_caches(h);
-	if (!err)
+	if (!err) {
 		writeback_init(h);
+		reclaim_set_ops(f, &mm_reclaim_ops, h);
+	}
 	return err;
 }
 
 uint64_t mm_host_destroy(struct mm_host *h)
 {
 	writeback_destroy(h);
+	reclaim_set_ops(h->frames, NULL, NULL);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
 	       kmem_cache_destroy(&h->node_cache) + kmem_cache_destroy(&h->anon_vma_cache) +

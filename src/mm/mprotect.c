@@ -36,6 +36,8 @@ static pte_t protected_entry(const struct protect *p, pte_t old)
 {
 	pte_t keep = old & (PTE_PFN_MASK | PTE_ACCESSED | PTE_DIRTY | PTE_SPECIAL);
 
+	if (!pte_present(old))
+		return entry_type(old) == ENTRY_MIGRATION ? old & ~ENTRY_WRITABLE : old;
 	if (!(p->vm_flags & VM_ACCESS_FLAGS))
 		return old & PTE_SPECIAL ? 0 : keep | PTE_PROTNONE; /* the zero page comes back by a fault */
 	if (!(old & PTE_SPECIAL) && may_write_now(p, pfn_to_page(p->mm->frames, pte_pfn(old))))

@@ -227,6 +227,7 @@ static const struct {
 	{PG_DIRTY, "dirty"},
 	{PG_LRU, "lru"},
 	{PG_ACTIVE, "active"},
+	{PG_WAITERS, "waiters"},
 	{PG_SLAB, "slab"},
 	{PG_RESERVED, "reserved"},
 	{PG_PRIVATE, "private"},

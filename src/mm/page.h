@@ -51,6 +51,7 @@ enum page_flags {
 	PG_DIRTY = 1 << 3,    /* (cache) newer than the file */
 	PG_LRU = 1 << 4,
 	PG_ACTIVE = 1 << 5,
+	PG_WAITERS = 1 << 7,   /* somebody sleeps until PG_LOCKED is cleared */
 	PG_SLAB = 1 << 9,      /* carved into objects */
 	PG_RESERVED = 1 << 12, /* not freed in the ordinary course: zero page, entry image */
 	PG_PRIVATE = 1 << 13,
@@ -109,7 +110,7 @@ _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");
 
 static inline uintptr_t page_mapping_word(const struct page *page)
 {
-	return (uintptr_t)__atomic_load_n(&page->mapping, __ATOMIC_RELAXED);
+	return (uintptr_t)__atomic_load_n(&page->mapping, __ATOMIC_ACQUIRE);
 }
 
 /* Anonymous memory of a guest? Not to be asked of slabs. */
@@ -126,12 +127,17 @@ static inline struct address_space *page_mapping(const struct page *page)
 	return word & PAGE_MAPPING_ANON ? NULL : (struct address_space *)word;
 }
 
-/* Makes a page anonymous memory that `anon_vma` finds at `index`. */
-static inline void page_set_anon(struct page *page, const struct anon_vma *anon_vma, uint64_t index)
+static inline void page_set_anon_vma(struct page *page, const struct anon_vma *anon_vma)
 {
 	__atomic_store_n(&page->mapping, (struct address_space *)((uintptr_t)anon_vma | PAGE_MAPPING_ANON),
 			 __ATOMIC_RELEASE);
+}
+
+/* Makes a page anonymous memory that `anon_vma` finds at `index`. */
+static inline void page_set_anon(struct page *page, const struct anon_vma *anon_vma, uint64_t index)
+{
 	page->index = index;
+	page_set_anon_vma(page, anon_vma);
 }
 
 /*

@@ -59,6 +59,33 @@ static inline bool pte_write(pte_t pte)
 	return pte & PTE_WRITE;
 }
 
+/* What an entry of level 0 that is neither empty nor present says. */
+enum entry_type {
+	ENTRY_NONE,
+	ENTRY_SWAP,	 /* the page is in swap slot `offset` */
+	ENTRY_MIGRATION, /* the page, frame `offset`, is about to move: wait for its lock */
+	ENTRY_GUARD,	 /* whoever touches it gets SIGSEGV */
+	ENTRY_POISON,	 /* whoever touches it gets SIGBUS */
+};
+
+#define ENTRY_WRITABLE (1ull << 5) /* ENTRY_MIGRATION: PTE_WRITE was set */
+
+static inline pte_t entry_make(enum entry_type type, uint64_t offset)
+{
+	return offset << PAGE_SHIFT | (uint64_t)type << 1;
+}
+
+/* ENTRY_NONE for an entry that is empty or present. */
+static inline enum entry_type entry_type(pte_t pte)
+{
+	return pte_present(pte) ? ENTRY_NONE : (enum entry_type)(pte >> 1 & 15);
+}
+
+static inline uint64_t entry_offset(pte_t pte)
+{
+	return pte_pfn(pte);
+}
+
 static inline pte_t pte_read(const pte_t *slot)
 {
 	return __atomic_load_n(slot, __ATOMIC_ACQUIRE);

@@ -142,6 +142,14 @@ void radix_tag_clear(struct radix_tree *t, uint64_t index, enum radix_tag tag)
 	}
 }
 
+void radix_replace(struct radix_tree *t, uint64_t index, struct page *page)
+{
+	struct radix_path path;
+
+	walk(t, index, &path);
+	path.node[0]->slot[slot_of(index, 0)] = page;
+}
+
 struct page *radix_remove(struct radix_tree *t, uint64_t index)
 {
 	struct radix_path path;

@@ -45,6 +45,9 @@ struct page *radix_next_tagged(const struct radix_tree *t, uint64_t *index, enum
 /* Puts a page where none is. 0, or -ENOMEM with the tree as it was. */
 int radix_insert(struct radix_tree *t, uint64_t index, struct page *page);
 
+/* Puts another page where one is; its tags stay. */
+void radix_replace(struct radix_tree *t, uint64_t index, struct page *page);
+
 /* Takes the page at `index` out, with its tags; NULL: there was none. */
 struct page *radix_remove(struct radix_tree *t, uint64_t index);
 

@@ -37,6 +37,8 @@ static void zap_entry(void *ctx, pte_t *slot, gva_t address)
 		return;
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
 	atomic_fetch_sub_explicit(&mm->rss[page_counter(page)], 1, memory_order_relaxed);
+	if (!pte_present(pte))
+		return; /* it is moving: the entry holds nothing */
 	atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_relaxed);
 	gather_page(g, page);
 }

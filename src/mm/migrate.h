@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * migrate.h - moving a page that is in use to another frame, under its users' feet.
+ *
+ *	1  the page is locked
+ *	2  every entry that maps it becomes ENTRY_MIGRATION, and is revoked: nobody reads or writes it any more. Faults on it wait for the lock
+ *	3  if nobody else holds a reference, its references are frozen at 0, and its content and its place in the cache go to the new one
+ *	4  the entries become entries of the new page, or of the old one if it did not work
+ *	5  it is unlocked
+ *
+ * A child that is forked, an area that is split, a table that is copied meanwhile gets copies of the entries of step 2; step 4 finds
+ * them, because the areas that could have them are linked before they have them.
+ * Locking: see rmap.h. May be called with a page_table_lock held: a page that such a space maps does not move then.
+ * Not here: which pages move and where to (compaction.h).
+ */
+#ifndef LODGE_MM_MIGRATE_H
+#define LODGE_MM_MIGRATE_H
+
+#include "mm.h"
+
+struct reclaim_ops;
+
+/*
+ * Moves `from`, which the caller holds one reference of besides those of its users, to `to`, which the caller alone holds. 0: `to` has
+ * content, account and users of `from`, and the caller's reference is theirs; `from` has one reference, the caller's, and nothing
+ * else. -EAGAIN: somebody was in the way; -EBUSY: somebody holds it who does not let go soon (a pin, writeback). Then all is as it was.
+ */
+int page_migrate(struct mm_host *h, struct page *from, struct page *to);
+
+/* For reclaim_set_ops; ctx is the struct mm_host. */
+extern const struct reclaim_ops mm_reclaim_ops;
+
+#endif
