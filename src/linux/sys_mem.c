@@ -15,6 +15,10 @@
 #include "memfd.h"
 #include "syscall.h"
 
+#ifndef SYS_mseal
+#define SYS_mseal 462 /* Linux 6.10 */
+#endif
+
 #define HUGE_SIZE_SHIFT 26
 #define HUGE_SIZE_MASK	0x3fu
 
@@ -118,6 +122,16 @@ static int64_t sys_madvise(struct task *t, const uint64_t a[6])
 static int64_t sys_mprotect(struct task *t, const uint64_t a[6])
 {
 	return mm_mprotect(t->mm, a[0], a[1], (unsigned int)a[2]);
+}
+
+static int64_t sys_mseal(struct task *t, const uint64_t a[6])
+{
+	return mm_mseal(t->mm, a[0], a[1], a[2]);
+}
+
+static int64_t sys_remap_file_pages(struct task *t, const uint64_t a[6])
+{
+	return mm_remap_file_pages(t->mm, a[0], a[1], (unsigned int)a[2], a[3], (unsigned int)a[4]);
 }
 
 /* --- ranges ---------------------------------------------------------------------------------- */
@@ -227,5 +241,6 @@ const struct syscall_entry sys_mem_calls[] = {
 	SYSCALL_ENTRY(msync),	 SYSCALL_ENTRY(mlock),
 	SYSCALL_ENTRY(mlock2),	 SYSCALL_ENTRY(munlock),
 	SYSCALL_ENTRY(mlockall), SYSCALL_ENTRY(munlockall),
+	SYSCALL_ENTRY(mseal),	 SYSCALL_ENTRY(remap_file_pages),
 	SYSCALL_ENTRY(mincore),	 {0},
 };

@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * madvise.c - advice about a range, and touching one ahead of its use.
+ * madvise.c - advice about a range.
  *
- * Advice that only tunes (huge pages, read-ahead, reclaim hints) is accepted and changes nothing here; what programs rely
- * on for its effect is done or refused.
+ *	flags of areas		NORMAL, SEQUENTIAL, RANDOM, DONTFORK, WIPEONFORK, DONTDUMP, HUGEPAGE, MERGEABLE and their opposites:
+ *				areas are cut and joined by them; mmap_lock for writing
+ *	contents		DONTNEED, FREE, REMOVE, PAGEOUT
+ *	making resident		WILLNEED, POPULATE_READ, POPULATE_WRITE (populate.c)
+ *
+ * MADV_FREE allows pages to vanish until they are written again: they never do, which is within what it allows. COLD is
+ * a hint about which pages to take first, and so is PAGEOUT but for clean pages of files, which go at once.
+ * MADV_MERGEABLE marks areas; nothing merges pages.
  */
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "area.h"
-#include "fault.h"
+#include "i_mmap.h"
 #include "populate.h"
+#include "shmem.h"
 #include "zap.h"
 
+/* Newer than the headers we build with. */
 #ifndef MADV_COLD
 #define MADV_COLD    20 /* Linux 5.4 */
 #define MADV_PAGEOUT 21
@@ -21,107 +29,262 @@
 #define MADV_POPULATE_READ  22 /* Linux 5.14 */
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
 
-static int zap_part(struct vma *vma, gva_t start, gva_t end)
+/* One call, and the part of it that one area has. */
+struct madvise {
+	struct mm *mm;
+	int advice;
+	gva_t start, end;
+};
+
+/* --- flags -------------------------------------------------------------------------------------------------------- */
+
+/* What ksm never looks at, so that the mark would be meaningless: accepted and without effect. */
+#define VM_NOT_MERGEABLE                                                                          \
+	(VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP | \
+	 VM_DROPPABLE)
+
+/* The flags that an area has after the advice; 0, or -EINVAL where it does not apply. */
+static int advised_flags(const struct vma *vma, int advice, uint64_t *flags)
 {
-	struct gather g;
+	uint64_t f = vma->flags;
 
-	if (vma->flags & VM_LOCKED)
-		return -EINVAL;
-	gather_begin(&g, vma->mm);
-	zap_range(&g, start, end);
-	gather_end(&g);
-	return 0;
-}
-
-/* Frees the pages of a shared object: they read as zero afterwards, for everybody. */
-static int remove_part(struct vma *vma, gva_t start, gva_t end)
-{
-	if (vma->flags & VM_LOCKED || !vma->mapping || !vma->mapping->shmem)
-		return -EINVAL;
-	if ((vma->flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
-		return -EACCES;
-	zap_part(vma, start, end);
-	filemap_drop(vma->mapping, vma_linear_index(vma, start), vma_linear_index(vma, end) - 1);
-	return 0;
-}
-
-static int willneed_part(struct vma *vma, gva_t start, gva_t end)
-{
-	if (vma->mapping && !vma->mapping->shmem)
-		filemap_readahead(vma->mapping, vma_linear_index(vma, start),
-				  (unsigned int)min_u64((end - start) >> PAGE_SHIFT, 512), vma->mm->memcg);
-	return 0;
-}
-
-static int advise_part(struct vma *vma, gva_t start, gva_t end, int advice)
-{
 	switch (advice) {
-	case MADV_DONTNEED:
-		return zap_part(vma, start, end);
-	case MADV_REMOVE:
-		return remove_part(vma, start, end);
-	case MADV_WILLNEED:
-		return willneed_part(vma, start, end);
-	case MADV_FREE: /* the pages may be kept as long as there is room: they are */
-		return vma_is_anonymous(vma) ? 0 : -EINVAL;
-	default:
-		return 0;
+	case MADV_NORMAL:
+		f &= ~(VM_RAND_READ | VM_SEQ_READ);
+		break;
+	case MADV_SEQUENTIAL:
+		f = (f & ~VM_RAND_READ) | VM_SEQ_READ;
+		break;
+	case MADV_RANDOM:
+		f = (f & ~VM_SEQ_READ) | VM_RAND_READ;
+		break;
+	case MADV_DONTFORK:
+		f |= VM_DONTCOPY;
+		break;
+	case MADV_DOFORK:
+		if (f & VM_IO)
+			return -EINVAL;
+		f &= ~VM_DONTCOPY;
+		break;
+	case MADV_WIPEONFORK:
+		if (vma->file || (f & VM_SHARED))
+			return -EINVAL;
+		f |= VM_WIPEONFORK;
+		break;
+	case MADV_KEEPONFORK:
+		if (f & VM_DROPPABLE)
+			return -EINVAL;
+		f &= ~VM_WIPEONFORK;
+		break;
+	case MADV_DONTDUMP:
+		f |= VM_DONTDUMP;
+		break;
+	case MADV_DODUMP:
+		if ((!(f & VM_HUGETLB) && (f & VM_SPECIAL)) || (f & VM_DROPPABLE))
+			return -EINVAL;
+		f &= ~VM_DONTDUMP;
+		break;
+	case MADV_MERGEABLE:
+		f |= f & VM_NOT_MERGEABLE ? 0 : VM_MERGEABLE;
+		break;
+	case MADV_UNMERGEABLE:
+		f &= ~VM_MERGEABLE;
+		break;
+	case MADV_HUGEPAGE:
+		f = (f & ~VM_NOHUGEPAGE) | VM_HUGEPAGE;
+		break;
+	default: /* MADV_NOHUGEPAGE */
+		f = (f & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
+		break;
 	}
+	*flags = f;
+	return 0;
 }
 
-static bool is_known(int advice)
+static bool changes_flags(int advice)
 {
 	switch (advice) {
 	case MADV_NORMAL:
-	case MADV_RANDOM:
 	case MADV_SEQUENTIAL:
-	case MADV_WILLNEED:
-	case MADV_DONTNEED:
-	case MADV_FREE:
-	case MADV_REMOVE:
+	case MADV_RANDOM:
 	case MADV_DONTFORK:
 	case MADV_DOFORK:
+	case MADV_WIPEONFORK:
+	case MADV_KEEPONFORK:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
 	case MADV_HUGEPAGE:
 	case MADV_NOHUGEPAGE:
-	case MADV_DONTDUMP:
-	case MADV_DODUMP:
-	case MADV_COLD:
-	case MADV_PAGEOUT:
-	case MADV_POPULATE_READ:
-	case MADV_POPULATE_WRITE:
 		return true;
 	default:
 		return false;
 	}
 }
 
-/* Areas are advised in turn; a hole is reported only after the rest was done, as Linux does. */
-static int advise_range(struct mm *mm, gva_t start, gva_t end, int advice)
+static int advise_flags(const struct madvise *m, struct vma *vma)
 {
-	struct vma *vma = vma_find(&mm->vmas, start);
+	uint64_t flags = 0;
+	int err = advised_flags(vma, m->advice, &flags);
+
+	if (err || flags == vma->flags)
+		return err;
+	return area_modify(m->mm, vma, m->start, m->end, flags) ? 0 : -EAGAIN;
+}
+
+/* --- contents ----------------------------------------------------------------------------------------------------- */
+
+static int dontneed(const struct madvise *m, const struct vma *vma)
+{
+	struct gather g;
+
+	if (vma->flags & (VM_PFNMAP | (m->advice == MADV_DONTNEED_LOCKED ? 0 : VM_LOCKED)))
+		return -EINVAL;
+	gather_begin(&g, m->mm);
+	zap_range(&g, m->start, m->end);
+	gather_end(&g);
+	return 0;
+}
+
+static int advise_free(const struct vma *vma)
+{
+	return (vma->flags & (VM_PFNMAP | VM_LOCKED)) || !vma_is_anonymous(vma) ? -EINVAL : 0;
+}
+
+/* Frees the pages of a shared object: they read as zero afterwards, for everybody. Not under mmap_lock: others may hold theirs. */
+static int remove_pages(const struct madvise *m, const struct vma *vma)
+{
+	uint64_t first = vma_linear_index(vma, m->start), end = first + ((m->end - m->start) >> PAGE_SHIFT);
+
+	if ((vma->flags & VM_LOCKED) || !vma->mapping)
+		return -EINVAL;
+	if (!vma_is_shared_maywrite(vma->flags))
+		return -EACCES;
+	if (!vma->mapping->shmem)
+		return -EOPNOTSUPP;
+	struct backing *file = backing_get(vma->file);
+	pthread_rwlock_unlock(&m->mm->mmap_lock);
+	shmem_punch(file, first << PAGE_SHIFT, end << PAGE_SHIFT);
+	backing_put(file);
+	pthread_rwlock_rdlock(&m->mm->mmap_lock);
+	return 0;
+}
+
+static int pageout(const struct madvise *m, const struct vma *vma)
+{
+	struct gather g;
+
+	if (vma->flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB))
+		return -EINVAL;
+	if (m->advice == MADV_COLD || !vma->mapping || vma->mapping->shmem || (vma->flags & VM_MAYSHARE))
+		return 0;
+	gather_begin(&g, m->mm);
+	zap_cache_range(&g, m->start, m->end);
+	gather_end(&g);
+	filemap_drop(vma->mapping, vma_linear_index(vma, m->start), vma_linear_index(vma, m->end) - 1);
+	return 0;
+}
+
+static int willneed(const struct madvise *m, const struct vma *vma)
+{
+	if (vma->mapping && !vma->mapping->shmem)
+		filemap_readahead(vma->mapping, vma_linear_index(vma, m->start),
+				  (unsigned int)min_u64((m->end - m->start) >> PAGE_SHIFT, 512),
+				  m->mm->memcg);
+	return 0;
+}
+
+/* --- ranges ------------------------------------------------------------------------------------------------------- */
+
+/* What would take contents away that the program itself could not change is refused for a sealed area. */
+static bool may_discard(const struct vma *vma, int advice)
+{
+	if (!(vma->flags & VM_SEALED) || (vma->flags & (VM_SHARED | VM_WRITE)))
+		return true;
+	switch (advice) {
+	case MADV_FREE:
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_REMOVE:
+	case MADV_DONTFORK:
+	case MADV_WIPEONFORK:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static int advise_part(const struct madvise *m, struct vma *vma)
+{
+	if (!may_discard(vma, m->advice))
+		return -EPERM;
+	switch (m->advice) {
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+		return dontneed(m, vma);
+	case MADV_FREE:
+		return advise_free(vma);
+	case MADV_REMOVE:
+		return remove_pages(m, vma);
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		return pageout(m, vma);
+	case MADV_WILLNEED:
+		return willneed(m, vma);
+	default:
+		return advise_flags(m, vma);
+	}
+}
+
+static bool is_known(int advice)
+{
+	switch (advice) {
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+		return true;
+	default:
+		return changes_flags(advice);
+	}
+}
+
+/* Areas are advised in turn; a hole is reported only after the rest was done, as Linux does. */
+static int advise_range(struct madvise *m, gva_t start, gva_t end)
+{
 	int unmapped = 0;
 
 	while (start < end) {
+		struct vma *vma = vma_find(&m->mm->vmas, start);
 		if (!vma || vma->start >= end)
 			return -ENOMEM;
 		if (vma->start > start) {
 			unmapped = -ENOMEM;
 			start = vma->start;
 		}
-		int err = advise_part(vma, start, min_u64(end, vma->end), advice);
+		m->start = start;
+		m->end = min_u64(end, vma->end);
+		int err = advise_part(m, vma);
 		if (err)
 			return err;
-		start = vma->end;
-		vma = vma->next;
+		start = m->end;
 	}
 	return unmapped;
 }
 
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 {
+	struct madvise m = {.mm = mm, .advice = advice};
 	uint64_t bytes = page_align_up(length);
 
 	if (!is_known(advice) || start & ~PAGE_MASK || (length && !bytes) || start + bytes < start)
@@ -131,8 +294,11 @@ int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
 		return mm_populate_for(mm, start, start + bytes,
 				       advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
-	int err = advise_range(mm, start, start + bytes, advice);
+	if (changes_flags(advice))
+		pthread_rwlock_wrlock(&mm->mmap_lock);
+	else
+		pthread_rwlock_rdlock(&mm->mmap_lock);
+	int err = advise_range(&m, start, start + bytes);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	return err;
 }

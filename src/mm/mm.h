@@ -172,6 +172,14 @@ int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, 
 int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice);
 /* flags: MS_. 0 or -errno; an error of writing back that nobody was told of yet is told here. */
 int mm_msync(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
+/* 0, -EINVAL, or -ENOMEM for a hole, with nothing sealed. flags: 0. */
+int mm_mseal(struct mm *mm, gva_t start, uint64_t length, unsigned long flags);
+/*
+ * Makes a part of a shared mapping show other pages of its object; prot: 0, flags: MAP_NONBLOCK. The area is cut, as since
+ * Linux 4.0. 0 or -errno.
+ */
+int mm_remap_file_pages(struct mm *mm, gva_t start, uint64_t length, unsigned int prot, uint64_t pgoff,
+			unsigned int flags);
 /* mlock.c; flags: MLOCK_ONFAULT, MCL_. */
 int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
 int mm_munlock(struct mm *mm, gva_t start, uint64_t length);

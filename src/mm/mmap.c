@@ -280,6 +280,54 @@ int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 	return start;
 }
 
+/* The area that [start, end) lies in, alone or with others that show the same in the same way; NULL: there is none. */
+static struct vma *remappable(const struct mm *mm, gva_t start, gva_t end)
+{
+	struct vma *first = vma_find(&mm->vmas, start), *v = first;
+
+	if (!first || first->start > start || !(first->flags & VM_SHARED))
+		return NULL;
+	while (v->end < end) {
+		const struct vma *next = v->next;
+		if (!next || next->start != v->end || next->file != first->file ||
+		    next->flags != first->flags)
+			return NULL;
+		v = v->next;
+	}
+	return first;
+}
+
+int mm_remap_file_pages(struct mm *mm, gva_t start, uint64_t length, unsigned int prot, uint64_t pgoff,
+			unsigned int flags)
+{
+	struct mmap_request r = {.address = page_align_down(start),
+				 .length = page_align_down(length),
+				 .pgoff = pgoff};
+	uint64_t vm_flags = 0;
+	int64_t at = -EINVAL;
+
+	if (prot || r.address + r.length <= r.address || pgoff + (r.length >> PAGE_SHIFT) < pgoff)
+		return -EINVAL;
+	pthread_rwlock_wrlock(&mm->mmap_lock);
+	struct vma *vma = remappable(mm, r.address, r.address + r.length);
+	if (vma) {
+		r.prot = (vma->flags & VM_READ ? PROT_BITS_READ : 0) |
+			 (vma->flags & VM_WRITE ? PROT_BITS_WRITE : 0) |
+			 (vma->flags & VM_EXEC ? PROT_BITS_EXEC : 0);
+		r.flags = (flags & MAP_NONBLOCK) | MAP_SHARED | MAP_FIXED | MAP_POPULATE |
+			  (vma->flags & VM_LOCKED ? MAP_LOCKED : 0);
+		r.may_not_write = !(vma->flags & VM_MAYWRITE);
+		r.file = backing_get(vma->file);
+		at = do_mmap(mm, &r, &vm_flags);
+	}
+	pthread_rwlock_unlock(&mm->mmap_lock);
+	if (at >= 0 && !(flags & MAP_NONBLOCK))
+		mm_populate(mm, r.address, r.length);
+	if (r.file)
+		backing_put(r.file);
+	return at < 0 ? (int)at : 0;
+}
+
 static int do_munmap(struct mm *mm, gva_t start, uint64_t length)
 {
 	struct spare_areas spare;
