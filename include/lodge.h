@@ -92,6 +92,7 @@ struct lodge_space_options {
 	/* Where traces and the report of a guest's death go, a line at a time without newline; NULL: nowhere. */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
+	uint32_t max_pids; /* processes and threads that may be there at once; 0: 512 */
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

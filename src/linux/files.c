@@ -61,116 +61,413 @@ static int rw_dir_open(struct rw_dir *rw, const char *path)
 	return err < 0 ? err : -ENOMEM;
 }
 
-static int rw_init(struct files *f, const char *const *rw_dirs, const char **bad)
+/* --- where a guest may write ----------------------------------------------------------------- */
+
+static void rw_release(struct rw_dirs *rw)
 {
+	if (!rw || atomic_fetch_sub(&rw->refs, 1) != 1)
+		return;
+	for (unsigned int i = 0; i < rw->nr; i++) {
+		close(rw->dir[i].fd);
+		free(rw->dir[i].path);
+	}
+	free(rw);
+}
+
+static int rw_create(const char *const *rw_dirs, struct rw_dirs **result, const char **bad)
+{
+	struct rw_dirs *rw;
 	unsigned int nr = 0;
-	int err;
+	int err = 0;
 
 	while (rw_dirs && rw_dirs[nr])
 		nr++;
-	f->rw = calloc(nr ? nr : 1, sizeof(*f->rw));
-	if (!f->rw)
+	rw = calloc(1, sizeof(*rw) + nr * sizeof(rw->dir[0]));
+	if (!rw)
 		return -ENOMEM;
-	for (; f->nr_rw < nr; f->nr_rw++) {
-		err = rw_dir_open(&f->rw[f->nr_rw], rw_dirs[f->nr_rw]);
-		if (err < 0) {
-			*bad = rw_dirs[f->nr_rw];
-			return err;
-		}
+	atomic_store(&rw->refs, 1);
+	for (; !err && rw->nr < nr; rw->nr += !err) {
+		err = rw_dir_open(&rw->dir[rw->nr], rw_dirs[rw->nr]);
+		if (err)
+			*bad = rw_dirs[rw->nr];
+	}
+	if (err)
+		rw_release(rw);
+	else
+		*result = rw;
+	return err;
+}
+
+/* --- open files ------------------------------------------------------------------------------ */
+
+/* Takes host_fd over; NULL: no memory, and it is still the caller's. */
+static struct guest_file *file_create(int host_fd, bool owned)
+{
+	struct guest_file *file = malloc(sizeof(*file));
+
+	if (file)
+		*file = (struct guest_file){.refs = 1,
+					    .host_fd = host_fd,
+					    .owned = owned,
+					    .memfd = owned ? memfd_adopt(host_fd) : NULL,
+					    .stream = is_stream(host_fd)};
+	return file;
+}
+
+static struct guest_file *file_share(struct guest_file *file)
+{
+	atomic_fetch_add(&file->refs, 1);
+	return file;
+}
+
+/* 0, or what the host said about closing. */
+static int file_release(struct guest_file *file)
+{
+	int ret = 0;
+
+	if (atomic_fetch_sub(&file->refs, 1) != 1)
+		return 0;
+	memfd_drop(file->memfd);
+	if (file->owned && close(file->host_fd))
+		ret = -errno;
+	free(file);
+	return ret;
+}
+
+static _Thread_local struct files_holds *holds;
+
+void files_holds_enter(struct files_holds *h)
+{
+	holds = h;
+}
+
+void files_holds_drop(struct files_holds *h)
+{
+	while (h->nr)
+		file_release(h->file[--h->nr]);
+}
+
+/* Keeps a file that others could close until the end of the call. False: too many. */
+static bool hold(struct guest_file *file, bool shared)
+{
+	if (!shared || !holds)
+		return true;
+	if (holds->nr == FILES_MAX_HOLDS)
+		return false;
+	holds->file[holds->nr++] = file_share(file);
+	return true;
+}
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+static struct files *table_new(void)
+{
+	struct files *f = calloc(1, sizeof(*f));
+
+	if (f) {
+		atomic_store(&f->refs, 1);
+		pthread_mutex_init(&f->lock, NULL);
+	}
+	return f;
+}
+
+static int take_caller_fds(struct files *f, const int fds[3])
+{
+	for (int i = 0; i < 3; i++) {
+		if (fds[i] < 0 || fcntl(fds[i], F_GETFD) < 0)
+			continue;
+		f->fd[i].file = file_create(fds[i], false);
+		if (!f->fd[i].file)
+			return -ENOMEM;
 	}
 	return 0;
 }
 
-int files_init(struct files *f, const int fds[3], const char *const *rw_dirs, const char **bad)
+int files_create(const int fds[3], const char *const *rw_dirs, struct files **result, const char **bad)
 {
+	struct files *f = table_new();
 	int err;
 
-	memset(f, 0, sizeof(*f));
 	*bad = NULL;
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
-		f->fd[i].host_fd = -1;
-	for (int i = 0; i < 3; i++)
-		if (fds[i] >= 0 && fcntl(fds[i], F_GETFD) >= 0)
-			f->fd[i] = (struct guest_file){.host_fd = fds[i], .stream = is_stream(fds[i])};
-	f->host_umask = f->umask = host_umask();
-	f->cwd_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	err = f->cwd_fd < 0 ? -errno : rw_init(f, rw_dirs, bad);
-	if (err < 0)
-		files_destroy(f);
+	if (!f)
+		return -ENOMEM;
+	err = rw_create(rw_dirs, &f->rw, bad);
+	if (!err)
+		err = take_caller_fds(f, fds);
+	if (err)
+		files_release(f);
+	else
+		*result = f;
 	return err;
 }
 
-void files_destroy(struct files *f)
+struct files *files_share(struct files *f)
 {
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
-		files_close(f, i);
-	for (unsigned int i = 0; i < f->nr_rw; i++) {
-		close(f->rw[i].fd);
-		free(f->rw[i].path);
+	atomic_fetch_add(&f->refs, 1);
+	return f;
+}
+
+struct files *files_copy(struct files *f)
+{
+	struct files *copy = table_new();
+
+	if (!copy)
+		return NULL;
+	copy->rw = f->rw;
+	atomic_fetch_add(&copy->rw->refs, 1);
+	pthread_mutex_lock(&f->lock);
+	for (int i = 0; i < NR_OPEN_DEFAULT; i++) {
+		if (!f->fd[i].file)
+			continue;
+		copy->fd[i].file = file_share(f->fd[i].file);
+		copy->fd[i].cloexec = f->fd[i].cloexec;
 	}
-	free(f->rw);
-	if (f->cwd_fd >= 0)
-		close(f->cwd_fd);
-	f->rw = NULL;
-	f->nr_rw = 0;
-	f->cwd_fd = -1;
+	pthread_mutex_unlock(&f->lock);
+	return copy;
+}
+
+void files_release(struct files *f)
+{
+	if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
+		return;
+	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+		if (f->fd[i].file)
+			file_release(f->fd[i].file);
+	rw_release(f->rw);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+static bool in_table(int guest_fd)
+{
+	return guest_fd >= 0 && guest_fd < NR_OPEN_DEFAULT;
 }
 
 struct guest_file *files_get(struct files *f, int guest_fd)
 {
-	if (guest_fd < 0 || guest_fd >= NR_OPEN_DEFAULT || f->fd[guest_fd].host_fd < 0)
+	struct guest_file *file = NULL;
+
+	if (!in_table(guest_fd))
 		return NULL;
-	return &f->fd[guest_fd];
+	pthread_mutex_lock(&f->lock);
+	file = f->fd[guest_fd].file;
+	if (file && !hold(file, atomic_load(&f->refs) > 1))
+		file = NULL;
+	pthread_mutex_unlock(&f->lock);
+	return file;
 }
 
-int files_host_fd(const struct files *f, int guest_fd)
+int files_host_fd(struct files *f, int guest_fd)
 {
-	if (guest_fd < 0 || guest_fd >= NR_OPEN_DEFAULT || f->fd[guest_fd].host_fd < 0)
-		return -EBADF;
-	return f->fd[guest_fd].host_fd;
+	const struct guest_file *file = files_get(f, guest_fd);
+
+	return file ? file->host_fd : -EBADF;
 }
 
-int files_next(const struct files *f, int min)
+bool files_cloexec(struct files *f, int guest_fd)
+{
+	bool on;
+
+	if (!in_table(guest_fd))
+		return false;
+	pthread_mutex_lock(&f->lock);
+	on = f->fd[guest_fd].file && f->fd[guest_fd].cloexec;
+	pthread_mutex_unlock(&f->lock);
+	return on;
+}
+
+void files_set_cloexec(struct files *f, int guest_fd, bool on)
+{
+	if (!in_table(guest_fd))
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->fd[guest_fd].cloexec = on;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void files_close_on_exec(struct files *f)
+{
+	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+		if (files_cloexec(f, i))
+			files_close(f, i);
+}
+
+/* The lock is held. */
+static int next_free(struct files *f, int min)
 {
 	for (int i = min; i < NR_OPEN_DEFAULT; i++)
-		if (f->fd[i].host_fd < 0)
+		if (!f->fd[i].file)
 			return i;
 	return -EMFILE;
 }
 
-int files_install(struct files *f, int host_fd, bool cloexec, int min)
+int files_next(struct files *f, int min)
 {
-	int n = files_next(f, min);
+	int n;
 
-	if (n < 0)
-		close(host_fd);
-	else
-		files_put(f, n, host_fd, cloexec);
+	pthread_mutex_lock(&f->lock);
+	n = next_free(f, min);
+	pthread_mutex_unlock(&f->lock);
 	return n;
 }
 
-void files_put(struct files *f, int guest_fd, int host_fd, bool cloexec)
+static int install(struct files *f, struct guest_file *file, bool cloexec, int min)
 {
-	files_close(f, guest_fd);
-	f->fd[guest_fd] = (struct guest_file){.host_fd = host_fd,
-					      .cloexec = cloexec,
-					      .owned = true,
-					      .memfd = memfd_adopt(host_fd),
-					      .stream = is_stream(host_fd)};
+	int n;
+
+	pthread_mutex_lock(&f->lock);
+	n = next_free(f, min);
+	if (n >= 0) {
+		f->fd[n].file = file;
+		f->fd[n].cloexec = cloexec;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (n < 0)
+		file_release(file);
+	return n;
+}
+
+/* An open file that is lodge's own kind of thing where `like` is. NULL: no memory, and host_fd is closed. */
+static struct guest_file *file_create_like(int host_fd, const struct guest_file *like)
+{
+	struct guest_file *file = file_create(host_fd, true);
+
+	if (!file)
+		close(host_fd);
+	if (file && like) {
+		file->proc = like->proc;
+		file->process_serial = like->process_serial;
+	}
+	return file;
+}
+
+int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like)
+{
+	struct guest_file *file = file_create_like(host_fd, like);
+
+	return file ? install(f, file, cloexec, min) : -ENOMEM;
+}
+
+/* Puts a file, or nothing, under a number and returns what was there. */
+static struct guest_file *replace(struct files *f, int guest_fd, struct guest_file *file, bool cloexec)
+{
+	struct guest_file *old;
+
+	pthread_mutex_lock(&f->lock);
+	old = f->fd[guest_fd].file;
+	f->fd[guest_fd].file = file;
+	f->fd[guest_fd].cloexec = cloexec;
+	pthread_mutex_unlock(&f->lock);
+	return old;
+}
+
+int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const struct guest_file *like)
+{
+	struct guest_file *file = file_create_like(host_fd, like), *old;
+
+	if (!file)
+		return -ENOMEM;
+	old = replace(f, guest_fd, file, cloexec);
+	if (old)
+		file_release(old);
+	return 0;
 }
 
 int files_close(struct files *f, int guest_fd)
 {
-	struct guest_file *file = files_get(f, guest_fd);
-	int host_fd;
+	struct guest_file *old = in_table(guest_fd) ? replace(f, guest_fd, NULL, false) : NULL;
 
-	if (!file)
-		return -EBADF;
-	host_fd = file->host_fd;
-	file->host_fd = -1;
-	memfd_drop(file->memfd);
-	return file->owned && close(host_fd) ? -errno : 0;
+	return old ? file_release(old) : -EBADF;
 }
+
+/* --- the working directory ------------------------------------------------------------------- */
+
+static struct fs *fs_new(struct guest_file *cwd, mode_t umask, mode_t host_umask)
+{
+	struct fs *fs = malloc(sizeof(*fs));
+
+	if (!fs)
+		return NULL;
+	*fs = (struct fs){.refs = 1, .cwd = cwd, .umask = umask, .host_umask = host_umask};
+	pthread_mutex_init(&fs->lock, NULL);
+	return fs;
+}
+
+int fs_create(struct fs **result)
+{
+	int fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct guest_file *cwd = fd < 0 ? NULL : file_create(fd, true);
+	mode_t mask = host_umask();
+
+	if (!cwd) {
+		int err = fd < 0 ? -errno : -ENOMEM;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	*result = fs_new(cwd, mask, mask);
+	if (*result)
+		return 0;
+	file_release(cwd);
+	return -ENOMEM;
+}
+
+struct fs *fs_share(struct fs *fs)
+{
+	atomic_fetch_add(&fs->refs, 1);
+	return fs;
+}
+
+struct fs *fs_copy(struct fs *fs)
+{
+	struct guest_file *cwd;
+	struct fs *copy;
+
+	pthread_mutex_lock(&fs->lock);
+	cwd = file_share(fs->cwd);
+	pthread_mutex_unlock(&fs->lock);
+	copy = fs_new(cwd, atomic_load(&fs->umask), fs->host_umask);
+	if (!copy)
+		file_release(cwd);
+	return copy;
+}
+
+void fs_release(struct fs *fs)
+{
+	if (!fs || atomic_fetch_sub(&fs->refs, 1) != 1)
+		return;
+	file_release(fs->cwd);
+	pthread_mutex_destroy(&fs->lock);
+	free(fs);
+}
+
+int fs_set_cwd(struct fs *fs, int host_fd)
+{
+	struct guest_file *cwd = file_create(host_fd, true), *old;
+
+	if (!cwd) {
+		close(host_fd);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&fs->lock);
+	old = fs->cwd;
+	fs->cwd = cwd;
+	pthread_mutex_unlock(&fs->lock);
+	file_release(old);
+	return 0;
+}
+
+int fs_cwd(struct fs *fs)
+{
+	int fd;
+
+	pthread_mutex_lock(&fs->lock);
+	fd = hold(fs->cwd, atomic_load(&fs->refs) > 1) ? fs->cwd->host_fd : -EBADF;
+	pthread_mutex_unlock(&fs->lock);
+	return fd;
+}
+
+/* --- paths ----------------------------------------------------------------------------------- */
 
 /* What follows the directory `dir` in `path`, or NULL when it does not lie in it. */
 static const char *path_below(const char *path, const char *dir)
@@ -186,10 +483,10 @@ static const char *path_below(const char *path, const char *dir)
 
 const struct rw_dir *files_rw_find(const struct files *f, const char *path, const char **rest)
 {
-	for (unsigned int i = 0; i < f->nr_rw && path[0] == '/'; i++) {
-		*rest = path_below(path, f->rw[i].path);
+	for (unsigned int i = 0; i < f->rw->nr && path[0] == '/'; i++) {
+		*rest = path_below(path, f->rw->dir[i].path);
 		if (*rest)
-			return &f->rw[i];
+			return &f->rw->dir[i];
 	}
 	return NULL;
 }

@@ -9,12 +9,15 @@
  *   F2  no path leads into procfs entries of a process: /proc/self and /proc/PID of the guest are made by lodge or refused
  *   F3  a host descriptor of lodge itself is never reachable by number, by /proc or by a magic link
  *   F4  no guest makes a device node or a file that changes the identity of who runs it
- * Locking: the task's own thread.
+ *   F5  an open file lives while a table has it or a call uses it: what another thread closes meanwhile is closed behind the call
+ * Locking: files->lock and fs->lock, innermost; an open file is constant but for its references.
  * Not here: what a path leads to (path.h), what lodge shows of /proc/self (procfs.h).
  */
 #ifndef LODGE_LINUX_FILES_H
 #define LODGE_LINUX_FILES_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "../mm/types.h"
@@ -24,13 +27,15 @@ struct task;
 
 #define NR_OPEN_DEFAULT 1024 /* soft RLIMIT_NOFILE of a guest */
 
+/* An open file. Tables that were copied by fork share it, as they share its offset. */
 struct guest_file {
-	int host_fd; /* -1: free. Only the caller's may stand behind two guest descriptors */
-	bool cloexec;
-	bool owned;		/* close host_fd with the guest's; false for the caller's 0, 1, 2 */
-	bool stream;		/* a pipe, terminal or socket: reading and writing may wait for others */
-	struct proc_entry proc; /* what lodge makes of it; PROC_NONE: nothing */
-	struct memfd *memfd;	/* held by a descriptor of one, or NULL */
+	_Atomic uint32_t refs;
+	int host_fd; /* (C) only the caller's may stand behind two guest descriptors */
+	bool owned;  /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
+	bool stream; /* (C) a pipe, terminal or socket: reading and writing may wait for others */
+	uint64_t process_serial; /* (C) a pidfd: of which process; 0: no pidfd */
+	struct proc_entry proc;	 /* (C) what lodge makes of it; PROC_NONE: nothing */
+	struct memfd *memfd;	 /* (C) what is behind a descriptor of one, or NULL */
 };
 
 struct rw_dir {
@@ -38,33 +43,89 @@ struct rw_dir {
 	char *path; /* canonical */
 };
 
+/* (C) Where a guest may write. */
+struct rw_dirs {
+	_Atomic uint32_t refs;
+	unsigned int nr;
+	struct rw_dir dir[];
+};
+
+/* A table of descriptors, of one process or more. */
 struct files {
-	struct guest_file fd[NR_OPEN_DEFAULT];
-	int cwd_fd; /* O_PATH; its path is what the host says it is now */
-	struct rw_dir *rw;
-	unsigned int nr_rw;
-	mode_t umask;
+	_Atomic uint32_t refs;
+	pthread_mutex_t lock;
+	struct {
+		struct guest_file *file; /* (lock) NULL: free */
+		bool cloexec;		 /* (lock) */
+	} fd[NR_OPEN_DEFAULT];
+	struct rw_dirs *rw; /* (C) */
+};
+
+/* Working directory and umask, of one process or more. */
+struct fs {
+	_Atomic uint32_t refs;
+	pthread_mutex_t lock;
+	struct guest_file *cwd; /* (lock) O_PATH; its path is what the host says it is now */
+	_Atomic mode_t umask;
 	mode_t host_umask; /* (C) of our own process: the host applies it as well */
 };
 
-/* fds: host descriptors for 0, 1, 2, or -1. rw_dirs NULL-terminated or NULL. *bad names the directory at fault. */
-int files_init(struct files *f, const int fds[3], const char *const *rw_dirs, const char **bad);
-void files_destroy(struct files *f);
+/* fds: host descriptors for 0, 1, 2, or -1. rw_dirs NULL-terminated or NULL. *bad names the directory at fault. 0 or -errno. */
+int files_create(const int fds[3], const char *const *rw_dirs, struct files **result, const char **bad);
+struct files *files_share(struct files *f);
+/* A table of its own with the same open files; NULL: no memory. */
+struct files *files_copy(struct files *f);
+/* NULL is allowed. */
+void files_release(struct files *f);
+/* Closes what is marked so: what an exec does. */
+void files_close_on_exec(struct files *f);
+
+/* With our own working directory. 0 or -errno. */
+int fs_create(struct fs **result);
+struct fs *fs_share(struct fs *fs);
+struct fs *fs_copy(struct fs *fs);
+void fs_release(struct fs *fs);
+/* Takes host_fd over. 0 or -ENOMEM. */
+int fs_set_cwd(struct fs *fs, int host_fd);
+/* The host descriptor of the working directory. */
+int fs_cwd(struct fs *fs);
+
+/*
+ * The open files that the calls of this thread use, until files_holds_drop. Where nobody says enter (or the table has one
+ * user) there is nobody who could close them.
+ */
+#define FILES_MAX_HOLDS (NR_OPEN_DEFAULT + 64)
+
+struct files_holds {
+	unsigned int nr;
+	struct guest_file *file[FILES_MAX_HOLDS];
+};
+
+void files_holds_enter(struct files_holds *h);
+void files_holds_drop(struct files_holds *h);
 
 /* The host descriptor behind a guest's, or -EBADF. */
-int files_host_fd(const struct files *f, int guest_fd);
+int files_host_fd(struct files *f, int guest_fd);
 
-/* The entry of an open guest descriptor, or NULL. */
+/* The open file behind a guest descriptor, or NULL. */
 struct guest_file *files_get(struct files *f, int guest_fd);
 
+/* FD_CLOEXEC of an open descriptor; of a closed one: false, and nothing. */
+bool files_cloexec(struct files *f, int guest_fd);
+void files_set_cloexec(struct files *f, int guest_fd, bool on);
+
 /* The lowest free guest number >= min, or -EMFILE. */
-int files_next(const struct files *f, int min);
+int files_next(struct files *f, int min);
 
-/* Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE (host_fd is closed). */
-int files_install(struct files *f, int host_fd, bool cloexec, int min);
+/* Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE or -ENOMEM
+ * (host_fd is closed). `like`: whose proc and process_serial the new file has; NULL: none. */
+int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like);
 
-/* Gives host_fd (taken over) the number guest_fd, which is within the table; what was there is closed. */
-void files_put(struct files *f, int guest_fd, int host_fd, bool cloexec);
+/*
+ * Gives host_fd (taken over) the number guest_fd, which is within the table; what was there is closed. 0, or -ENOMEM (host_fd
+ * is closed).
+ */
+int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const struct guest_file *like);
 
 /* 0, -EBADF, or what the host said about closing; the number is free in any case. */
 int files_close(struct files *f, int guest_fd);

@@ -1,18 +1,394 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * futex.c - see futex.h.
+ *
+ * A waiter lives on its task's stack. It leaves its bucket, or has been taken out of it, only under the bucket's lock, and a
+ * waker wakes under that lock: so the waiter is there as long as anyone looks at it.
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "futex.h"
 #include "sleep.h"
 #include "task.h"
 
-/*
- * A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for
- * FUTEX_WAIT_BITSET.
- */
+#define NR_BUCKETS 256
+
+struct key {
+	const void *object; /* struct address_space or struct mm */
+	uint64_t offset;
+};
+
+struct waiter {
+	struct list_head node;
+	struct key key;			 /* (bucket) */
+	_Atomic(struct bucket *) bucket; /* (bucket) changes from bucket to bucket under both locks */
+	uint32_t bitset;
+	struct task *task;
+	_Atomic bool woken; /* (bucket) off the list */
+};
+
+static struct bucket {
+	pthread_mutex_t lock;
+	struct list_head waiters;
+} buckets[NR_BUCKETS];
+
+static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
+
+static void buckets_init(void)
+{
+	for (unsigned int i = 0; i < NR_BUCKETS; i++) {
+		pthread_mutex_init(&buckets[i].lock, NULL);
+		list_init(&buckets[i].waiters);
+	}
+}
+
+void futex_host_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *timeout)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout, NULL, 0);
+}
+
+void futex_host_wake(_Atomic uint32_t *word, int nr)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr, NULL, NULL, 0);
+}
+
+/* --- keys ----------------------------------------------------------------------------------- */
+
+static bool key_equal(const struct key *a, const struct key *b)
+{
+	return a->object == b->object && a->offset == b->offset;
+}
+
+static struct bucket *key_bucket(const struct key *k)
+{
+	uint64_t h = ((uint64_t)(uintptr_t)k->object ^ k->offset) * 0x9e3779b97f4a7c15ull;
+
+	pthread_once(&buckets_once, buckets_init);
+	return &buckets[h >> 56];
+}
+
+/* 0, -EINVAL (not aligned), -EFAULT. */
+static int key_of(struct task *t, gva_t word, bool private, struct key *k)
+{
+	const struct vma *vma;
+
+	*k = (struct key){t->mm, word};
+	if (word % sizeof(uint32_t))
+		return -EINVAL;
+	if (!access_ok(word, sizeof(uint32_t)))
+		return -EFAULT;
+	if (private)
+		return 0;
+	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	vma = vma_find_intersection(&t->mm->vmas, word, word + 1);
+	if (vma && vma->mapping && (vma->flags & VM_MAYSHARE))
+		*k = (struct key){vma->mapping,
+				  (vma_linear_index(vma, word) << PAGE_SHIFT) + (word & ~PAGE_MASK)};
+	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	return vma ? 0 : -EFAULT;
+}
+
+static void lock_two(struct bucket *a, struct bucket *b)
+{
+	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
+	if (a != b)
+		pthread_mutex_lock(a < b ? &b->lock : &a->lock);
+}
+
+static void unlock_two(struct bucket *a, struct bucket *b)
+{
+	pthread_mutex_unlock(&a->lock);
+	if (a != b)
+		pthread_mutex_unlock(&b->lock);
+}
+
+/* --- waiting -------------------------------------------------------------------------------- */
+
+static bool is_woken(void *ctx)
+{
+	return atomic_load(&((struct waiter *)ctx)->woken);
+}
+
+/* Off its bucket, wherever it is by now. True when it had been woken. */
+static bool waiter_leave(struct waiter *w)
+{
+	struct bucket *b = atomic_load(&w->bucket);
+	bool woken;
+
+	pthread_mutex_lock(&b->lock);
+	while (b != atomic_load(&w->bucket)) {
+		pthread_mutex_unlock(&b->lock);
+		b = atomic_load(&w->bucket);
+		pthread_mutex_lock(&b->lock);
+	}
+	woken = atomic_load(&w->woken);
+	list_del(&w->node);
+	pthread_mutex_unlock(&b->lock);
+	return woken;
+}
+
+/* Puts the waiter into its bucket if the word still has the value. 0, -EAGAIN, -EFAULT. */
+static int waiter_enter(struct waiter *w, gva_t word, uint32_t expected)
+{
+	struct bucket *b = key_bucket(&w->key);
+	uint32_t value;
+	int err = 0;
+
+	atomic_store(&w->bucket, b);
+	pthread_mutex_lock(&b->lock);
+	if (copy_from_user(w->task->mm, &value, word, sizeof(value)))
+		err = -EFAULT;
+	else if (value != expected)
+		err = -EAGAIN;
+	else
+		list_add_tail(&w->node, &b->waiters);
+	pthread_mutex_unlock(&b->lock);
+	return err;
+}
+
+/* One call's arguments. */
+struct futex {
+	struct task *t;
+	gva_t word, word2;
+	uint32_t value, value2, value3;
+	bool private;
+	clockid_t clock;
+	const struct timespec *deadline;
+};
+
+static int64_t futex_wait(const struct futex *f, uint32_t bitset)
+{
+	struct waiter w = {.task = f->t, .bitset = bitset};
+	const struct sleep s = {.done = is_woken, .ctx = &w, .clock = f->clock, .deadline = f->deadline};
+	int ret = key_of(f->t, f->word, f->private, &w.key);
+
+	if (!bitset)
+		return -EINVAL;
+	list_init(&w.node);
+	if (!ret)
+		ret = waiter_enter(&w, f->word, f->value);
+	if (ret)
+		return ret;
+	ret = sleep_for(f->t, &s);
+	if (waiter_leave(&w))
+		return 0;
+	/* A wait with a timeout is never run again: it would wait anew. */
+	f->t->restart_syscall = ret == -EINTR && !f->deadline;
+	return ret;
+}
+
+/* --- waking (the bucket is locked) ---------------------------------------------------------- */
+
+static void wake_one(struct waiter *w)
+{
+	list_del(&w->node);
+	atomic_store(&w->woken, true);
+	task_wake(w->task);
+}
+
+static int wake_matching(struct bucket *b, const struct key *k, uint32_t bitset, int nr)
+{
+	struct waiter *w, *next;
+	int woken = 0;
+
+	list_for_each_entry_safe (w, next, &b->waiters, node) {
+		if (woken >= nr)
+			break;
+		if (!key_equal(&w->key, k) || !(w->bitset & bitset))
+			continue;
+		wake_one(w);
+		woken++;
+	}
+	return woken;
+}
+
+static int64_t futex_wake(const struct futex *f, uint32_t bitset)
+{
+	struct key k;
+	int nr = (int)f->value, ret = key_of(f->t, f->word, f->private, &k);
+	struct bucket *b;
+
+	if (!bitset)
+		return -EINVAL;
+	if (ret)
+		return ret;
+	b = key_bucket(&k);
+	pthread_mutex_lock(&b->lock);
+	ret = wake_matching(b, &k, bitset, nr < 1 ? 1 : nr);
+	pthread_mutex_unlock(&b->lock);
+	return ret;
+}
+
+/* Moves up to nr waiters from key to key; both buckets are locked. */
+static int move_matching(struct bucket *from, const struct key *k, struct bucket *to, const struct key *k2,
+			 int nr)
+{
+	struct waiter *w, *next;
+	int moved = 0;
+
+	list_for_each_entry_safe (w, next, &from->waiters, node) {
+		if (moved >= nr)
+			break;
+		if (!key_equal(&w->key, k))
+			continue;
+		list_del(&w->node);
+		w->key = *k2;
+		atomic_store(&w->bucket, to);
+		list_add_tail(&w->node, &to->waiters);
+		moved++;
+	}
+	return moved;
+}
+
+static int64_t futex_requeue(const struct futex *f, bool compare)
+{
+	struct key k, k2;
+	struct bucket *b, *b2;
+	uint32_t value;
+	int ret;
+
+	if ((int)f->value < 0 || (int)f->value2 < 0)
+		return -EINVAL;
+	ret = key_of(f->t, f->word, f->private, &k);
+	if (!ret)
+		ret = key_of(f->t, f->word2, f->private, &k2);
+	if (ret)
+		return ret;
+	b = key_bucket(&k);
+	b2 = key_bucket(&k2);
+	lock_two(b, b2);
+	if (compare && copy_from_user(f->t->mm, &value, f->word, sizeof(value)))
+		ret = -EFAULT;
+	else if (compare && value != f->value3)
+		ret = -EAGAIN;
+	if (!ret) {
+		ret = wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
+		if (!key_equal(&k, &k2))
+			ret += move_matching(b, &k, b2, &k2, (int)f->value2);
+	}
+	unlock_two(b, b2);
+	return ret;
+}
+
+/* --- words of the guest --------------------------------------------------------------------- */
+
+struct word_pin {
+	struct user_pin pin;
+	_Atomic uint32_t *at;
+};
+
+static int word_pin(struct task *t, gva_t word, struct word_pin *p)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)word, .iov_len = sizeof(uint32_t)};
+	int ret = user_pin(t->mm, &iov, 1, 0, true, &p->pin);
+
+	if (!ret)
+		p->at = p->pin.iov[0].iov_base;
+	return ret;
+}
+
+static void word_unpin(struct task *t, struct word_pin *p)
+{
+	user_pin_release(t->mm, &p->pin);
+}
+
+static uint32_t wake_op_result(uint32_t old, unsigned int op, uint32_t arg)
+{
+	switch (op) {
+	case FUTEX_OP_SET:
+		return arg;
+	case FUTEX_OP_ADD:
+		return old + arg;
+	case FUTEX_OP_OR:
+		return old | arg;
+	case FUTEX_OP_ANDN:
+		return old & ~arg;
+	default:
+		return old ^ arg;
+	}
+}
+
+static bool wake_op_compare(uint32_t old, unsigned int cmp, int32_t arg)
+{
+	int32_t v = (int32_t)old;
+
+	switch (cmp) {
+	case FUTEX_OP_CMP_EQ:
+		return v == arg;
+	case FUTEX_OP_CMP_NE:
+		return v != arg;
+	case FUTEX_OP_CMP_LT:
+		return v < arg;
+	case FUTEX_OP_CMP_GE:
+		return v >= arg;
+	case FUTEX_OP_CMP_LE:
+		return v <= arg;
+	default:
+		return v > arg;
+	}
+}
+
+static int32_t sign_extend12(uint32_t v)
+{
+	return (int32_t)(v << 20) >> 20;
+}
+
+static uint32_t word_change(struct word_pin *p, unsigned int op, uint32_t arg)
+{
+	uint32_t old = atomic_load(p->at);
+
+	while (!atomic_compare_exchange_weak(p->at, &old, wake_op_result(old, op, arg)))
+		;
+	return old;
+}
+
+static int64_t futex_wake_op(const struct futex *f)
+{
+	uint32_t code = f->value3;
+	unsigned int op = code >> 28 & 7, cmp = code >> 24 & 15;
+	uint32_t arg = (uint32_t)sign_extend12(code >> 12 & 0xfff), old;
+	int32_t cmp_arg = sign_extend12(code & 0xfff);
+	struct key k, k2;
+	struct bucket *b, *b2;
+	struct word_pin pin;
+	int ret = key_of(f->t, f->word, f->private, &k);
+
+	if (!ret)
+		ret = key_of(f->t, f->word2, f->private, &k2);
+	if (ret)
+		return ret;
+	if (op > FUTEX_OP_XOR || cmp > FUTEX_OP_CMP_GT)
+		return -ENOSYS;
+	if (code >> 28 & FUTEX_OP_OPARG_SHIFT)
+		arg = 1u << (arg & 31);
+	b = key_bucket(&k);
+	b2 = key_bucket(&k2);
+	lock_two(b, b2);
+	ret = word_pin(f->t, f->word2, &pin);
+	if (!ret) {
+		old = word_change(&pin, op, arg);
+		word_unpin(f->t, &pin);
+		ret = wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
+		if (wake_op_compare(old, cmp, cmp_arg))
+			ret += wake_matching(b2, &k2, FUTEX_BITSET_MATCH_ANY, (int)f->value2);
+	}
+	unlock_two(b, b2);
+	return ret;
+}
+
+/* --- the call ------------------------------------------------------------------------------- */
+
+static bool takes_timeout(int cmd)
+{
+	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET;
+}
+
+/* A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for FUTEX_WAIT_BITSET. */
 static int futex_deadline(struct task *t, int cmd, gva_t from, clockid_t clock, struct timespec *deadline)
 {
 	int err = sleep_get_timespec(t, from, deadline);
@@ -22,50 +398,126 @@ static int futex_deadline(struct task *t, int cmd, gva_t from, clockid_t clock, 
 	return err;
 }
 
-/* Nobody else can wake the task: it sleeps until the deadline or a signal. */
-static int64_t futex_wait(struct task *t, gva_t word, uint32_t expected, clockid_t clock,
-			  const struct timespec *deadline)
+static int64_t futex_do(const struct futex *f, int cmd)
 {
-	uint32_t value;
-	int err;
-
-	if (word % sizeof(value))
-		return -EINVAL;
-	if (copy_from_user(t->mm, &value, word, sizeof(value)))
-		return -EFAULT;
-	if (value != expected)
-		return -EAGAIN;
-	err = sleep_until(t, clock, deadline);
-	/* A wait with a timeout is never run again: it would wait anew. */
-	t->restart_syscall = err == -EINTR && !deadline;
-	return err ? err : -ETIMEDOUT;
-}
-
-static int64_t futex_wake(gva_t word)
-{
-	if (word % sizeof(uint32_t))
-		return -EINVAL;
-	return access_ok(word, sizeof(uint32_t)) ? 0 : -EFAULT;
+	switch (cmd) {
+	case FUTEX_WAIT:
+		return futex_wait(f, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAIT_BITSET:
+		return futex_wait(f, f->value3);
+	case FUTEX_WAKE:
+		return futex_wake(f, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAKE_BITSET:
+		return futex_wake(f, f->value3);
+	case FUTEX_REQUEUE:
+		return futex_requeue(f, false);
+	case FUTEX_CMP_REQUEUE:
+		return futex_requeue(f, true);
+	case FUTEX_WAKE_OP:
+		return futex_wake_op(f);
+	default:
+		return -ENOSYS;
+	}
 }
 
 int64_t futex_call(struct task *t, const uint64_t a[6])
 {
 	int cmd = (int)a[1] & FUTEX_CMD_MASK;
-	bool wait = cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET;
 	bool realtime = (int)a[1] & FUTEX_CLOCK_REALTIME;
-	clockid_t clock = realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC;
 	struct timespec deadline;
+	struct futex f = {.t = t,
+			  .word = a[0],
+			  .word2 = a[4],
+			  .value = (uint32_t)a[2],
+			  .value2 = (uint32_t)a[3],
+			  .value3 = (uint32_t)a[5],
+			  .private = (int)a[1] & FUTEX_PRIVATE_FLAG,
+			  .clock = realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC};
 	int err = 0;
 
-	if (!wait && cmd != FUTEX_WAKE && cmd != FUTEX_WAKE_BITSET)
-		return -ENOSYS;
-	if (wait && a[3])
-		err = futex_deadline(t, cmd, a[3], clock, &deadline);
+	if (takes_timeout(cmd) && a[3]) {
+		err = futex_deadline(t, cmd, a[3], f.clock, &deadline);
+		f.deadline = &deadline;
+	}
 	if (err)
 		return err;
 	if (realtime && cmd != FUTEX_WAIT_BITSET)
 		return -ENOSYS;
-	if ((cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_WAKE_BITSET) && !(uint32_t)a[5])
-		return -EINVAL;
-	return wait ? futex_wait(t, a[0], (uint32_t)a[2], clock, a[3] ? &deadline : NULL) : futex_wake(a[0]);
+	return futex_do(&f, cmd);
+}
+
+/* --- the end of a task ---------------------------------------------------------------------- */
+
+#define ROBUST_LIST_LIMIT 2048
+
+static void wake_word(struct task *t, gva_t word)
+{
+	const struct futex f = {.t = t, .word = word, .value = 1};
+
+	futex_wake(&f, FUTEX_BITSET_MATCH_ANY);
+}
+
+/* A lock that its dead owner held says so, and one waiter is told. */
+static void robust_death(struct task *t, gva_t word, bool pending)
+{
+	struct word_pin pin;
+	uint32_t old, new;
+
+	if (word % sizeof(uint32_t) || word_pin(t, word, &pin))
+		return;
+	old = atomic_load(pin.at);
+	if (pending && !old)
+		goto wake;
+	do {
+		if ((old & FUTEX_TID_MASK) != (uint32_t)t->tid) {
+			word_unpin(t, &pin);
+			return;
+		}
+		new = (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+	} while (!atomic_compare_exchange_weak(pin.at, &old, new));
+	if (!(old & FUTEX_WAITERS)) {
+		word_unpin(t, &pin);
+		return;
+	}
+wake:
+	word_unpin(t, &pin);
+	wake_word(t, word);
+}
+
+static void robust_exit(struct task *t)
+{
+	struct {
+		uint64_t next;
+		int64_t offset;
+		uint64_t pending;
+	} head;
+	uint64_t entry;
+
+	if (copy_from_user(t->mm, &head, t->robust_list, sizeof(head)))
+		return;
+	entry = head.next;
+	for (int i = 0; i < ROBUST_LIST_LIMIT && (entry & ~1ull) != t->robust_list; i++) {
+		uint64_t next;
+		bool readable = !copy_from_user(t->mm, &next, entry & ~1ull, sizeof(next));
+		if (entry != head.pending)
+			robust_death(t, (gva_t)((int64_t)(entry & ~1ull) + head.offset), false);
+		if (!readable)
+			break;
+		entry = next;
+	}
+	if (head.pending)
+		robust_death(t, (gva_t)((int64_t)(head.pending & ~1ull) + head.offset), true);
+}
+
+void futex_exit(struct task *t)
+{
+	const uint32_t zero = 0;
+
+	if (t->robust_list)
+		robust_exit(t);
+	t->robust_list = 0;
+	if (t->clear_child_tid && atomic_load(&t->mm->mm_users) > 1 &&
+	    !copy_to_user(t->mm, t->clear_child_tid, &zero, sizeof(zero)))
+		wake_word(t, t->clear_child_tid);
+	t->clear_child_tid = 0;
 }

@@ -21,6 +21,7 @@
 #include "hostfile.h"
 #include "maps.h"
 #include "report.h"
+#include "shm.h"
 #include "task.h"
 
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
@@ -39,8 +40,8 @@ struct lodge_host {
 };
 
 struct lodge_space {
-	struct task task;
-	bool has_files;
+	struct sandbox *sandbox;
+	struct shm_ns *shm;
 	bool loaded; /* a program is there that did not run yet */
 	bool ended;  /* it ran */
 };
@@ -225,27 +226,35 @@ static int read_options(struct lodge_space_options *o, const struct lodge_space_
 static int space_init(struct lodge_space *space, struct lodge_host *host, const struct lodge_space_options *o,
 		      struct lodge_error *err)
 {
-	struct task *t = &space->task;
+	struct mm *mm = mm_create(vm_mm_host(host->vm), o->memory_bytes >> PAGE_SHIFT);
+	const struct sandbox_setup setup = {.vm = host->vm,
+					    .mm = mm,
+					    .hostfiles = &host->hostfiles,
+					    .fds = o->fds,
+					    .rw_dirs = o->rw_dirs,
+					    .max_pids = o->max_pids,
+					    .first_pid = getpid()};
 	const char *bad = NULL;
+	struct task *t;
 	int ret;
 
-	pthread_mutex_init(&t->kill_lock, NULL);
-	t->vm = host->vm;
-	t->hostfiles = &host->hostfiles;
-	t->pid = getpid();
+	if (!mm)
+		return report_error(err, -ENOMEM, "no memory for an address space");
+	if (o->fault_around_pages)
+		mm->fault_around_pages = o->fault_around_pages;
+	ret = sandbox_create(&setup, &space->sandbox, &bad);
+	if (ret) {
+		mmput(mm);
+		return report_error(err, ret, "%s: %s", bad ? bad : "files of the guest", strerror(-ret));
+	}
+	t = space->sandbox->first_task;
+	space->shm = shm_ns_create(vm_mm_host(host->vm));
+	if (!space->shm)
+		return report_error(err, -ENOMEM, "out of memory");
+	t->shm = space->shm;
 	t->aslr = o->aslr;
 	t->trace = o->trace;
 	t->log = (struct log_hook){o->log, o->log_ctx};
-	sigstate_init(&t->sig);
-	t->mm = mm_create(vm_mm_host(host->vm), o->memory_bytes >> PAGE_SHIFT);
-	if (!t->mm)
-		return report_error(err, -ENOMEM, "no memory for an address space");
-	if (o->fault_around_pages)
-		t->mm->fault_around_pages = o->fault_around_pages;
-	ret = files_init(&t->files, o->fds, o->rw_dirs, &bad);
-	if (ret)
-		return report_error(err, ret, "%s: %s", bad ? bad : "files of the guest", strerror(-ret));
-	space->has_files = true;
 	return 0;
 }
 
@@ -272,7 +281,7 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 int lodge_space_load(struct lodge_space *space, const char *path, const char *const *argv,
 		     const char *const *envp, struct lodge_error *err)
 {
-	struct task *t = &space->task;
+	struct task *t = space->sandbox->first_task;
 	const struct exec_request r = {.path = path,
 				       .fd = -1,
 				       .argv = argv,
@@ -293,31 +302,47 @@ int lodge_space_load(struct lodge_space *space, const char *path, const char *co
 	return 0;
 }
 
+/* Runs the first task here and waits until those that it left have been killed. */
+static void run_sandbox(struct sandbox *s)
+{
+	struct timespec begin, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	task_run(s->first_task);
+	sandbox_drain(s);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	s->counts.wall_ns =
+		(uint64_t)(end.tv_sec - begin.tv_sec) * 1000000000 + (uint64_t)(end.tv_nsec - begin.tv_nsec);
+}
+
 int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lodge_error *err)
 {
-	struct task *t = &space->task;
+	struct sandbox *s = space->sandbox;
 	int ret;
 
 	if (!space->loaded)
 		return report_error(err, -EINVAL, "no program is loaded");
-	ret = task_run(t);
+	ret = vcpu_take(s->first_task->vm, &s->first_task->vcpu);
 	if (ret)
 		return report_error(err, -EIO, "no processor for the guest: %s", strerror(-ret));
+	run_sandbox(s);
 	space->loaded = false;
 	space->ended = true;
-	*how = (struct lodge_exit){.signal = t->exit_signal, .status = t->exit_status};
+	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
 	return 0;
 }
 
-/* True while a task that another thread runs has not seen what was asked of it. */
-static bool kill_is_pending(struct task *t)
+/* Asks once more; false when the first task has seen it, or is ours. */
+static bool kill_again(struct sandbox *s)
 {
+	struct task *t = s->first_task;
 	bool pending;
 
-	pthread_mutex_lock(&t->kill_lock);
-	pending = atomic_load(&t->running) && atomic_load(&t->kill_signal) &&
-		  !pthread_equal(t->thread, pthread_self());
-	pthread_mutex_unlock(&t->kill_lock);
+	pthread_mutex_lock(&s->lock);
+	pending = t->running && !pthread_equal(t->thread, pthread_self());
+	if (pending)
+		task_kick(t, ATTENTION_KILLED);
+	pthread_mutex_unlock(&s->lock);
 	return pending;
 }
 
@@ -329,33 +354,37 @@ void lodge_space_kill(struct lodge_space *space, int signal)
 {
 	const struct timespec pause = {.tv_nsec = KILL_REPEAT_NS};
 
-	task_kill(&space->task, signal);
-	for (int i = 0; i < KILL_REPEATS && kill_is_pending(&space->task); i++) {
+	sandbox_kill(space->sandbox, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
+	for (int i = 0; i < KILL_REPEATS && kill_again(space->sandbox); i++)
 		nanosleep(&pause, NULL);
-		if (kill_is_pending(&space->task))
-			task_kill(&space->task, signal);
-	}
 }
 
 void lodge_space_stats(struct lodge_space *space, struct lodge_stats *stats)
 {
-	report_stats(&space->task, stats);
+	report_stats(space->sandbox, stats);
 }
 
 int lodge_space_report(struct lodge_space *space, FILE *out)
 {
-	return report_text(&space->task, out);
+	return report_text(space->sandbox, out);
 }
 
 int lodge_space_report_json(struct lodge_space *space, FILE *out)
 {
-	return report_json(&space->task, out);
+	return report_json(space->sandbox, out);
 }
 
 int lodge_space_maps(struct lodge_space *space, FILE *out)
 {
-	int ret = proc_maps(space->task.mm, out);
+	struct sandbox *s = space->sandbox;
+	struct mm *mm;
 
+	pthread_mutex_lock(&s->lock);
+	mm = s->first_mm;
+	mmget(mm);
+	pthread_mutex_unlock(&s->lock);
+	int ret = proc_maps(mm, out);
+	mmput(mm);
 	return ret || fflush(out) ? -EIO : 0;
 }
 
@@ -363,10 +392,8 @@ void lodge_space_destroy(struct lodge_space *space)
 {
 	if (!space)
 		return;
-	if (space->has_files)
-		files_destroy(&space->task.files);
-	mmput(space->task.mm);
-	free(space->task.exe_path);
-	pthread_mutex_destroy(&space->task.kill_lock);
+	if (space->sandbox)
+		sandbox_destroy(space->sandbox);
+	shm_ns_destroy(space->shm);
 	free(space);
 }

@@ -11,8 +11,6 @@
 #include "../mm/mm.h"
 #include "maps.h"
 
-
-
 /* What a line shows of the thing behind an area. */
 struct maps_file {
 	uint64_t offset, dev, ino;

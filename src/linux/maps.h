@@ -11,7 +11,7 @@ struct mm;
 struct vma;
 
 /* Enough for one line with the longest path, every byte of it escaped. */
-#define MAPS_LINE_BYTES (128 + 4 * 4096)
+#define MAPS_LINE_BYTES	 (128 + 4 * 4096)
 
 /* Where the name begins. */
 #define MAPS_NAME_COLUMN 73

@@ -103,7 +103,7 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 
 	if (!wants_write(flags) || is_harmless_device(st))
 		return host_open(t, fd, flags);
-	verified = path_writable(&t->files, fd, 0);
+	verified = path_writable(t->files, fd, 0);
 	if (verified < 0)
 		return verified;
 	ret = host_open(t, verified, flags);
@@ -123,7 +123,7 @@ static int open_target(struct task *t, const struct path_target *target, int fla
 	if (fstat(target->fd, &st))
 		return -errno;
 	if (proc->kind == PROC_FD && !only_path) {
-		*proc = files_get(&t->files, proc->guest_fd)->proc;
+		*proc = files_get(t->files, proc->guest_fd)->proc;
 		return open_own_fd(target->fd, flags);
 	}
 	if (proc->kind == PROC_FD)
@@ -177,7 +177,7 @@ static int open_only_path(struct task *t, const struct path *p, int flags)
 
 int open_fix_mode(struct task *t, int parent_fd, const char *name, mode_t mode)
 {
-	mode_t lost = mode & 0777 & t->files.host_umask & ~t->files.umask;
+	mode_t lost = mode & 0777 & t->fs->host_umask & ~t->fs->umask;
 	struct stat st;
 	int fd, err = 0;
 
@@ -195,7 +195,7 @@ int open_fix_mode(struct task *t, int parent_fd, const char *name, mode_t mode)
 /* The same by a descriptor that is open for more than its path. */
 static void fix_mode(struct task *t, int fd, mode_t mode)
 {
-	mode_t lost = mode & 0777 & t->files.host_umask & ~t->files.umask;
+	mode_t lost = mode & 0777 & t->fs->host_umask & ~t->fs->umask;
 	struct stat st;
 
 	if (lost && !fstat(fd, &st))
@@ -204,12 +204,12 @@ static void fix_mode(struct task *t, int fd, mode_t mode)
 
 static int create_in(struct task *t, int dir_fd, const char *name, int flags, mode_t mode)
 {
-	int verified = path_writable(&t->files, dir_fd, O_DIRECTORY), fd;
+	int verified = path_writable(t->files, dir_fd, O_DIRECTORY), fd;
 
 	if (verified < 0)
 		return verified;
 	mode &= 07777 & ~(mode_t)SET_ID_BITS;
-	fd = openat(verified, name, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->files.umask);
+	fd = openat(verified, name, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->fs->umask);
 	if (fd < 0)
 		fd = -errno;
 	else

@@ -58,9 +58,9 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 	if (p->text[0] == '/')
 		p->base = AT_FDCWD;
 	else if (guest_dirfd == AT_FDCWD)
-		p->base = t->files.cwd_fd;
+		p->base = fs_cwd(t->fs);
 	else
-		p->base = files_host_fd(&t->files, guest_dirfd);
+		p->base = files_host_fd(t->files, guest_dirfd);
 	return p->base == -EBADF ? -EBADF : 0;
 }
 
@@ -165,7 +165,7 @@ static int dup_fd(int fd)
 static int open_own_link(struct task *t, const struct proc_entry *e, unsigned int flags)
 {
 	int directory = flags & PATH_DIRECTORY ? O_DIRECTORY : 0;
-	int host_fd = e->kind == PROC_FD ? files_host_fd(&t->files, e->guest_fd) : -1;
+	int host_fd = e->kind == PROC_FD ? files_host_fd(t->files, e->guest_fd) : -1;
 
 	if (e->kind == PROC_FD && host_fd < 0)
 		return -ENOENT;
@@ -176,10 +176,11 @@ static int open_own_link(struct task *t, const struct proc_entry *e, unsigned in
 	case PROC_FD:
 		return dup_fd(host_fd);
 	case PROC_EXE:
-		return t->exe_path ? open_at(AT_FDCWD, t->exe_path, directory, RESOLVE_NO_MAGICLINKS)
-				   : -ENOENT;
+		return t->process->exe_path
+			       ? open_at(AT_FDCWD, t->process->exe_path, directory, RESOLVE_NO_MAGICLINKS)
+			       : -ENOENT;
 	case PROC_CWD:
-		return dup_fd(t->files.cwd_fd);
+		return dup_fd(fs_cwd(t->fs));
 	default:
 		return open_at(AT_FDCWD, "/", directory, RESOLVE_NO_MAGICLINKS);
 	}

@@ -102,7 +102,7 @@ static struct proc_entry thread_entry(const struct task *t, const char *name)
 	const char *end;
 	long tid = component_number(name, &end);
 
-	if (tid >= 0 && (tid == t->pid || tid == gettid()))
+	if (tid >= 0 && (tid == t->tid || tid == t->pid || tid == gettid() || tid == getpid()))
 		return own_entry(*end ? end + 1 : end, true);
 	return (struct proc_entry){.kind = PROC_REFUSED};
 }
@@ -148,7 +148,8 @@ struct proc_entry procfs_entry(const struct task *t, const char *path)
 	pid = component_number(name, &end);
 	if (pid < 0)
 		return machine_entry(name);
-	if (pid != t->pid)
+	/* The number that the host gave the link /proc/self is ours. */
+	if (pid != t->pid && pid != getpid())
 		return (struct proc_entry){.kind = PROC_REFUSED};
 	return process_entry(t, *end ? end + 1 : end);
 }
@@ -186,15 +187,15 @@ int procfs_readlink(struct task *t, const struct proc_entry *entry, char text[PA
 	case PROC_SELF:
 		return snprintf(text, PATH_MAX, "%d", t->pid);
 	case PROC_THREAD_SELF:
-		return snprintf(text, PATH_MAX, "%d/task/%d", t->pid, t->pid);
+		return snprintf(text, PATH_MAX, "%d/task/%d", t->pid, t->tid);
 	case PROC_EXE:
-		return copy_text(text, t->exe_path);
+		return copy_text(text, t->process->exe_path);
 	case PROC_CWD:
-		return path_of_fd(t->files.cwd_fd, text);
+		return path_of_fd(fs_cwd(t->fs), text);
 	case PROC_ROOT:
 		return copy_text(text, "/");
 	case PROC_FD:
-		host_fd = files_host_fd(&t->files, entry->guest_fd);
+		host_fd = files_host_fd(t->files, entry->guest_fd);
 		return host_fd < 0 ? -ENOENT : path_of_fd(host_fd, text);
 	default:
 		return -EINVAL;

@@ -90,11 +90,21 @@ static void list_process(struct listing *l, bool thread)
 	list_table(l, proc_mem_files);
 }
 
-static void list_fds(struct listing *l, const struct files *f)
+static void list_fds(struct listing *l, struct files *f)
 {
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
 		if (files_host_fd(f, i) >= 0)
 			list_number(l, i, DT_LNK);
+}
+
+static void list_threads(struct listing *l, struct process *p)
+{
+	struct task *t;
+
+	pthread_mutex_lock(&p->sandbox->lock);
+	list_for_each_entry (t, &p->threads, thread_node)
+		list_number(l, t->tid, DT_DIR);
+	pthread_mutex_unlock(&p->sandbox->lock);
 }
 
 static int64_t getdents_made(struct task *t, const struct guest_file *file, void *buffer, size_t bytes)
@@ -108,10 +118,10 @@ static int64_t getdents_made(struct task *t, const struct guest_file *file, void
 	list_name(&l, "..", DT_DIR);
 	switch (file->proc.kind) {
 	case PROC_TASKS:
-		list_number(&l, t->pid, DT_DIR);
+		list_threads(&l, t->process);
 		break;
 	case PROC_FDS:
-		list_fds(&l, &t->files);
+		list_fds(&l, t->files);
 		break;
 	default:
 		list_process(&l, file->proc.thread);

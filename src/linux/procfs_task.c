@@ -45,7 +45,7 @@ static void show_groups(FILE *out)
 	fputs(" \n", out);
 }
 
-static unsigned int fdtable_size(const struct files *f)
+static unsigned int fdtable_size(struct files *f)
 {
 	unsigned int size = FDSIZE_MIN;
 
@@ -62,14 +62,15 @@ static unsigned int fdtable_size(const struct files *f)
 static void show_ids(struct task *t, FILE *out)
 {
 	unsigned int uid = getuid(), gid = getgid();
+	struct process_ids ids = process_ids(t->process);
 
 	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
-		t->files.umask, t->pid, t->pid);
-	fprintf(out, "PPid:\t0\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
-		uid, uid, uid, uid, gid, gid, gid, gid, fdtable_size(&t->files));
+		atomic_load(&t->fs->umask), t->pid, t->tid);
+	fprintf(out, "PPid:\t%d\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
+		ids.ppid, uid, uid, uid, uid, gid, gid, gid, gid, fdtable_size(t->files));
 	show_groups(out);
-	fprintf(out, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", t->pid, t->pid,
-		t->pid, t->pid);
+	fprintf(out, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", t->pid, t->tid,
+		ids.pgid, ids.sid);
 }
 
 static void show_memory(struct mm *mm, FILE *out)
@@ -102,7 +103,7 @@ static void show_memory(struct mm *mm, FILE *out)
 }
 
 /* The signals whose handler is this one, or (catch) any that is neither SIG_DFL nor SIG_IGN. */
-static uint64_t handled_by(const struct sigstate *s, uint64_t handler, bool caught)
+static uint64_t handled_by(const struct sighand *s, uint64_t handler, bool caught)
 {
 	uint64_t mask = 0;
 
@@ -116,14 +117,17 @@ static uint64_t handled_by(const struct sigstate *s, uint64_t handler, bool caug
 
 static void show_signals(struct task *t, FILE *out)
 {
-	const struct sigstate *s = &t->sig;
+	const struct process *p = t->process;
+	struct sigqueue *own = &t->sig.queue;
 
-	fprintf(out, "Threads:\t1\nSigQ:\t%u/%" PRIu64 "\n", s->nr_queued,
-		(uint64_t)rlimit_get(t, RLIMIT_SIGPENDING).rlim_cur);
+	pthread_mutex_lock(&t->sandbox->lock);
+	fprintf(out, "Threads:\t%u\nSigQ:\t%u/%" PRIu64 "\n", p->nr_threads,
+		own->nr_queued + p->pending.nr_queued, (uint64_t)rlimit_get(t, RLIMIT_SIGPENDING).rlim_cur);
 	fprintf(out, "SigPnd:\t%016" PRIx64 "\nShdPnd:\t%016" PRIx64 "\nSigBlk:\t%016" PRIx64 "\n",
-		(uint64_t)0, s->pending, s->blocked);
+		own->pending, p->pending.pending, t->sig.blocked);
 	fprintf(out, "SigIgn:\t%016" PRIx64 "\nSigCgt:\t%016" PRIx64 "\n",
-		handled_by(s, SIG_IGN_HANDLER, false), handled_by(s, 0, true));
+		handled_by(t->sighand, SIG_IGN_HANDLER, false), handled_by(t->sighand, 0, true));
+	pthread_mutex_unlock(&t->sandbox->lock);
 }
 
 static void show_nodes(const struct frames *f, FILE *out)
@@ -175,7 +179,7 @@ static void stat_times(struct task *t, FILE *out)
 	fprintf(out, " %" PRIu64 " 0 %" PRIu64 " 0", atomic_load(&t->mm->min_flt),
 		atomic_load(&t->mm->maj_flt));
 	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 20 0 1 0 %" PRIu64, ticks(&usage.ru_utime),
-		ticks(&usage.ru_stime), (uint64_t)(t->start_ns / NS_PER_TICK));
+		ticks(&usage.ru_stime), (uint64_t)(t->process->start_ns / NS_PER_TICK));
 }
 
 static void stat_memory(struct task *t, FILE *out)
@@ -199,13 +203,15 @@ static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 	const uint64_t legacy = 0x7fffffff; /* what of a mask fits into the old format */
 
 	(void)file;
-	fprintf(out, "%d (%s) R 0 %d %d 0 -1 %u", t->pid, t->comm, t->pid, t->pid,
+	struct process_ids ids = process_ids(t->process);
+
+	fprintf(out, "%d (%s) R %d %d %d 0 -1 %u", t->pid, t->comm, ids.ppid, ids.pgid, ids.sid,
 		t->aslr ? PF_RANDOMIZE : 0u);
 	stat_times(t, out);
 	stat_memory(t, out);
-	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, t->sig.pending & legacy,
-		t->sig.blocked & legacy, handled_by(&t->sig, SIG_IGN_HANDLER, false) & legacy,
-		handled_by(&t->sig, 0, true) & legacy);
+	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, t->sig.queue.pending & legacy,
+		t->sig.blocked & legacy, handled_by(t->sighand, SIG_IGN_HANDLER, false) & legacy,
+		handled_by(t->sighand, 0, true) & legacy);
 	fprintf(out, " 0 0 0 %d 0 0 0 0 0 0", SIGCHLD);
 	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64, mm->start_data, mm->end_data, mm->start_brk);
 	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " 0\n", mm->arg_start, mm->arg_end,
@@ -324,19 +330,20 @@ static int64_t comm_write(struct task *t, const struct proc_file *file, char *te
 static int show_oom_score(struct task *t, const struct proc_file *file, FILE *out)
 {
 	int64_t total = (int64_t)t->mm->memcg->max_pages;
-	int64_t points =
-		(int64_t)(mm_rss_pages(t->mm) + t->mm->pgt.nr_tables) + t->oom_score_adj * total / 1000;
+	int64_t points = (int64_t)(mm_rss_pages(t->mm) + t->mm->pgt.nr_tables) +
+			 t->process->oom_score_adj * total / 1000;
 	int64_t score = (1000 + points * 1000 / total) * 2 / 3;
 
 	(void)file;
-	fprintf(out, "%" PRId64 "\n", t->oom_score_adj == -OOM_SCORE_ADJ_MAX || score < 0 ? 0 : score);
+	fprintf(out, "%" PRId64 "\n",
+		t->process->oom_score_adj == -OOM_SCORE_ADJ_MAX || score < 0 ? 0 : score);
 	return 0;
 }
 
 static int show_oom_score_adj(struct task *t, const struct proc_file *file, FILE *out)
 {
 	(void)file;
-	fprintf(out, "%d\n", t->oom_score_adj);
+	fprintf(out, "%d\n", t->process->oom_score_adj);
 	return 0;
 }
 
@@ -348,9 +355,9 @@ static int64_t oom_score_adj_write(struct task *t, const struct proc_file *file,
 	(void)file;
 	if (sysctl_parse_whole(text, &value) || value < -OOM_SCORE_ADJ_MAX || value > OOM_SCORE_ADJ_MAX)
 		return -EINVAL;
-	if (value < 0 && value < t->oom_score_adj)
+	if (value < 0 && value < t->process->oom_score_adj)
 		return -EACCES;
-	t->oom_score_adj = (int)value;
+	t->process->oom_score_adj = (int)value;
 	return (int64_t)bytes;
 }
 
@@ -366,8 +373,8 @@ static int show_mounts(struct task *t, const struct proc_file *file, FILE *out)
 	(void)file;
 	fputs("rootfs / rootfs ro,relatime 0 0\nproc /proc proc rw,relatime 0 0\n", out);
 	fputs("sysfs /sys sysfs ro,relatime 0 0\n", out);
-	for (unsigned int i = 0; i < t->files.nr_rw; i++)
-		fprintf(out, "rw %s rootfs rw,relatime 0 0\n", t->files.rw[i].path);
+	for (unsigned int i = 0; i < t->files->rw->nr; i++)
+		fprintf(out, "rw %s rootfs rw,relatime 0 0\n", t->files->rw->dir[i].path);
 	return 0;
 }
 
@@ -377,9 +384,9 @@ static int show_mountinfo(struct task *t, const struct proc_file *file, FILE *ou
 	fputs("1 0 0:1 / / ro,relatime - rootfs rootfs ro\n2 1 0:2 / /proc rw,relatime - proc proc rw\n",
 	      out);
 	fputs("3 1 0:3 / /sys ro,relatime - sysfs sysfs ro\n", out);
-	for (unsigned int i = 0; i < t->files.nr_rw; i++)
-		fprintf(out, "%u 1 0:1 %s %s rw,relatime - rootfs rw rw\n", i + 4, t->files.rw[i].path,
-			t->files.rw[i].path);
+	for (unsigned int i = 0; i < t->files->rw->nr; i++)
+		fprintf(out, "%u 1 0:1 %s %s rw,relatime - rootfs rw rw\n", i + 4, t->files->rw->dir[i].path,
+			t->files->rw->dir[i].path);
 	return 0;
 }
 

@@ -191,20 +191,20 @@ static void memory_stats(struct mm *mm, struct lodge_stats *s)
 	s->revoked_ptes = relaxed(&mm->nr_revoked_ptes);
 }
 
-void report_stats(struct task *t, struct lodge_stats *s)
+void report_stats(struct sandbox *box, struct lodge_stats *s)
 {
 	memset(s, 0, sizeof(*s));
-	memory_stats(t->mm, s);
-	s->exits = t->vcpu_stats.runs;
-	s->syscalls = t->vcpu_stats.syscalls;
-	s->fault_exits = t->vcpu_stats.faults;
-	s->exception_exits = t->vcpu_stats.exceptions;
-	s->kicks = t->vcpu_stats.kicks;
-	s->pokes = t->vcpu_stats.pokes;
-	s->flushes = t->vcpu_stats.flushes;
-	s->unknown_syscalls = relaxed(&t->nr_unknown);
-	s->wall_ns = t->wall_ns;
-	s->guest_cpu_ns = t->cpu_ns;
+	memory_stats(box->first_mm, s);
+	s->exits = box->counts.vcpu.runs;
+	s->syscalls = box->counts.vcpu.syscalls;
+	s->fault_exits = box->counts.vcpu.faults;
+	s->exception_exits = box->counts.vcpu.exceptions;
+	s->kicks = box->counts.vcpu.kicks;
+	s->pokes = box->counts.vcpu.pokes;
+	s->flushes = box->counts.vcpu.flushes;
+	s->unknown_syscalls = relaxed(&box->counts.nr_unknown);
+	s->wall_ns = box->counts.wall_ns;
+	s->guest_cpu_ns = box->counts.cpu_ns;
 }
 
 #define ROW "%-12s "
@@ -294,26 +294,26 @@ static const char *unknown_name(int nr)
 	return ours ? ours : names[nr] ? names[nr] : "";
 }
 
-static void print_unknown(struct task *t, const struct lodge_stats *s, FILE *out)
+static void print_unknown(struct sandbox *box, const struct lodge_stats *s, FILE *out)
 {
 	if (!s->unknown_syscalls)
 		return;
 	fprintf(out, ROW "%" PRIu64 " answered ENOSYS:", "calls", s->unknown_syscalls);
 	for (int nr = 0; nr < NR_SYSCALLS; nr++) {
-		if (atomic_load_explicit(&t->unknown[nr], memory_order_relaxed))
+		if (atomic_load_explicit(&box->counts.unknown[nr], memory_order_relaxed))
 			fprintf(out, " %s(%d)", unknown_name(nr), nr);
 	}
 	fputc('\n', out);
 }
 
-int report_text(struct task *t, FILE *out)
+int report_text(struct sandbox *box, FILE *out)
 {
 	struct lodge_stats s;
 
-	report_stats(t, &s);
+	report_stats(box, &s);
 	print_memory(&s, out);
 	print_exits(&s, out);
-	print_unknown(t, &s, out);
+	print_unknown(box, &s, out);
 	return fflush(out) || ferror(out) ? -EIO : 0;
 }
 
@@ -349,7 +349,7 @@ int report_text(struct task *t, FILE *out)
 _Static_assert((0 STATS_FIELDS(STATS_COUNT)) * sizeof(uint64_t) == sizeof(struct lodge_stats),
 	       "STATS_FIELDS names every member");
 
-int report_json(struct task *t, FILE *out)
+int report_json(struct sandbox *box, FILE *out)
 {
 #define STATS_ROW(field) {#field, offsetof(struct lodge_stats, field)},
 	static const struct {
@@ -358,7 +358,7 @@ int report_json(struct task *t, FILE *out)
 	} fields[] = {STATS_FIELDS(STATS_ROW)};
 	struct lodge_stats s;
 
-	report_stats(t, &s);
+	report_stats(box, &s);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fields); i++) {
 		uint64_t value;
 		memcpy(&value, (const char *)&s + fields[i].offset, sizeof(value));

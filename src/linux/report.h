@@ -31,10 +31,10 @@ const char *report_signal_name(int signo, char *buffer, size_t bytes);
 void report_death(struct task *t, int signo, int code, const struct fault_context *fc);
 
 /* The counts of a task whose vCPU statistics are in t->vcpu_stats. */
-void report_stats(struct task *t, struct lodge_stats *s);
+void report_stats(struct sandbox *box, struct lodge_stats *s);
 
 /* A readable report, or one JSON object on one line. 0 or -EIO. */
-int report_text(struct task *t, FILE *out);
-int report_json(struct task *t, FILE *out);
+int report_text(struct sandbox *box, FILE *out);
+int report_json(struct sandbox *box, FILE *out);
 
 #endif

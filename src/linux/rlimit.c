@@ -20,7 +20,7 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 	case RLIMIT_NOFILE:
 		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
 	case RLIMIT_NPROC:
-		return (struct rlimit){1, 1};
+		return (struct rlimit){DEFAULT_MAX_PIDS, DEFAULT_MAX_PIDS};
 	case RLIMIT_SIGPENDING:
 		return (struct rlimit){RT_QUEUE_MAX, RT_QUEUE_MAX};
 	case RLIMIT_CORE:
@@ -35,7 +35,7 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 
 struct rlimit rlimit_get(const struct task *t, unsigned int which)
 {
-	return t->rlimit[which].set ? t->rlimit[which].value : rlimit_first(t->mm, which);
+	return t->process->rlimit[which].set ? t->process->rlimit[which].value : rlimit_first(t->mm, which);
 }
 
 int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
@@ -46,7 +46,7 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 		return -EINVAL;
 	if (new->rlim_max > rlimit_get(t, which).rlim_max)
 		return -EPERM;
-	t->rlimit[which] = (struct task_rlimit){true, *new};
+	t->process->rlimit[which] = (struct task_rlimit){true, *new};
 	pthread_rwlock_wrlock(&mm->mmap_lock);
 	if (which == RLIMIT_STACK)
 		mm->stack_limit_bytes = new->rlim_cur;

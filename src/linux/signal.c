@@ -2,19 +2,21 @@
 /*
  * signal.c - see signal.h.
  *
- *   S1  bit n-1 of pending is set exactly when an instance of signal n is in queue[]
- *   S2  a standard signal is queued at most once; real-time ones queue in order, RT_QUEUE_MAX in all
+ *   S1  bit n-1 of a queue's pending is set exactly when an instance of signal n is in it
+ *   S2  a standard signal is queued at most once per queue; real-time ones queue in order, RT_QUEUE_MAX in all
  *   S3  SIGKILL and SIGSTOP are never blocked and always have the default action
- * A task is one process with one thread, so there is one queue. Stopping is not there: no other process of
- * the guest could continue it, so the stop signals are ignored by default, SIGSTOP always.
+ *   S4  when a task has something to take that it does not block, its ATTENTION_SIGNAL is set
+ * The first process of a sandbox cannot be stopped: who could continue it is not part of its world.
  * Not here: the layout of a handler's frame (sigframe.c).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "report.h"
 #include "sigframe.h"
+#include "sleep.h"
 #include "task.h"
 
 #define MASK(signo) (1ull << ((signo)-1))
@@ -22,7 +24,7 @@
 #define SYNCHRONOUS \
 	(MASK(SIGSEGV) | MASK(SIGBUS) | MASK(SIGILL) | MASK(SIGTRAP) | MASK(SIGFPE) | MASK(SIGSYS))
 #define STOPS	       (MASK(SIGSTOP) | MASK(SIGTSTP) | MASK(SIGTTIN) | MASK(SIGTTOU))
-#define IGNORED	       (MASK(SIGCHLD) | MASK(SIGCONT) | MASK(SIGURG) | MASK(SIGWINCH) | STOPS)
+#define IGNORED	       (MASK(SIGCHLD) | MASK(SIGCONT) | MASK(SIGURG) | MASK(SIGWINCH))
 #define REALTIME       (~0ull << 31)
 #define MIN_SIGSTACK   2048
 #define SYSCALL_BYTES  2
@@ -32,19 +34,54 @@
 #define HANDLER_IGN    ((uint64_t)1)
 #define SI_CODE_KERNEL 0x80
 
-void sigstate_init(struct sigstate *s)
+/* --- actions --------------------------------------------------------------------------------- */
+
+struct sighand *sighand_create(void)
 {
-	memset(s, 0, sizeof(*s));
+	struct sighand *h = calloc(1, sizeof(*h));
+
+	if (h)
+		atomic_store(&h->refs, 1);
+	return h;
+}
+
+struct sighand *sighand_share(struct sighand *h)
+{
+	atomic_fetch_add(&h->refs, 1);
+	return h;
+}
+
+struct sighand *sighand_copy(const struct sighand *h)
+{
+	struct sighand *copy = sighand_create();
+
+	if (copy)
+		memcpy(copy->action, h->action, sizeof(copy->action));
+	return copy;
+}
+
+void sighand_release(struct sighand *h)
+{
+	if (h && atomic_fetch_sub(&h->refs, 1) == 1)
+		free(h);
+}
+
+void sighand_reset(struct sighand *h, bool all)
+{
+	for (int i = 1; i <= NR_SIGNALS; i++) {
+		bool ignored = h->action[i].handler == HANDLER_IGN && !all;
+		h->action[i] = (struct ksigaction){.handler = ignored ? HANDLER_IGN : HANDLER_DFL};
+	}
+}
+
+struct ksigaction *signal_actions(struct process *p)
+{
+	return list_entry(p->threads.next, struct task, thread_node)->sighand->action;
 }
 
 bool signal_default_ignored(int signo)
 {
 	return IGNORED & MASK(signo);
-}
-
-void signal_set_blocked(struct task *t, uint64_t mask)
-{
-	t->sig.blocked = mask & ~UNBLOCKABLE;
 }
 
 /* --- the alternate stack --------------------------------------------------------------------- */
@@ -77,99 +114,267 @@ int signal_set_altstack(struct task *t, uint64_t sp, uint64_t bytes, uint32_t fl
 	return 0;
 }
 
-/* --- the queue ------------------------------------------------------------------------------- */
+/* --- queues (sandbox->lock is held) ---------------------------------------------------------- */
 
-static bool is_ignored(const struct sigstate *s, int signo)
+static bool is_ignored(const struct task *t, int signo)
 {
-	uint64_t handler = s->action[signo].handler;
+	uint64_t handler = t->sighand->action[signo].handler;
 
 	/* A blocked one is kept: its action may have changed by the time it is unblocked. */
-	if (s->blocked & MASK(signo))
+	if (t->sig.blocked & MASK(signo))
 		return false;
 	return handler == HANDLER_IGN || (handler == HANDLER_DFL && signal_default_ignored(signo));
 }
 
-static unsigned int nr_queued_realtime(const struct sigstate *s)
+static unsigned int nr_queued_realtime(const struct sigqueue *q)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < s->nr_queued; i++)
-		n += s->queue[i].si_signo > 31;
+	for (unsigned int i = 0; i < q->nr_queued; i++)
+		n += q->queue[i].si_signo > 31;
 	return n;
 }
 
-int signal_send(struct task *t, int signo, const siginfo_t *info)
+/* 0, -EAGAIN, or 1: it is there already. */
+static int queue_add(struct sigqueue *q, int signo, const siginfo_t *info, int sender)
 {
-	struct sigstate *s = &t->sig;
 	siginfo_t *slot;
 
-	if (is_ignored(s, signo) || (s->pending & MASK(signo) & ~REALTIME))
-		return 0;
-	if ((MASK(signo) & REALTIME) && nr_queued_realtime(s) == RT_QUEUE_MAX)
+	if (q->pending & MASK(signo) & ~REALTIME)
+		return 1;
+	if ((MASK(signo) & REALTIME) && nr_queued_realtime(q) == RT_QUEUE_MAX)
 		return -EAGAIN;
-	slot = &s->queue[s->nr_queued++];
+	slot = &q->queue[q->nr_queued++];
 	memset(slot, 0, sizeof(*slot));
 	if (info)
 		*slot = *info;
 	slot->si_signo = signo;
 	if (!info) {
-		slot->si_pid = t->pid;
+		slot->si_pid = sender;
 		slot->si_uid = getuid();
 	}
-	s->pending |= MASK(signo);
+	q->pending |= MASK(signo);
 	return 0;
 }
 
 /* Removes queue[i]; the others keep their order. */
-static void queue_remove(struct sigstate *s, unsigned int i)
+static void queue_remove(struct sigqueue *q, unsigned int i)
 {
-	int signo = s->queue[i].si_signo;
+	int signo = q->queue[i].si_signo;
 
-	s->nr_queued--;
-	memmove(&s->queue[i], &s->queue[i + 1], (s->nr_queued - i) * sizeof(s->queue[0]));
-	s->pending &= ~MASK(signo);
-	for (i = 0; i < s->nr_queued; i++)
-		if (s->queue[i].si_signo == signo)
-			s->pending |= MASK(signo);
+	q->nr_queued--;
+	memmove(&q->queue[i], &q->queue[i + 1], (q->nr_queued - i) * sizeof(q->queue[0]));
+	q->pending &= ~MASK(signo);
+	for (i = 0; i < q->nr_queued; i++)
+		if (q->queue[i].si_signo == signo)
+			q->pending |= MASK(signo);
+}
+
+static void queue_flush(struct sigqueue *q, uint64_t set)
+{
+	for (unsigned int i = 0; i < q->nr_queued;) {
+		if (MASK(q->queue[i].si_signo) & set)
+			queue_remove(q, i);
+		else
+			i++;
+	}
+}
+
+static void process_flush(struct process *p, uint64_t set)
+{
+	struct task *t;
+
+	queue_flush(&p->pending, set);
+	list_for_each_entry (t, &p->threads, thread_node)
+		queue_flush(&t->sig.queue, set);
 }
 
 /* Faults that were sent come first, then the lowest number. */
-static int next_signal(const struct sigstate *s, uint64_t set)
+static int next_signal(const struct sigqueue *q, uint64_t set)
 {
-	uint64_t ready = s->pending & set;
+	uint64_t ready = q->pending & set;
 
 	if (ready & SYNCHRONOUS)
 		ready &= SYNCHRONOUS;
 	return ready ? __builtin_ctzll(ready) + 1 : 0;
 }
 
-int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info)
+static int queue_take(struct sigqueue *q, uint64_t set, siginfo_t *info)
 {
-	struct sigstate *s = &t->sig;
-	int signo = next_signal(s, set);
+	int signo = next_signal(q, set);
 
-	if (!signo)
-		return 0;
-	for (unsigned int i = 0; i < s->nr_queued; i++) {
-		if (s->queue[i].si_signo != signo)
+	for (unsigned int i = 0; signo && i < q->nr_queued; i++) {
+		if (q->queue[i].si_signo != signo)
 			continue;
-		*info = s->queue[i];
-		queue_remove(s, i);
+		*info = q->queue[i];
+		queue_remove(q, i);
 		break;
 	}
 	return signo;
 }
 
-void signal_flush(struct task *t, uint64_t set)
+static int dequeue(struct task *t, uint64_t set, siginfo_t *info)
 {
-	struct sigstate *s = &t->sig;
+	int signo = queue_take(&t->sig.queue, set, info);
 
-	for (unsigned int i = 0; i < s->nr_queued;) {
-		if (MASK(s->queue[i].si_signo) & set)
-			queue_remove(s, i);
-		else
-			i++;
+	return signo ? signo : queue_take(&t->process->pending, set, info);
+}
+
+static uint64_t all_pending(const struct task *t)
+{
+	return t->sig.queue.pending | t->process->pending.pending;
+}
+
+/* Makes S4 true of the calling task, and no more than true. */
+static void recalculate(struct task *t)
+{
+	if (all_pending(t) & ~t->sig.blocked)
+		atomic_fetch_or(&t->attention, ATTENTION_SIGNAL);
+	else
+		atomic_fetch_and(&t->attention, ~ATTENTION_SIGNAL);
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+static bool would_take(const struct task *t, int signo)
+{
+	return !t->exited && !(t->sig.blocked & MASK(signo));
+}
+
+/* Finds the task that takes a signal of its process: the oldest that can. */
+static struct task *choose(struct process *p, int signo)
+{
+	struct task *t;
+
+	list_for_each_entry (t, &p->threads, thread_node)
+		if (would_take(t, signo))
+			return t;
+	return NULL;
+}
+
+static void resume(struct process *p)
+{
+	struct task *t;
+
+	p->stop_signal = 0;
+	p->cont_told = false;
+	list_for_each_entry (t, &p->threads, thread_node) {
+		atomic_fetch_and(&t->attention, ~ATTENTION_STOP);
+		task_wake(t);
 	}
+	process_tell_parent(p, CLD_CONTINUED, SIGCONT);
+}
+
+/* What happens when a signal is made, whoever will take it: stopping and continuing undo one another. */
+static void prepare(struct process *p, int signo)
+{
+	if (signo == SIGCONT) {
+		process_flush(p, STOPS);
+		if (p->stop_signal)
+			resume(p);
+	} else if (MASK(signo) & STOPS) {
+		process_flush(p, MASK(SIGCONT));
+	}
+}
+
+int signal_send_locked(struct task *t, int signo, const siginfo_t *info)
+{
+	int ret;
+
+	prepare(t->process, signo);
+	if (signo == SIGKILL) {
+		process_group_exit(t->process, SIGKILL, NULL);
+		return 0;
+	}
+	if (is_ignored(t, signo))
+		return 0;
+	ret = queue_add(&t->sig.queue, signo, info, t->pid);
+	if (!ret && would_take(t, signo))
+		task_kick(t, ATTENTION_SIGNAL);
+	return ret < 0 ? ret : 0;
+}
+
+int signal_send(struct task *t, int signo, const siginfo_t *info)
+{
+	int ret;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	ret = signal_send_locked(t, signo, info);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return ret;
+}
+
+int signal_send_process(struct process *p, int signo, const siginfo_t *info)
+{
+	struct task *t;
+	int ret;
+
+	if (process_is_zombie(p))
+		return 0;
+	prepare(p, signo);
+	if (signo == SIGKILL) {
+		process_group_exit(p, SIGKILL, NULL);
+		return 0;
+	}
+	t = list_entry(p->threads.next, struct task, thread_node);
+	if (is_ignored(t, signo))
+		return 0;
+	ret = queue_add(&p->pending, signo, info, p->pid);
+	t = ret ? NULL : choose(p, signo);
+	if (t)
+		task_kick(t, ATTENTION_SIGNAL);
+	return ret < 0 ? ret : 0;
+}
+
+/* --- the task's own calls -------------------------------------------------------------------- */
+
+void signal_set_blocked(struct task *t, uint64_t mask)
+{
+	uint64_t given, old;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	old = t->sig.blocked;
+	t->sig.blocked = mask & ~UNBLOCKABLE;
+	given = t->process->pending.pending & t->sig.blocked & ~old;
+	for (; given; given &= given - 1) {
+		struct task *other = choose(t->process, __builtin_ctzll(given) + 1);
+		if (other && other != t)
+			task_kick(other, ATTENTION_SIGNAL);
+	}
+	recalculate(t);
+	pthread_mutex_unlock(&t->sandbox->lock);
+}
+
+int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info)
+{
+	int signo;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	signo = dequeue(t, set, info);
+	recalculate(t);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return signo;
+}
+
+uint64_t signal_pending(struct task *t)
+{
+	uint64_t pending;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	pending = all_pending(t);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return pending;
+}
+
+void signal_set_action(struct task *t, int signo, const struct ksigaction *new)
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	t->sighand->action[signo] = *new;
+	if (new->handler == HANDLER_IGN || (new->handler == HANDLER_DFL &&signal_default_ignored(signo))) {
+		process_flush(t->process, MASK(signo));
+		recalculate(t);
+	}
+	pthread_mutex_unlock(&t->sandbox->lock);
 }
 
 /* --- delivery -------------------------------------------------------------------------------- */
@@ -193,11 +398,14 @@ static void restart_call(struct task *t)
 static int handler_enter(struct task *t, const siginfo_t *info, const struct fault_context *fc)
 {
 	struct sigstate *s = &t->sig;
-	const struct ksigaction ka = s->action[info->si_signo];
+	struct ksigaction ka;
 	int err;
 
+	pthread_mutex_lock(&t->sandbox->lock);
+	ka = t->sighand->action[info->si_signo];
 	if (ka.flags & SA_RESETHAND)
-		s->action[info->si_signo].handler = HANDLER_DFL;
+		t->sighand->action[info->si_signo].handler = HANDLER_DFL;
+	pthread_mutex_unlock(&t->sandbox->lock);
 	if (t->restart_syscall && (ka.flags & SA_RESTART))
 		restart_call(t);
 	t->restart_syscall = false;
@@ -229,11 +437,25 @@ static void siginfo_fault(struct task *t, siginfo_t *info, int signo, int code,
 /* True when a handler took it; otherwise the task is dead. */
 static bool try_force(struct task *t, const siginfo_t *info, const struct fault_context *fc)
 {
-	struct ksigaction *ka = &t->sig.action[info->si_signo];
+	struct ksigaction *ka = &t->sighand->action[info->si_signo];
+	bool handled;
 
+	pthread_mutex_lock(&t->sandbox->lock);
 	if ((t->sig.blocked & MASK(info->si_signo)) || ka->handler == HANDLER_IGN)
 		ka->handler = HANDLER_DFL;
-	return ka->handler != HANDLER_DFL && !handler_enter(t, info, fc);
+	handled = ka->handler != HANDLER_DFL;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return handled && !handler_enter(t, info, fc);
+}
+
+static uint64_t handler_of(struct task *t, int signo)
+{
+	uint64_t handler;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	handler = t->sighand->action[signo].handler;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return handler;
 }
 
 void signal_force(struct task *t, int signo, int code, const struct fault_context *fc)
@@ -244,7 +466,7 @@ void signal_force(struct task *t, int signo, int code, const struct fault_contex
 	if (try_force(t, &info, fc))
 		return;
 	/* A handler without a usable stack becomes SIGSEGV, whose own handler may have one. */
-	if (signo != SIGSEGV && t->sig.action[signo].handler != HANDLER_DFL) {
+	if (signo != SIGSEGV && handler_of(t, signo) != HANDLER_DFL) {
 		siginfo_fault(t, &info, SIGSEGV, SI_CODE_KERNEL, fc);
 		if (try_force(t, &info, fc))
 			return;
@@ -253,22 +475,56 @@ void signal_force(struct task *t, int signo, int code, const struct fault_contex
 	die(t, signo, code, fc);
 }
 
+/* The process stops, unless nobody could continue it. */
+static void stop_process(struct task *t, int signo)
+{
+	struct process *p = t->process;
+	struct task *other;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	bool orphaned = signo != SIGSTOP && process_group_is_orphaned(t->sandbox, p->pgid, p->sid);
+	if (p != t->sandbox->first && !p->group_exit && !p->stop_signal && !orphaned) {
+		p->stop_signal = signo;
+		p->stop_told = false;
+		list_for_each_entry (other, &p->threads, thread_node) {
+			if (other == t)
+				atomic_fetch_or(&t->attention, ATTENTION_STOP);
+			else
+				task_kick(other, ATTENTION_STOP);
+		}
+		process_tell_parent(p, CLD_STOPPED, signo);
+	}
+	pthread_mutex_unlock(&t->sandbox->lock);
+}
+
 static void deliver_one(struct task *t, const siginfo_t *info)
 {
-	uint64_t handler = t->sig.action[info->si_signo].handler;
+	int signo = info->si_signo;
+	uint64_t handler = handler_of(t, signo);
 
-	if (handler == HANDLER_IGN || (handler == HANDLER_DFL && signal_default_ignored(info->si_signo)))
+	if (handler == HANDLER_DFL && (MASK(signo) & STOPS)) {
+		stop_process(t, signo);
+		return;
+	}
+	if (handler == HANDLER_IGN || (handler == HANDLER_DFL && signal_default_ignored(signo)))
 		return;
 	if (handler == HANDLER_DFL) {
-		task_die(t, info->si_signo);
+		task_die(t, signo);
 		return;
 	}
 	if (!handler_enter(t, info, NULL))
 		return;
-	if (info->si_signo == SIGSEGV)
+	if (signo == SIGSEGV)
 		die(t, SIGSEGV, SI_CODE_KERNEL, NULL);
 	else
 		signal_force(t, SIGSEGV, SI_CODE_KERNEL, NULL);
+}
+
+/* Sleeps while the process is stopped. */
+static void stay_stopped(struct task *t)
+{
+	while ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED)) == ATTENTION_STOP)
+		sleep_stopped(t);
 }
 
 void signal_deliver(struct task *t)
@@ -276,9 +532,12 @@ void signal_deliver(struct task *t)
 	struct sigstate *s = &t->sig;
 	siginfo_t info;
 
-	while (!t->exited && signal_dequeue(t, ~s->blocked, &info))
-		deliver_one(t, &info);
-	if (t->exited)
+	while (atomic_load(&t->attention) && !task_dying(t)) {
+		stay_stopped(t);
+		if (signal_dequeue(t, ~s->blocked, &info))
+			deliver_one(t, &info);
+	}
+	if (task_dying(t))
 		return;
 	if (t->restart_syscall)
 		restart_call(t);

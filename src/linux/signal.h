@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * signal.h - signal actions, masks and delivery of one task.
+ * signal.h - signal actions, masks, queues and delivery.
  *
  * The frame that a handler finds is Linux's rt_sigframe with the vector state as an XSAVE area behind it.
- * Locking: the task's own thread.
+ * A signal waits in the queue of a task or of a process; the tasks of a process share its actions, processes that were
+ * made so share them too.
+ * Locking: sandbox->lock for queues and actions, and for changing a mask: others look at it when they choose a task.
  */
 #ifndef LODGE_LINUX_SIGNAL_H
 #define LODGE_LINUX_SIGNAL_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+struct process;
 struct task;
-struct trap;
-struct fault_signal;
 
 #define NR_SIGNALS   64
 
@@ -27,19 +29,36 @@ struct ksigaction {
 	uint64_t handler, flags, restorer, mask;
 };
 
+struct sighand {
+	_Atomic uint32_t refs;
+	struct ksigaction action[NR_SIGNALS + 1]; /* (P) by signal number */
+};
+
+struct sigqueue {
+	uint64_t pending;	       /* (P) those of which an instance is in queue[] */
+	siginfo_t queue[SIGQUEUE_MAX]; /* (P) the pending instances, oldest first */
+	unsigned int nr_queued;	       /* (P) */
+};
+
 struct sigstate {
-	struct ksigaction action[NR_SIGNALS + 1]; /* by signal number */
-	uint64_t blocked;			  /* bit n-1: signal n */
-	uint64_t pending;			  /* those of which an instance is in queue[] */
-	uint64_t saved_mask;			  /* what sigsuspend and kin restore after the handler */
+	uint64_t blocked;    /* (P) to change; bit n-1: signal n */
+	uint64_t saved_mask; /* what sigsuspend and kin restore after the handler */
 	bool restore_mask;
-	siginfo_t queue[SIGQUEUE_MAX]; /* the pending instances, oldest first */
-	unsigned int nr_queued;
+	struct sigqueue queue; /* what was sent to this task alone */
 	uint64_t altstack_sp, altstack_bytes;
 	uint32_t altstack_flags;
 };
 
-void sigstate_init(struct sigstate *s);
+/* All actions at their defaults; NULL: no memory. */
+struct sighand *sighand_create(void);
+struct sighand *sighand_share(struct sighand *h);
+struct sighand *sighand_copy(const struct sighand *h);
+void sighand_release(struct sighand *h);
+/* What an exec leaves: handlers are gone, what is ignored stays so. Also for `all`: that too. */
+void sighand_reset(struct sighand *h, bool all);
+
+/* The actions of a process that has threads. */
+struct ksigaction *signal_actions(struct process *p);
 
 /*
  * What the processor says of the instruction that was at fault; goes into the handler's ucontext and the
@@ -72,21 +91,27 @@ static inline uint64_t signal_bit(int signo)
 	return 1ull << (signo - 1);
 }
 
-/* Sets the mask; SIGKILL and SIGSTOP stay out of it. */
+/* Sets the mask; SIGKILL and SIGSTOP stay out of it. What others of the process could take now is given to them. */
 void signal_set_blocked(struct task *t, uint64_t mask);
 
 /*
- * Makes a signal pending, as kill() does; one that is ignored, or a standard one that is pending already, is
- * dropped. info NULL: the task sent it to itself. 0, or -EAGAIN when RT_QUEUE_MAX real-time signals are
- * pending.
+ * Makes a signal pending for one task, as tgkill() does; one that is ignored, or a standard one that is pending already, is
+ * dropped. info NULL: the task sent it to itself. 0, or -EAGAIN when RT_QUEUE_MAX real-time signals are pending.
  */
 int signal_send(struct task *t, int signo, const siginfo_t *info);
+int signal_send_locked(struct task *t, int signo, const siginfo_t *info);
 
-/* Takes the first pending signal of `set` off the queue: its number, with *info filled in, or 0. */
+/* The same for a process, as kill() does: whichever task does not block it takes it. The lock is held. */
+int signal_send_process(struct process *p, int signo, const siginfo_t *info);
+
+/* Takes the first pending signal of `set` off the queues: its number, with *info filled in, or 0. */
 int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info);
 
-/* Forgets the pending instances of every signal of `set`. */
-void signal_flush(struct task *t, uint64_t set);
+/* Those that wait for the task, blocked or not. */
+uint64_t signal_pending(struct task *t);
+
+/* sigaction(2): also forgets what is pending and now ignored. */
+void signal_set_action(struct task *t, int signo, const struct ksigaction *new);
 
 /* True when the default action of a signal is to do nothing. */
 bool signal_default_ignored(int signo);

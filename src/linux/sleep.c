@@ -3,9 +3,8 @@
  * sleep.c - see sleep.h.
  */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 
+#include "futex.h"
 #include "sleep.h"
 #include "task.h"
 
@@ -45,27 +44,52 @@ struct timespec sleep_left(clockid_t clock, const struct timespec *deadline)
 	return left.tv_sec < 0 ? (struct timespec){0} : left;
 }
 
+/* At most so long on a clock that the host's futex cannot count on. */
+static const struct timespec slice = {.tv_sec = 1};
+
+/* One sleep on the event word: until it moved, a kick, or about the deadline. */
+static void sleep_on(struct task *t, uint32_t event, clockid_t clock, const struct timespec *deadline)
+{
+	struct timespec left;
+
+	if (!deadline) {
+		futex_host_wait(&t->event, event, NULL);
+		return;
+	}
+	left = sleep_left(clock, deadline);
+	if (clock != CLOCK_MONOTONIC && left.tv_sec > 0)
+		left = slice;
+	futex_host_wait(&t->event, event, &left);
+}
+
+int sleep_for(struct task *t, const struct sleep *s)
+{
+	for (;;) {
+		uint32_t event = atomic_load(&t->event);
+		if (s->done && s->done(s->ctx))
+			return 0;
+		if (s->only_death ? task_dying(t) : task_interrupted(t))
+			return -EINTR;
+		if (s->deadline) {
+			struct timespec left = sleep_left(s->clock, s->deadline);
+			if (!left.tv_sec && !left.tv_nsec)
+				return -ETIMEDOUT;
+		}
+		sleep_on(t, event, s->clock, s->deadline);
+	}
+}
+
 int sleep_until(struct task *t, clockid_t clock, const struct timespec *deadline)
 {
-	struct timespec left = {0};
-	sigset_t kick, old;
-	int ret;
+	int ret = sleep_for(t, &(struct sleep){.clock = clock, .deadline = deadline});
 
-	sigemptyset(&kick);
-	sigaddset(&kick, KICK_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &kick, &old);
-	sigdelset(&old, KICK_SIGNAL);
-	for (;;) {
-		if (deadline)
-			left = sleep_left(clock, deadline);
-		ret = task_interrupted(t) ? -EINTR : 0;
-		if (ret || (deadline && !left.tv_sec && !left.tv_nsec))
-			break;
-		/* ppoll counts on the monotonic clock; the others may be set meanwhile. */
-		if (clock != CLOCK_MONOTONIC && left.tv_sec > 0)
-			left = (struct timespec){.tv_sec = 1};
-		ppoll(NULL, 0, deadline ? &left : NULL, &old);
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret;
+	return ret == -ETIMEDOUT ? 0 : ret;
+}
+
+void sleep_stopped(struct task *t)
+{
+	uint32_t event = atomic_load(&t->event);
+
+	if ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED)) == ATTENTION_STOP)
+		futex_host_wait(&t->event, event, NULL);
 }

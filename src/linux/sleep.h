@@ -2,8 +2,8 @@
 /*
  * sleep.h - how a task waits for a point in time, or for a signal.
  *
- * It looks at the task with the kick signal blocked and lets it in atomically with falling asleep, so a kick
- * that comes in between is never lost.
+ * A sleeper reads its event word, looks at what it waits for, and sleeps only while the word is the same: whoever changes
+ * what it waits for moves the word afterwards (task_wake, task_kick), so nothing is lost in between.
  */
 #ifndef LODGE_LINUX_SLEEP_H
 #define LODGE_LINUX_SLEEP_H
@@ -28,5 +28,21 @@ struct timespec sleep_left(clockid_t clock, const struct timespec *deadline);
  * first.
  */
 int sleep_until(struct task *t, clockid_t clock, const struct timespec *deadline);
+
+/* One wait. */
+struct sleep {
+	bool (*done)(
+		void *ctx); /* what is waited for; NULL: nothing but time. Changes are followed by task_wake */
+	void *ctx;
+	clockid_t clock;
+	const struct timespec *deadline; /* on clock; NULL: for ever */
+	bool only_death;		 /* signals that do not kill have to wait */
+};
+
+/* 0: done; -ETIMEDOUT; -EINTR. */
+int sleep_for(struct task *t, const struct sleep *s);
+
+/* Sleeps until the process of the task may be no longer stopped, or anything else has happened. */
+void sleep_stopped(struct task *t);
 
 #endif

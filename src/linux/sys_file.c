@@ -40,7 +40,7 @@ static int64_t result(long ret)
 
 static int64_t sys_close(struct task *t, const uint64_t a[6])
 {
-	return files_close(&t->files, (int)a[0]);
+	return files_close(t->files, (int)a[0]);
 }
 
 static int64_t sys_close_range(struct task *t, const uint64_t a[6])
@@ -51,9 +51,9 @@ static int64_t sys_close_range(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	for (unsigned int i = first; i <= last && i < NR_OPEN_DEFAULT; i++) {
 		if (flags & CLOSE_RANGE_CLOEXEC)
-			t->files.fd[i].cloexec = true;
+			files_set_cloexec(t->files, (int)i, true);
 		else
-			files_close(&t->files, (int)i);
+			files_close(t->files, (int)i);
 	}
 	return 0;
 }
@@ -61,7 +61,7 @@ static int64_t sys_close_range(struct task *t, const uint64_t a[6])
 /* A host descriptor of its own for the same open file, or -errno. */
 static int host_dup(struct task *t, int guest_fd)
 {
-	int host_fd = files_host_fd(&t->files, guest_fd);
+	int host_fd = files_host_fd(t->files, guest_fd);
 
 	return host_fd < 0 ? host_fd : (int)result(fcntl(host_fd, F_DUPFD_CLOEXEC, 0));
 }
@@ -70,11 +70,7 @@ static int64_t dup_above(struct task *t, int guest_fd, int min, bool cloexec)
 {
 	int copy = host_dup(t, guest_fd);
 
-	if (copy >= 0)
-		copy = files_install(&t->files, copy, cloexec, min);
-	if (copy >= 0)
-		t->files.fd[copy].proc = t->files.fd[guest_fd].proc;
-	return copy;
+	return copy < 0 ? copy : files_install(t->files, copy, cloexec, min, files_get(t->files, guest_fd));
 }
 
 static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
@@ -86,9 +82,8 @@ static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
 	copy = host_dup(t, guest_fd);
 	if (copy < 0)
 		return copy;
-	files_put(&t->files, to, copy, cloexec);
-	t->files.fd[to].proc = t->files.fd[guest_fd].proc;
-	return to;
+	copy = files_put(t->files, to, copy, cloexec, files_get(t->files, guest_fd));
+	return copy ? copy : to;
 }
 
 static int64_t sys_dup(struct task *t, const uint64_t a[6])
@@ -99,7 +94,7 @@ static int64_t sys_dup(struct task *t, const uint64_t a[6])
 static int64_t sys_dup2(struct task *t, const uint64_t a[6])
 {
 	if ((int)a[0] == (int)a[1])
-		return files_get(&t->files, (int)a[0]) ? (int)a[0] : -EBADF;
+		return files_get(t->files, (int)a[0]) ? (int)a[0] : -EBADF;
 	return dup_to(t, (int)a[0], (int)a[1], false);
 }
 
@@ -118,12 +113,12 @@ static int64_t do_pipe(struct task *t, gva_t to, int flags)
 		return -EINVAL;
 	if (pipe2(host, flags | O_CLOEXEC))
 		return -errno;
-	guest[0] = files_install(&t->files, host[0], flags & O_CLOEXEC, 0);
-	guest[1] = files_install(&t->files, host[1], flags & O_CLOEXEC, 0);
+	guest[0] = files_install(t->files, host[0], flags & O_CLOEXEC, 0, NULL);
+	guest[1] = files_install(t->files, host[1], flags & O_CLOEXEC, 0, NULL);
 	if (guest[1] >= 0 && !copy_to_user(t->mm, to, guest, sizeof(guest)))
 		return 0;
-	files_close(&t->files, guest[0]);
-	files_close(&t->files, guest[1]);
+	files_close(t->files, guest[0]);
+	files_close(t->files, guest[1]);
 	return guest[1] < 0 ? -EMFILE : -EFAULT;
 }
 
@@ -208,7 +203,7 @@ static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
 
 static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
 {
-	struct guest_file *file = files_get(&t->files, (int)a[0]);
+	struct guest_file *file = files_get(t->files, (int)a[0]);
 	int cmd = (int)a[1];
 
 	if (!file)
@@ -220,9 +215,9 @@ static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
 			return -EINVAL;
 		return dup_above(t, (int)a[0], (int)a[2], cmd == F_DUPFD_CLOEXEC);
 	case F_GETFD:
-		return file->cloexec ? FD_CLOEXEC : 0;
+		return files_cloexec(t->files, (int)a[0]) ? FD_CLOEXEC : 0;
 	case F_SETFD:
-		file->cloexec = a[2] & FD_CLOEXEC;
+		files_set_cloexec(t->files, (int)a[0], a[2] & FD_CLOEXEC);
 		return 0;
 	default:
 		return fcntl_host(t, file->host_fd, cmd, a[2]);
@@ -231,7 +226,7 @@ static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
 
 static int64_t sys_flock(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 	struct host_wait wait;
 	int64_t ret;
 
@@ -297,13 +292,13 @@ static int64_t host_ioctl(struct task *t, int host_fd, unsigned int cmd, void *a
 	return ret == -EINTR ? host_wait_interrupted(t) : ret;
 }
 
-/* To the guest its own process group is the one its process has by its own number. */
+/* To the guest the group of lodge is the one that it made the foreground. */
 static void translate_pgrp(struct task *t, unsigned int cmd, void *argument)
 {
 	pid_t *pgrp = argument;
 
 	if (cmd == TIOCGPGRP && *pgrp == getpgrp())
-		*pgrp = t->pid;
+		*pgrp = t->sandbox->foreground;
 }
 
 static int64_t do_ioctl(struct task *t, int host_fd, const struct ioctl_entry *e, gva_t address)
@@ -322,13 +317,13 @@ static int64_t do_ioctl(struct task *t, int host_fd, const struct ioctl_entry *e
 
 static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
 {
-	struct guest_file *file = files_get(&t->files, (int)a[0]);
+	struct guest_file *file = files_get(t->files, (int)a[0]);
 	const struct ioctl_entry *e = ioctl_find((unsigned int)a[1]);
 
 	if (!file || (fcntl(file->host_fd, F_GETFL) & O_PATH))
 		return -EBADF;
 	if ((unsigned int)a[1] == FIOCLEX || (unsigned int)a[1] == FIONCLEX) {
-		file->cloexec = (unsigned int)a[1] == FIOCLEX;
+		files_set_cloexec(t->files, (int)a[0], (unsigned int)a[1] == FIOCLEX);
 		return 0;
 	}
 	return e ? do_ioctl(t, file->host_fd, e, a[2]) : -ENOTTY;
@@ -338,7 +333,7 @@ static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
 
 static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]), whence = (int)(unsigned int)a[2];
+	int host_fd = files_host_fd(t->files, (int)a[0]), whence = (int)(unsigned int)a[2];
 	struct backing *b;
 	int64_t ret;
 
@@ -355,7 +350,7 @@ static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 /* A buffer that cannot be written leaves the position where it was. */
 static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
 {
-	const struct guest_file *file = files_get(&t->files, (int)a[0]);
+	const struct guest_file *file = files_get(t->files, (int)a[0]);
 	size_t bytes = min_u64((unsigned int)a[2], GETDENTS_MAX_BYTES);
 	int host_fd = file ? file->host_fd : -1;
 	off_t before;
@@ -382,7 +377,7 @@ static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
 
 static int64_t sys_ftruncate(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	struct coherent_change change;
 	int64_t ret;
@@ -405,7 +400,7 @@ static bool moves_the_rest(int mode)
 
 static int64_t sys_fallocate(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 	struct coherent_change change;
 	struct backing *memfd;
 	int64_t ret;
@@ -430,7 +425,7 @@ static int64_t sys_fallocate(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fadvise64(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	return host_fd < 0 ? -EBADF : -posix_fadvise(host_fd, (off_t)a[1], (off_t)a[2], (int)a[3]);
 }
@@ -438,7 +433,7 @@ static int64_t sys_fadvise64(struct task *t, const uint64_t a[6])
 /* An error of writing back is told before one of the host's. */
 static int64_t do_fsync(struct task *t, int guest_fd, int (*host_sync)(int fd))
 {
-	int host_fd = files_host_fd(&t->files, guest_fd);
+	int host_fd = files_host_fd(t->files, guest_fd);
 	struct backing *b;
 	int64_t ret, err = 0;
 
@@ -468,8 +463,8 @@ static int64_t sys_sync(struct task *t, const uint64_t a[6])
 {
 	(void)a;
 	writeback_all(t->mm->host);
-	for (unsigned int i = 0; i < t->files.nr_rw; i++) {
-		int fd = openat(t->files.rw[i].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned int i = 0; i < t->files->rw->nr; i++) {
+		int fd = openat(t->files->rw->dir[i].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		syncfs(fd);
@@ -480,7 +475,7 @@ static int64_t sys_sync(struct task *t, const uint64_t a[6])
 
 static int64_t sys_syncfs(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	if (host_fd < 0 || (fcntl(host_fd, F_GETFL) & O_PATH))
 		return -EBADF;
@@ -490,7 +485,7 @@ static int64_t sys_syncfs(struct task *t, const uint64_t a[6])
 
 static int64_t sys_sync_file_range(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	if (host_fd < 0)
 		return -EBADF;
@@ -513,7 +508,7 @@ static int64_t sys_memfd_create(struct task *t, const uint64_t a[6])
 		return len == -ENAMETOOLONG ? -EINVAL : len;
 	fd = memfd_new(t->mm->host, name, flags, &m);
 	if (fd >= 0)
-		fd = files_install(&t->files, fd, flags & MFD_CLOEXEC, 0);
+		fd = files_install(t->files, fd, flags & MFD_CLOEXEC, 0, NULL);
 	memfd_drop(m);
 	return fd;
 }

@@ -22,7 +22,7 @@ static int64_t transfer_single(struct task *t, const uint64_t a[6], bool to_file
 	struct uio u;
 	int err;
 
-	if (!files_get(&t->files, x.guest_fd))
+	if (!files_get(t->files, x.guest_fd))
 		return -EBADF;
 	err = uio_single(&u, a[1], a[2]);
 	return err ? err : uio_run(t, &u, &x);
@@ -34,7 +34,7 @@ static int64_t transfer_vector(struct task *t, const uint64_t a[6], bool to_file
 	struct uio u;
 	int64_t n;
 
-	if (!files_get(&t->files, x.guest_fd))
+	if (!files_get(t->files, x.guest_fd))
 		return -EBADF;
 	n = uio_import(t, &u, a[1], a[2]);
 	if (n < 0)
@@ -150,8 +150,8 @@ static int64_t sendfile_run(struct task *t, const struct sendfile_op *op)
 
 static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 {
-	struct sendfile_op op = {.out = files_host_fd(&t->files, (int)a[0]),
-				 .in = files_host_fd(&t->files, (int)a[1]),
+	struct sendfile_op op = {.out = files_host_fd(t->files, (int)a[0]),
+				 .in = files_host_fd(t->files, (int)a[1]),
 				 .bytes = min_u64(a[3], UIO_MAX_BYTES)};
 	off_t offset = 0;
 	int64_t n;
@@ -160,7 +160,7 @@ static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 		return -EFAULT;
 	if (op.out < 0 || op.in < 0)
 		return -EBADF;
-	if (files_get(&t->files, (int)a[1])->proc.kind == PROC_FILE) /* its text is made for read() */
+	if (files_get(t->files, (int)a[1])->proc.kind == PROC_FILE) /* its text is made for read() */
 		return -EINVAL;
 	n = sendfile_run(t, &op);
 	return offset_put(t, a[2], &offset) ? -EFAULT : n;
@@ -168,7 +168,7 @@ static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 
 static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 {
-	int in = files_host_fd(&t->files, (int)a[0]), out = files_host_fd(&t->files, (int)a[2]);
+	int in = files_host_fd(t->files, (int)a[0]), out = files_host_fd(t->files, (int)a[2]);
 	off_t in_offset, out_offset, *in_pointer, *out_pointer;
 	struct coherent_change change;
 	uint64_t start = 0;
@@ -177,7 +177,7 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 
 	if (in < 0 || out < 0)
 		return -EBADF;
-	if (files_get(&t->files, (int)a[0])->proc.kind == PROC_FILE)
+	if (files_get(t->files, (int)a[0])->proc.kind == PROC_FILE)
 		return -EINVAL;
 	if (offset_get(t, a[1], &in_offset, &in_pointer) || offset_get(t, a[3], &out_offset, &out_pointer))
 		return -EFAULT;

@@ -55,7 +55,7 @@ static int64_t map_dev_zero(struct task *t, struct mmap_request *r)
 
 static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 {
-	int host_fd = files_host_fd(&t->files, guest_fd);
+	int host_fd = files_host_fd(t->files, guest_fd);
 	int mode, err;
 	int64_t at;
 

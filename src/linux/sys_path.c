@@ -25,21 +25,17 @@ static int64_t result(int ret)
 
 static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t mode)
 {
-	struct proc_entry proc;
+	struct guest_file like = {.proc.kind = PROC_NONE};
 	struct path p;
 	int fd = path_get(t, dirfd, name, &p);
 
 	if (fd < 0)
 		return fd;
 	/* Before anything is made or truncated. */
-	fd = files_next(&t->files, 0);
+	fd = files_next(t->files, 0);
 	if (fd >= 0)
-		fd = open_path(t, &p, flags, mode, &proc);
-	if (fd >= 0)
-		fd = files_install(&t->files, fd, flags & O_CLOEXEC, 0);
-	if (fd >= 0)
-		t->files.fd[fd].proc = proc;
-	return fd;
+		fd = open_path(t, &p, flags, mode, &like.proc);
+	return fd < 0 ? fd : files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
 }
 
 static int64_t sys_openat(struct task *t, const uint64_t a[6])
@@ -75,7 +71,7 @@ static int place_find(struct task *t, int dirfd, gva_t name, struct place *at)
 	if (err < 0)
 		return err;
 	at->error = 0;
-	at->dir_fd = path_writable(&t->files, at->parent.fd, O_DIRECTORY);
+	at->dir_fd = path_writable(t->files, at->parent.fd, O_DIRECTORY);
 	if (at->dir_fd < 0)
 		at->error = at->dir_fd;
 	return 0;
@@ -125,7 +121,7 @@ static int64_t do_mkdir(struct task *t, int dirfd, gva_t name, mode_t mode)
 	if (ret)
 		return ret;
 	mode &= 01777;
-	ret = result(mkdirat(at.dir_fd, at.parent.name, mode & ~t->files.umask));
+	ret = result(mkdirat(at.dir_fd, at.parent.name, mode & ~t->fs->umask));
 	if (!ret)
 		ret = open_fix_mode(t, at.dir_fd, at.parent.name, mode);
 	place_release(&at);
@@ -157,7 +153,7 @@ static int64_t do_mknod(struct task *t, int dirfd, gva_t name, mode_t mode)
 	if (ret)
 		return ret;
 	mode &= 01777;
-	ret = result(mknodat(at.dir_fd, at.parent.name, type | (mode & ~t->files.umask), 0));
+	ret = result(mknodat(at.dir_fd, at.parent.name, type | (mode & ~t->fs->umask), 0));
 	if (!ret)
 		ret = open_fix_mode(t, at.dir_fd, at.parent.name, mode);
 	place_release(&at);
@@ -211,7 +207,7 @@ static int64_t link_target(struct task *t, const struct path_target *target, int
 
 	if (ret)
 		return ret;
-	ret = path_check_writable(&t->files, target->fd);
+	ret = path_check_writable(t->files, target->fd);
 	if (ret == -EROFS)
 		ret = fstatat(at.dir_fd, at.parent.name, &st, AT_SYMLINK_NOFOLLOW) ? -EXDEV : -EEXIST;
 	if (!ret)
@@ -389,9 +385,10 @@ static int64_t sys_getcwd(struct task *t, const uint64_t a[6])
 	struct stat st;
 	int len;
 
-	if (fstat(t->files.cwd_fd, &st) || !st.st_nlink)
+	int cwd = fs_cwd(t->fs);
+	if (fstat(cwd, &st) || !st.st_nlink)
 		return -ENOENT;
-	len = path_of_fd(t->files.cwd_fd, text);
+	len = path_of_fd(cwd, text);
 	if (len < 0)
 		return len;
 	if ((uint64_t)len + 1 > a[1])
@@ -408,11 +405,7 @@ static int64_t set_cwd(struct task *t, int fd)
 		path_fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int64_t ret = path_fd < 0 ? -errno : 0;
 	close(fd);
-	if (ret)
-		return ret;
-	close(t->files.cwd_fd);
-	t->files.cwd_fd = path_fd;
-	return 0;
+	return ret ? ret : fs_set_cwd(t->fs, path_fd);
 }
 
 static int64_t sys_chdir(struct task *t, const uint64_t a[6])
@@ -428,7 +421,7 @@ static int64_t sys_chdir(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fchdir(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 	int fd = host_fd < 0 ? -1 : fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 
 	if (host_fd < 0)
@@ -438,10 +431,7 @@ static int64_t sys_fchdir(struct task *t, const uint64_t a[6])
 
 static int64_t sys_umask(struct task *t, const uint64_t a[6])
 {
-	mode_t old = t->files.umask;
-
-	t->files.umask = a[0] & 0777;
-	return old;
+	return atomic_exchange(&t->fs->umask, a[0] & 0777);
 }
 
 const struct syscall_entry sys_path_calls[] = {

@@ -77,7 +77,7 @@ static int64_t poll_run(struct task *t, struct pollfd *fds, unsigned int nr, con
 	int64_t ret;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		int host_fd = fds[i].fd < 0 ? -1 : files_host_fd(&t->files, fds[i].fd);
+		int host_fd = fds[i].fd < 0 ? -1 : files_host_fd(t->files, fds[i].fd);
 
 		nr_closed += fds[i].fd >= 0 && host_fd < 0;
 		/* A closed one is told from one to be ignored by its events, which are not used any more. */
@@ -236,7 +236,7 @@ static int select_get(struct task *t, struct select_op *op)
 				events |= op->set[s].events;
 		if (!events)
 			continue;
-		if (!files_get(&t->files, fd))
+		if (!files_get(t->files, fd))
 			return -EBADF;
 		op->guest_fd[op->nr_fds] = fd;
 		op->fds[op->nr_fds++] = (struct pollfd){.fd = fd, .events = events};

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_proc.c - the system calls about the process itself.
+ * sys_proc.c - the system calls about a process itself: its end, its threads' settings, its ids, limits and times.
  *
- * A guest is alone: a session of one process with one thread on one processor. It has the ids of whoever
- * started lodge and no way to change them, no capabilities, and its own resource limits; of these
- * RLIMIT_STACK, RLIMIT_AS and RLIMIT_DATA are enforced, the others are only remembered.
- * Not here: fork, clone, execve, wait (a guest has no children).
+ * A guest has the ids of whoever started lodge and no way to change them, no capabilities, and its own resource limits; of
+ * these RLIMIT_STACK, RLIMIT_AS and RLIMIT_DATA are enforced, the others are only remembered. There is one processor to see.
+ * Not here: children (sys_clone.c, sys_wait.c), groups and sessions (sys_session.c).
  */
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -33,10 +33,17 @@
 #define CLOCK_TICKS_PER_S      100
 #define TIMER_SLACK_NS	       50000
 
-/* True when a pid argument means the task. */
-static bool is_self(const struct task *t, uint64_t pid)
+/* True when a pid argument means a task that is there. */
+static bool exists(struct task *t, uint64_t pid)
 {
-	return (int)pid == 0 || (int)pid == t->pid;
+	bool found;
+
+	if ((int)pid == 0 || (int)pid == t->tid)
+		return true;
+	pthread_mutex_lock(&t->sandbox->lock);
+	found = task_find(t->sandbox, (int)pid);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return found;
 }
 
 static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
@@ -53,13 +60,14 @@ static int64_t put_u32(struct task *t, gva_t to, uint32_t value)
 
 static int64_t sys_exit(struct task *t, const uint64_t a[6])
 {
-	task_exit(t, (int)a[0] & 0xff);
+	task_exit(t, (int)a[0]);
 	return 0;
 }
 
 static int64_t sys_exit_group(struct task *t, const uint64_t a[6])
 {
-	return sys_exit(t, a);
+	task_exit_group(t, (int)a[0]);
+	return 0;
 }
 
 /* --- the thread ------------------------------------------------------------------------------ */
@@ -88,11 +96,10 @@ static int64_t sys_arch_prctl(struct task *t, const uint64_t a[6])
 	}
 }
 
-/* The word is never cleared: the thread that ends is the last user of its memory. */
 static int64_t sys_set_tid_address(struct task *t, const uint64_t a[6])
 {
 	t->clear_child_tid = a[0];
-	return t->pid;
+	return t->tid;
 }
 
 static int64_t sys_set_robust_list(struct task *t, const uint64_t a[6])
@@ -105,17 +112,27 @@ static int64_t sys_set_robust_list(struct task *t, const uint64_t a[6])
 
 static int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
 {
-	if (!is_self(t, a[0]))
-		return -ESRCH;
+	uint64_t list = t->robust_list;
+	struct task *other;
+
+	if ((int)a[0]) {
+		pthread_mutex_lock(&t->sandbox->lock);
+		other = task_find(t->sandbox, (int)a[0]);
+		list = other ? other->robust_list : 0;
+		pthread_mutex_unlock(&t->sandbox->lock);
+		if (!other)
+			return -ESRCH;
+	}
 	if (put_u64(t, a[2], ROBUST_LIST_HEAD_BYTES))
 		return -EFAULT;
-	return put_u64(t, a[1], t->robust_list);
+	return put_u64(t, a[1], list);
 }
 
 static int64_t sys_sched_yield(struct task *t, const uint64_t a[6])
 {
 	(void)t;
 	(void)a;
+	sched_yield();
 	return 0;
 }
 
@@ -125,7 +142,7 @@ static int64_t sys_sched_getaffinity(struct task *t, const uint64_t a[6])
 
 	if (bytes < CPU_MASK_BYTES || bytes % sizeof(uint64_t))
 		return -EINVAL;
-	if (!is_self(t, a[0]))
+	if (!exists(t, a[0]))
 		return -ESRCH;
 	return put_u64(t, a[2], 1) ? -EFAULT : CPU_MASK_BYTES;
 }
@@ -136,7 +153,7 @@ static int64_t sys_sched_setaffinity(struct task *t, const uint64_t a[6])
 
 	if (copy_from_user(t->mm, &mask, a[2], min_u64((uint32_t)a[1], sizeof(mask))))
 		return -EFAULT;
-	if (!is_self(t, a[0]))
+	if (!exists(t, a[0]))
 		return -ESRCH;
 	return mask & 1 ? 0 : -EINVAL;
 }
@@ -145,14 +162,14 @@ static int64_t sys_sched_getscheduler(struct task *t, const uint64_t a[6])
 {
 	if ((int)a[0] < 0)
 		return -EINVAL;
-	return is_self(t, a[0]) ? 0 /* SCHED_OTHER */ : -ESRCH;
+	return exists(t, a[0]) ? 0 /* SCHED_OTHER */ : -ESRCH;
 }
 
 static int64_t sys_sched_getparam(struct task *t, const uint64_t a[6])
 {
 	if (!a[1] || (int)a[0] < 0)
 		return -EINVAL;
-	return is_self(t, a[0]) ? put_u32(t, a[1], 0) : -ESRCH;
+	return exists(t, a[0]) ? put_u32(t, a[1], 0) : -ESRCH;
 }
 
 static int64_t sys_getcpu(struct task *t, const uint64_t a[6])
@@ -182,6 +199,16 @@ static int64_t get_name(struct task *t, gva_t to)
 	return copy_to_user(t->mm, to, t->comm, sizeof(t->comm)) ? -EFAULT : 0;
 }
 
+static int64_t set_death_signal(struct task *t, uint64_t signo)
+{
+	if (signo > NR_SIGNALS)
+		return -EINVAL;
+	pthread_mutex_lock(&t->sandbox->lock);
+	t->parent_death_signal = (int)signo;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return 0;
+}
+
 /* What a guest may ask of itself; no operation here changes more than its name. */
 static int64_t sys_prctl(struct task *t, const uint64_t a[6])
 {
@@ -194,8 +221,10 @@ static int64_t sys_prctl(struct task *t, const uint64_t a[6])
 		return get_name(t, a[1]);
 	case PR_GET_DUMPABLE:
 		return 1;
-	case PR_SET_PDEATHSIG: /* its parent is not part of its world */
-		return a[1] <= NR_SIGNALS ? 0 : -EINVAL;
+	case PR_SET_PDEATHSIG:
+		return set_death_signal(t, a[1]);
+	case PR_GET_PDEATHSIG:
+		return put_u32(t, a[1], (uint32_t)t->parent_death_signal);
 	case PR_SET_NO_NEW_PRIVS: /* nothing it could do would give it any */
 		return a[1] == 1 && no_more ? 0 : -EINVAL;
 	case PR_GET_NO_NEW_PRIVS:
@@ -215,55 +244,6 @@ static int64_t sys_futex(struct task *t, const uint64_t a[6])
 }
 
 /* --- who it is ------------------------------------------------------------------------------- */
-
-static int64_t sys_getpid(struct task *t, const uint64_t a[6])
-{
-	(void)a;
-	return t->pid;
-}
-
-static int64_t sys_gettid(struct task *t, const uint64_t a[6])
-{
-	return sys_getpid(t, a);
-}
-
-static int64_t sys_getpgrp(struct task *t, const uint64_t a[6])
-{
-	return sys_getpid(t, a);
-}
-
-/* Its parent is outside its world, as for the first process of a pid namespace. */
-static int64_t sys_getppid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	return 0;
-}
-
-static int64_t sys_getpgid(struct task *t, const uint64_t a[6])
-{
-	return is_self(t, a[0]) ? t->pid : -ESRCH;
-}
-
-static int64_t sys_getsid(struct task *t, const uint64_t a[6])
-{
-	return sys_getpgid(t, a);
-}
-
-/* The leader of a session can neither found another one nor change its group. */
-static int64_t sys_setsid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	return -EPERM;
-}
-
-static int64_t sys_setpgid(struct task *t, const uint64_t a[6])
-{
-	if ((int)a[1] < 0)
-		return -EINVAL;
-	return is_self(t, a[0]) ? -EPERM : -ESRCH;
-}
 
 static int64_t sys_getuid(struct task *t, const uint64_t a[6])
 {
@@ -388,10 +368,10 @@ static int capability_sets(struct task *t, const uint64_t a[6])
 		return -EFAULT;
 	switch (header.version) {
 	case _LINUX_CAPABILITY_VERSION_1:
-		return header.pid < 0 ? -EINVAL : is_self(t, (uint64_t)header.pid) ? 1 : -ESRCH;
+		return header.pid < 0 ? -EINVAL : exists(t, (uint64_t)header.pid) ? 1 : -ESRCH;
 	case _LINUX_CAPABILITY_VERSION_2:
 	case _LINUX_CAPABILITY_VERSION_3:
-		return header.pid < 0 ? -EINVAL : is_self(t, (uint64_t)header.pid) ? 2 : -ESRCH;
+		return header.pid < 0 ? -EINVAL : exists(t, (uint64_t)header.pid) ? 2 : -ESRCH;
 	default:
 		if (put_u32(t, a[0], _LINUX_CAPABILITY_VERSION_3))
 			return -EFAULT;
@@ -453,7 +433,7 @@ static int64_t sys_prlimit64(struct task *t, const uint64_t a[6])
 
 	if (a[2] && copy_from_user(t->mm, &new, a[2], sizeof(new)))
 		return -EFAULT;
-	if (!is_self(t, a[0]))
+	if (!exists(t, a[0]))
 		return -ESRCH;
 	if (which >= RLIM_NLIMITS)
 		return -EINVAL;
@@ -466,20 +446,19 @@ static int64_t sys_prlimit64(struct task *t, const uint64_t a[6])
 
 static int64_t sys_getrusage(struct task *t, const uint64_t a[6])
 {
-	struct rusage host, usage = {0};
+	struct rusage usage;
 	int who = (int)a[0];
 
+	pthread_mutex_lock(&t->sandbox->lock);
+	if (who == RUSAGE_SELF)
+		process_usage(t->process, &usage);
+	else if (who == RUSAGE_CHILDREN)
+		usage = t->process->children_usage;
+	else
+		task_usage(t, &usage);
+	pthread_mutex_unlock(&t->sandbox->lock);
 	if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
 		return -EINVAL;
-	if (who != RUSAGE_CHILDREN && !getrusage(RUSAGE_THREAD, &host)) {
-		usage.ru_utime = host.ru_utime;
-		usage.ru_stime = host.ru_stime;
-		usage.ru_maxrss = (long)(atomic_load(&t->mm->peak_rss) * (PAGE_SIZE / 1024));
-		usage.ru_minflt = (long)atomic_load(&t->mm->min_flt);
-		usage.ru_majflt = (long)atomic_load(&t->mm->maj_flt);
-		usage.ru_nvcsw = host.ru_nvcsw;
-		usage.ru_nivcsw = host.ru_nivcsw;
-	}
 	return copy_to_user(t->mm, a[1], &usage, sizeof(usage)) ? -EFAULT : 0;
 }
 
@@ -490,14 +469,18 @@ static clock_t timeval_ticks(const struct timeval *tv)
 
 static int64_t sys_times(struct task *t, const uint64_t a[6])
 {
+	struct rusage own, children;
 	struct timespec now;
-	struct rusage host;
-	struct tms tms = {0};
+	struct tms tms;
 
-	if (!getrusage(RUSAGE_THREAD, &host)) {
-		tms.tms_utime = timeval_ticks(&host.ru_utime);
-		tms.tms_stime = timeval_ticks(&host.ru_stime);
-	}
+	pthread_mutex_lock(&t->sandbox->lock);
+	process_usage(t->process, &own);
+	children = t->process->children_usage;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	tms.tms_utime = timeval_ticks(&own.ru_utime);
+	tms.tms_stime = timeval_ticks(&own.ru_stime);
+	tms.tms_cutime = timeval_ticks(&children.ru_utime);
+	tms.tms_cstime = timeval_ticks(&children.ru_stime);
 	if (a[0] && copy_to_user(t->mm, a[0], &tms, sizeof(tms)))
 		return -EFAULT;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -578,14 +561,6 @@ const struct syscall_entry sys_proc_calls[] = {
 	SYSCALL_ENTRY(getcpu),
 	SYSCALL_ENTRY(prctl),
 	SYSCALL_ENTRY(futex),
-	SYSCALL_ENTRY(getpid),
-	SYSCALL_ENTRY(gettid),
-	SYSCALL_ENTRY(getppid),
-	SYSCALL_ENTRY(getpgrp),
-	SYSCALL_ENTRY(getpgid),
-	SYSCALL_ENTRY(getsid),
-	SYSCALL_ENTRY(setsid),
-	SYSCALL_ENTRY(setpgid),
 	SYSCALL_ENTRY(getuid),
 	SYSCALL_ENTRY(geteuid),
 	SYSCALL_ENTRY(getgid),

@@ -27,10 +27,17 @@ struct remote_op {
 /* The other space, with a user for the caller; NULL: there is no such process. */
 static struct mm *remote_mm(struct task *t, int pid)
 {
-	if (pid != t->pid)
-		return NULL;
-	mmget(t->mm);
-	return t->mm;
+	struct mm *mm = NULL;
+	struct process *p;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	p = process_find(t->sandbox, pid);
+	if (p && !process_is_zombie(p))
+		mm = list_entry(p->threads.next, struct task, thread_node)->mm;
+	if (mm)
+		mmget(mm);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return mm;
 }
 
 /* Up to `bytes` between host memory and the local ranges: how many. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_signal.c - the system calls about signals. A guest is one process with one thread: it can only signal
- * itself.
+ * sys_signal.c - the system calls about signals. Whoever is in a sandbox may signal everyone in it.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pidfd.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -15,7 +15,6 @@
 #define SIGACTION_FLAGS                                                                                  \
 	(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_RESTORER | SA_ONSTACK | SA_RESTART | SA_NODEFER | \
 	 SA_RESETHAND)
-#define ACTION_IGN ((uint64_t)1)
 
 struct user_stack {
 	uint64_t sp;
@@ -30,17 +29,6 @@ static bool signo_valid(uint64_t signo)
 
 /* --- actions and masks ----------------------------------------------------------------------- */
 
-static void action_set(struct task *t, int signo, const struct ksigaction *new)
-{
-	struct ksigaction *ka = &t->sig.action[signo];
-
-	*ka = *new;
-	ka->flags &= SIGACTION_FLAGS;
-	ka->mask &= ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
-	if (ka->handler == ACTION_IGN || (!ka->handler && signal_default_ignored(signo)))
-		signal_flush(t, signal_bit(signo));
-}
-
 static int64_t sys_rt_sigaction(struct task *t, const uint64_t a[6])
 {
 	struct ksigaction new, old;
@@ -52,9 +40,14 @@ static int64_t sys_rt_sigaction(struct task *t, const uint64_t a[6])
 		return -EFAULT;
 	if (!signo_valid(a[0]) || (a[1] && (signo == SIGKILL || signo == SIGSTOP)))
 		return -EINVAL;
-	old = t->sig.action[signo];
-	if (a[1])
-		action_set(t, signo, &new);
+	pthread_mutex_lock(&t->sandbox->lock);
+	old = t->sighand->action[signo];
+	pthread_mutex_unlock(&t->sandbox->lock);
+	if (a[1]) {
+		new.flags &= SIGACTION_FLAGS;
+		new.mask &= ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
+		signal_set_action(t, signo, &new);
+	}
 	if (a[2] && copy_to_user(t->mm, a[2], &old, sizeof(old)))
 		return -EFAULT;
 	return 0;
@@ -90,7 +83,7 @@ static int64_t sys_rt_sigprocmask(struct task *t, const uint64_t a[6])
 
 static int64_t sys_rt_sigpending(struct task *t, const uint64_t a[6])
 {
-	uint64_t set = t->sig.pending & t->sig.blocked;
+	uint64_t set = signal_pending(t) & t->sig.blocked;
 
 	if (a[1] > SIGSET_BYTES)
 		return -EINVAL;
@@ -189,75 +182,172 @@ static int64_t sys_rt_sigtimedwait(struct task *t, const uint64_t a[6])
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-static int64_t send_self(struct task *t, int signo, int code)
+static siginfo_t sender_info(struct task *t, int code)
 {
 	siginfo_t info;
 
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
-	if (!signo)
-		return 0;
 	memset(&info, 0, sizeof(info));
 	info.si_code = code;
 	info.si_pid = t->pid;
 	info.si_uid = getuid();
-	return signal_send(t, signo, &info);
+	return info;
 }
 
-/* Itself and its group, which has no other member; -1 means all others, and there are none. */
+/* The lock is held. signo 0 only asks whether it is there. */
+static int send_to(struct process *p, int signo, const siginfo_t *info)
+{
+	return signo ? signal_send_process(p, signo, info) : 0;
+}
+
+/* To all of a group, or (pgid 0) to all but the caller and its world's first. 0, -ESRCH, or an error when none worked. */
+static int send_to_many(struct task *t, int pgid, int signo, const siginfo_t *info)
+{
+	struct process *p;
+	int ret = -ESRCH;
+
+	list_for_each_entry (p, &t->sandbox->processes, node) {
+		if (pgid ? p->pgid != pgid : p == t->process || p == t->sandbox->first)
+			continue;
+		int err = send_to(p, signo, info);
+		ret = ret && err ? err : 0;
+	}
+	return ret;
+}
+
+static int64_t kill_locked(struct task *t, int pid, int signo, const siginfo_t *info)
+{
+	struct process *p;
+	struct task *thread;
+
+	if (pid == -1)
+		return send_to_many(t, 0, signo, info);
+	if (pid <= 0)
+		return send_to_many(t, pid ? -pid : t->process->pgid, signo, info);
+	p = process_find(t->sandbox, pid);
+	thread = p ? NULL : task_find(t->sandbox, pid);
+	if (thread)
+		p = thread->process;
+	return p ? send_to(p, signo, info) : -ESRCH;
+}
+
 static int64_t sys_kill(struct task *t, const uint64_t a[6])
 {
-	int pid = (int)a[0];
+	const siginfo_t info = sender_info(t, SI_USER);
+	int pid = (int)a[0], signo = (int)a[1];
+	int64_t ret;
 
-	if (pid != t->pid && pid != 0 && pid != -t->pid)
+	if (signo < 0 || signo > NR_SIGNALS)
+		return -EINVAL;
+	if (pid == INT32_MIN)
 		return -ESRCH;
-	return send_self(t, (int)a[1], SI_USER);
+	pthread_mutex_lock(&t->sandbox->lock);
+	ret = kill_locked(t, pid, signo, &info);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return ret;
+}
+
+/* tgid 0: of any process. */
+static int64_t send_to_task(struct task *t, int tgid, int tid, int signo, const siginfo_t *info)
+{
+	struct task *to;
+	int64_t ret = 0;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	to = task_find(t->sandbox, tid);
+	if (!to || (tgid && to->pid != tgid))
+		ret = -ESRCH;
+	else if (signo < 0 || signo > NR_SIGNALS)
+		ret = -EINVAL;
+	else if (signo)
+		ret = signal_send_locked(to, signo, info);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return ret;
 }
 
 static int64_t sys_tkill(struct task *t, const uint64_t a[6])
 {
-	int tid = (int)a[0];
+	const siginfo_t info = sender_info(t, SI_TKILL);
 
-	if (tid <= 0)
+	if ((int)a[0] <= 0)
 		return -EINVAL;
-	return tid == t->pid ? send_self(t, (int)a[1], SI_TKILL) : -ESRCH;
+	return send_to_task(t, 0, (int)a[0], (int)a[1], &info);
 }
 
 static int64_t sys_tgkill(struct task *t, const uint64_t a[6])
 {
-	int tgid = (int)a[0], tid = (int)a[1];
+	const siginfo_t info = sender_info(t, SI_TKILL);
 
-	if (tgid <= 0 || tid <= 0)
+	if ((int)a[0] <= 0 || (int)a[1] <= 0)
 		return -EINVAL;
-	return tgid == t->pid && tid == t->pid ? send_self(t, (int)a[2], SI_TKILL) : -ESRCH;
+	return send_to_task(t, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 
-/* To itself a task may claim any origin; towards others only what a user can have sent. */
-static int64_t queue_info(struct task *t, bool self, int signo, gva_t from)
+/* To itself a process may claim any origin; towards others only what a user can have sent. */
+static bool may_claim(const siginfo_t *info, bool self)
 {
-	siginfo_t info;
-
-	if (copy_from_user(t->mm, &info, from, sizeof(info)))
-		return -EFAULT;
-	if (!self)
-		return info.si_code >= 0 || info.si_code == SI_TKILL ? -EPERM : -ESRCH;
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
-	return signo ? signal_send(t, signo, &info) : 0;
+	return self || (info->si_code < 0 && info->si_code != SI_TKILL);
 }
 
 static int64_t sys_rt_sigqueueinfo(struct task *t, const uint64_t a[6])
 {
-	return queue_info(t, (int)a[0] == t->pid, (int)a[1], a[2]);
+	int pid = (int)a[0], signo = (int)a[1];
+	struct process *p;
+	siginfo_t info;
+	int64_t ret;
+
+	if (copy_from_user(t->mm, &info, a[2], sizeof(info)))
+		return -EFAULT;
+	if (!may_claim(&info, pid == t->pid))
+		return -EPERM;
+	pthread_mutex_lock(&t->sandbox->lock);
+	p = process_find(t->sandbox, pid);
+	if (!p)
+		ret = -ESRCH;
+	else if (signo < 0 || signo > NR_SIGNALS)
+		ret = -EINVAL;
+	else
+		ret = send_to(p, signo, &info);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return ret;
 }
 
 static int64_t sys_rt_tgsigqueueinfo(struct task *t, const uint64_t a[6])
 {
 	int tgid = (int)a[0], tid = (int)a[1];
+	siginfo_t info;
 
 	if (tgid <= 0 || tid <= 0)
 		return -EINVAL;
-	return queue_info(t, tgid == t->pid && tid == t->pid, (int)a[2], a[3]);
+	if (copy_from_user(t->mm, &info, a[3], sizeof(info)))
+		return -EFAULT;
+	if (!may_claim(&info, tgid == t->pid))
+		return -EPERM;
+	return send_to_task(t, tgid, tid, (int)a[2], &info);
+}
+
+/* Without siginfo as kill(2), to whoever the descriptor stands for. */
+static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
+{
+	siginfo_t info = sender_info(t, SI_USER);
+	int signo = (int)a[1], err;
+	struct process *p;
+
+	if (a[3])
+		return -EINVAL;
+	if (a[2] && copy_from_user(t->mm, &info, a[2], sizeof(info)))
+		return -EFAULT;
+	if (a[2] && info.si_signo != signo)
+		return -EINVAL;
+	pthread_mutex_lock(&t->sandbox->lock);
+	p = pidfd_process(t, (int)a[0], &err);
+	if (p && a[2] && !may_claim(&info, p == t->process))
+		err = -EPERM;
+	else if (p && (signo < 0 || signo > NR_SIGNALS))
+		err = -EINVAL;
+	else if (p)
+		err = process_is_zombie(p) ? -ESRCH : send_to(p, signo, &info);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return err;
 }
 
 const struct syscall_entry sys_signal_calls[] = {
@@ -274,5 +364,6 @@ const struct syscall_entry sys_signal_calls[] = {
 	SYSCALL_ENTRY(tgkill),
 	SYSCALL_ENTRY(rt_sigqueueinfo),
 	SYSCALL_ENTRY(rt_tgsigqueueinfo),
+	SYSCALL_ENTRY(pidfd_send_signal),
 	{0},
 };

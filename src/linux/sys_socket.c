@@ -23,7 +23,7 @@ static int64_t sys_socketpair(struct task *t, const uint64_t a[6])
 /* Every other call names a descriptor first. */
 static int64_t sys_of_socket(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 	struct stat st;
 
 	if (host_fd < 0 || fstat(host_fd, &st))

@@ -53,7 +53,7 @@ static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
 /* A file of procfs has no size, whatever its text behind the descriptor of ours. */
 static bool is_sizeless(struct task *t, int guest_fd)
 {
-	const struct guest_file *file = files_get(&t->files, guest_fd);
+	const struct guest_file *file = files_get(t->files, guest_fd);
 
 	return file && file->proc.kind == PROC_FILE;
 }
@@ -101,7 +101,7 @@ static int64_t sys_newfstatat(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fstat(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	return host_fd < 0 ? -EBADF : put_stat(t, host_fd, a[1], is_sizeless(t, (int)a[0]));
 }
@@ -136,7 +136,7 @@ static int64_t put_statfs(struct task *t, int host_fd, gva_t to)
 
 	if (fstatfs(host_fd, &fs))
 		return -errno;
-	if (path_check_writable(&t->files, host_fd))
+	if (path_check_writable(t->files, host_fd))
 		fs.f_flags |= STATFS_RDONLY | STATFS_VALID;
 	return copy_to_user(t->mm, to, &fs, sizeof(fs)) ? -EFAULT : 0;
 }
@@ -156,7 +156,7 @@ static int64_t sys_statfs(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fstatfs(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(&t->files, (int)a[0]);
+	int host_fd = files_host_fd(t->files, (int)a[0]);
 
 	return host_fd < 0 ? -EBADF : put_statfs(t, host_fd, a[1]);
 }
@@ -178,7 +178,7 @@ static int64_t check_access(struct task *t, const struct path_target *target, in
 		return -errno;
 	if (!(mode & W_OK) || is_special(&st) || target->entry.kind == PROC_FD)
 		return 0;
-	return path_check_writable(&t->files, target->fd);
+	return path_check_writable(t->files, target->fd);
 }
 
 static int64_t do_access(struct task *t, const uint64_t at[2], int mode, int flags)
@@ -255,14 +255,14 @@ static int64_t change_apply(int fd, const struct change *c)
 
 static int64_t change_fd(struct task *t, int fd, const struct change *c)
 {
-	int64_t ret = path_check_writable(&t->files, fd);
+	int64_t ret = path_check_writable(t->files, fd);
 
 	return ret ? ret : change_apply(fd, c);
 }
 
 static int64_t change_guest_fd(struct task *t, int guest_fd, const struct change *c)
 {
-	int host_fd = files_host_fd(&t->files, guest_fd);
+	int host_fd = files_host_fd(t->files, guest_fd);
 
 	if (host_fd < 0 || (fcntl(host_fd, F_GETFL) & O_PATH))
 		return -EBADF;
@@ -377,7 +377,7 @@ static int64_t truncate_fd(struct task *t, int fd, off_t length)
 		ret = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
 	if (ret)
 		return ret;
-	verified = path_writable(&t->files, fd, 0);
+	verified = path_writable(t->files, fd, 0);
 	if (verified < 0)
 		return verified;
 	coherent_begin(&change, t, verified);

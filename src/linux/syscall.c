@@ -22,9 +22,10 @@ static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 static void table_build(void)
 {
 	static const struct syscall_entry *const families[] = {
-		sys_mem_calls,	sys_file_calls,	  sys_io_calls,		sys_poll_calls,
-		sys_path_calls, sys_stat_calls,	  sys_socket_calls,	sys_proc_calls,
-		sys_time_calls, sys_signal_calls, sys_process_vm_calls, sys_membarrier_calls,
+		sys_mem_calls,	      sys_file_calls, sys_io_calls,   sys_poll_calls,	 sys_path_calls,
+		sys_clone_calls,      sys_wait_calls, sys_exec_calls, sys_session_calls, sys_stat_calls,
+		sys_socket_calls,     sys_proc_calls, sys_time_calls, sys_signal_calls,	 sys_process_vm_calls,
+		sys_membarrier_calls, sys_shm_calls,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(families); i++)
@@ -75,9 +76,9 @@ static void trace_result(struct task *t, const char *call, int64_t ret)
 
 static void count_unknown(struct task *t, int nr)
 {
-	atomic_fetch_add_explicit(&t->nr_unknown, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&t->sandbox->counts.nr_unknown, 1, memory_order_relaxed);
 	if (nr >= 0 && nr < NR_SYSCALLS)
-		atomic_store_explicit(&t->unknown[nr], 1, memory_order_relaxed);
+		atomic_store_explicit(&t->sandbox->counts.unknown[nr], 1, memory_order_relaxed);
 }
 
 void syscall_dispatch(struct task *t)
@@ -92,7 +93,7 @@ void syscall_dispatch(struct task *t)
 	t->syscall_nr = t->regs.rax;
 	t->restart_syscall = false;
 	if (nr >= 0 && nr < NR_SYSCALLS)
-		atomic_fetch_add_explicit(&t->nr_syscalls[nr], 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&t->sandbox->counts.nr_syscalls[nr], 1, memory_order_relaxed);
 	/* Before the call: rt_sigreturn changes the registers, write prints. */
 	if (t->trace & LODGE_TRACE_SYSCALL)
 		trace_call(call, sizeof(call), nr, a);
@@ -100,6 +101,7 @@ void syscall_dispatch(struct task *t)
 	if (ret == -ENOSYS)
 		count_unknown(t, nr);
 	t->regs.rax = (uint64_t)ret;
+	files_holds_drop(&t->holds);
 	if (t->trace & LODGE_TRACE_SYSCALL)
 		trace_result(t, call, ret);
 }

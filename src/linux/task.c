@@ -2,12 +2,14 @@
 /*
  * task.c - the loop of a task: run until a trap, answer it, deliver signals, again.
  *
- * A task that is to end only says so (task_exit, task_die); the loop sees it before the guest runs again. While it runs,
+ * A task that is to end only says so (task_exit, task_die), or is told so (ATTENTION_KILLED); the loop sees it before the
+ * guest runs again. While it runs,
  * its thread blocks SIGPIPE, so that a write to a closed pipe is an error for the guest and not the end of its host, and
  * leaves KICK_SIGNAL open.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 #include "../../include/lodge.h"
 #include "../vmm/vm.h"
 #include "exec.h"
+#include "futex.h"
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
@@ -51,31 +54,40 @@ void task_log(struct task *t, const char *format, ...)
 void task_exit(struct task *t, int status)
 {
 	t->exited = true;
-	t->exit_status = status & 0xff;
-	t->exit_signal = 0;
+	t->exit_code = (status & 0xff) << 8;
+}
+
+static void exit_group(struct task *t, int exit_code)
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	process_group_exit(t->process, exit_code, t);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	t->exited = true;
+	t->exit_code = exit_code;
+}
+
+void task_exit_group(struct task *t, int status)
+{
+	exit_group(t, (status & 0xff) << 8);
 }
 
 void task_die(struct task *t, int signo)
 {
-	t->exited = true;
-	t->exit_status = 0;
-	t->exit_signal = signo;
+	exit_group(t, signo);
 }
 
-bool task_interrupted(struct task *t)
+void task_wake(struct task *t)
 {
-	return t->exited || atomic_load(&t->kill_signal) || (t->sig.pending & ~t->sig.blocked);
+	atomic_fetch_add(&t->event, 1);
+	futex_host_wake(&t->event, INT_MAX);
 }
 
-void task_kill(struct task *t, int signal)
+void task_kick(struct task *t, uint32_t attention)
 {
-	atomic_store(&t->kill_signal, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
-	pthread_mutex_lock(&t->kill_lock);
-	if (atomic_load(&t->running)) {
+	atomic_fetch_or(&t->attention, attention);
+	task_wake(t);
+	if (t->running && !pthread_equal(t->thread, pthread_self()))
 		vcpu_kick(t->vcpu);
-		pthread_kill(t->thread, KICK_SIGNAL);
-	}
-	pthread_mutex_unlock(&t->kill_lock);
 }
 
 /* --- page faults ------------------------------------------------------------------------------------------------ */
@@ -259,7 +271,7 @@ static void task_trap(struct task *t, const struct trap *trap)
 	case TRAP_EXCEPTION:
 		task_exception(t, trap);
 		break;
-	case TRAP_KICK: /* whoever kicked left a word in kill_signal, or the look there is all it wanted */
+	case TRAP_KICK: /* whoever kicked left a bit in attention, or the look there is all it wanted */
 		break;
 	case TRAP_DEAD:
 		task_dead(t, trap);
@@ -267,19 +279,12 @@ static void task_trap(struct task *t, const struct trap *trap)
 	}
 }
 
-/* True while the guest should run: nobody has asked for its end, and no signal of its own has ended it. */
+/* True while the guest should run. */
 static bool task_may_run(struct task *t)
 {
-	int kill_signal = atomic_exchange(&t->kill_signal, 0);
-
-	if (t->exited)
-		return false;
-	if (kill_signal) {
-		task_die(t, kill_signal);
-		return false;
-	}
-	signal_deliver(t);
-	return !t->exited;
+	if (atomic_load(&t->attention) || t->restart_syscall || t->sig.restore_mask)
+		signal_deliver(t);
+	return !task_dying(t);
 }
 
 static void task_loop(struct task *t)
@@ -340,40 +345,132 @@ static void thread_signals_leave(const struct thread_signals *s)
 	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
 }
 
-static void task_set_running(struct task *t, bool running)
+static void set_running(struct task *t, bool running)
 {
-	pthread_mutex_lock(&t->kill_lock);
+	pthread_mutex_lock(&t->sandbox->lock);
 	t->thread = pthread_self();
-	atomic_store(&t->running, running);
-	pthread_mutex_unlock(&t->kill_lock);
+	t->running = running;
+	pthread_mutex_unlock(&t->sandbox->lock);
 }
 
 void task_start_program(struct task *t, const struct exec_result *program)
 {
 	t->regs = program->regs;
 	memcpy(t->comm, program->comm, sizeof(t->comm));
-	free(t->exe_path);
-	t->exe_path = program->exe_path;
+	free(t->process->exe_path);
+	t->process->exe_path = program->exe_path;
 }
 
-int task_run(struct task *t)
+static struct timeval timeval_since(struct timeval now, const struct timeval *before)
+{
+	now.tv_sec -= before->tv_sec;
+	now.tv_usec -= before->tv_usec;
+	if (now.tv_usec < 0) {
+		now.tv_sec--;
+		now.tv_usec += 1000000;
+	}
+	return now;
+}
+
+void task_usage(struct task *t, struct rusage *usage)
+{
+	struct rusage now;
+
+	memset(usage, 0, sizeof(*usage));
+	if (getrusage(RUSAGE_THREAD, &now))
+		return;
+	usage->ru_utime = timeval_since(now.ru_utime, &t->usage_before.ru_utime);
+	usage->ru_stime = timeval_since(now.ru_stime, &t->usage_before.ru_stime);
+	usage->ru_nvcsw = now.ru_nvcsw - t->usage_before.ru_nvcsw;
+	usage->ru_nivcsw = now.ru_nivcsw - t->usage_before.ru_nivcsw;
+	if (!t->mm)
+		return;
+	usage->ru_maxrss = (long)(atomic_load(&t->mm->peak_rss) * (PAGE_SIZE / 1024));
+	usage->ru_minflt = (long)atomic_load(&t->mm->min_flt);
+	usage->ru_majflt = (long)atomic_load(&t->mm->maj_flt);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------- */
+
+void task_release_space(struct task *t)
+{
+	futex_exit(t);
+	pthread_mutex_lock(&t->sandbox->lock);
+	if (t->vfork) {
+		t->vfork->done = true;
+		task_wake(t->vfork->parent);
+		t->vfork = NULL;
+	}
+	pthread_mutex_unlock(&t->sandbox->lock);
+}
+
+static void add_counts(struct task *t)
+{
+	struct vcpu_stats *sum = &t->sandbox->counts.vcpu;
+	const struct vcpu_stats *s = vcpu_stats(t->vcpu);
+
+	sum->runs += s->runs;
+	sum->syscalls += s->syscalls;
+	sum->faults += s->faults;
+	sum->exceptions += s->exceptions;
+	sum->kicks += s->kicks;
+	sum->pokes += s->pokes;
+	sum->flushes += s->flushes;
+	t->sandbox->counts.cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before_ns;
+}
+
+/* Gives back all that the task has, then its place; `t` may be gone afterwards. */
+static void task_end(struct task *t)
+{
+	struct sandbox *s = t->sandbox;
+	struct vcpu *vcpu = t->vcpu;
+	struct mm *mm = t->mm;
+
+	pthread_mutex_lock(&s->lock);
+	t->running = false;
+	add_counts(t);
+	pthread_mutex_unlock(&s->lock);
+	vcpu_put(vcpu);
+	t->vcpu = NULL;
+	files_release(t->files);
+	fs_release(t->fs);
+	t->files = NULL;
+	t->fs = NULL;
+	pthread_mutex_lock(&s->lock);
+	process_remove_task(t);
+	pthread_mutex_unlock(&s->lock);
+	/* Whoever joins it does not find it any more. */
+	task_release_space(t);
+	mmput(mm);
+	sighand_release(t->sighand);
+	t->mm = NULL;
+	t->sighand = NULL;
+	if (t != s->first_task)
+		free(t);
+}
+
+/* What a child does first: Linux's schedule_tail. */
+static void store_child_tid(struct task *t)
+{
+	uint32_t tid = (uint32_t)t->tid;
+
+	if (t->set_child_tid)
+		copy_to_user(t->mm, t->set_child_tid, &tid, sizeof(tid));
+}
+
+void task_run(struct task *t)
 {
 	struct thread_signals signals;
-	int ret = vcpu_get(t->vm, &t->vcpu);
 
-	if (ret < 0)
-		return ret;
-	uint64_t cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	t->start_ns = clock_ns(CLOCK_MONOTONIC);
 	thread_signals_enter(&signals);
-	task_set_running(t, true);
+	vcpu_bind(t->vcpu);
+	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	getrusage(RUSAGE_THREAD, &t->usage_before);
+	files_holds_enter(&t->holds);
+	set_running(t, true);
+	store_child_tid(t);
 	task_loop(t);
-	task_set_running(t, false);
+	files_holds_enter(NULL);
+	task_end(t);
 	thread_signals_leave(&signals);
-	t->wall_ns = clock_ns(CLOCK_MONOTONIC) - t->start_ns;
-	t->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
-	t->vcpu_stats = *vcpu_stats(t->vcpu); /* since vcpu_get */
-	vcpu_put(t->vcpu);
-	t->vcpu = NULL;
-	return 0;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * task.h - a guest program as Linux shows it: a process and its (one) thread.
+ * task.h - a thread of a guest program: its registers, its signals, and what it shares with others.
  *
- * Locking: a task is its own thread's; what other threads may touch is atomic and says so.
+ * A task runs on one thread of the host with one processor of the machine, from its clone to its exit. What Linux lets
+ * tasks share is a pointer here, with references: space, descriptors, working directory, signal handlers. What all threads of
+ * a process have in common is in struct process.
+ *
+ * Locking: a task is its own thread's, except for what is marked (P): sandbox->lock, and what is atomic.
  */
 #ifndef LODGE_LINUX_TASK_H
 #define LODGE_LINUX_TASK_H
@@ -11,19 +15,12 @@
 
 #include "../vmm/vcpu.h"
 #include "files.h"
+#include "process.h"
 #include "signal.h"
 
-#define NR_SYSCALLS 512
-
-/* A limit that the guest has set itself; without `set` it has its first value (sys_proc.c). */
-struct task_rlimit {
-	bool set;
-	struct rlimit value;
-};
-
-struct task;
 struct exec_result;
 struct hostfile_table;
+struct shm_ns;
 
 /* Where a line for the user goes. */
 struct log_hook {
@@ -31,64 +28,93 @@ struct log_hook {
 	void *ctx;
 };
 
+/* Bits of task->attention: why a task should look up from what it does. */
+#define ATTENTION_KILLED 1u /* its process ends, or another thread of it has called execve */
+#define ATTENTION_SIGNAL 2u /* a signal may be there for it */
+#define ATTENTION_STOP	 4u /* its process is to stop */
+
+/* A parent that waits for its vfork child to let go of the space. */
+struct vfork_wait {
+	struct task *parent;
+	bool done; /* (P) */
+};
+
 struct task {
-	struct mm *mm;
+	struct mm *mm; /* one reference */
 	struct vm *vm;
 	struct vcpu *vcpu;
 	struct cpu_regs regs;
-	struct files files; /* descriptors, working directory, what may be written */
+	struct files *files;	 /* one reference */
+	struct fs *fs;		 /* one reference */
+	struct sighand *sighand; /* one reference */
+	struct process *process; /* (C) */
+	struct sandbox *sandbox; /* (C) */
 	struct sigstate sig;
-	int pid;
-	struct task_rlimit rlimit[RLIM_NLIMITS];
-	gva_t clear_child_tid, robust_list;
+	int pid; /* (C) of the process */
+	int tid; /* (P) to change; exec gives it the number of its process */
+	gva_t clear_child_tid, set_child_tid, robust_list;
 	char comm[16];
-	int oom_score_adj;
-	char *exe_path;	    /* host path of the program, absolute; owned */
-	uint64_t start_ns;  /* CLOCK_MONOTONIC when it began to run */
 	unsigned int trace; /* enum lodge_trace */
 	struct log_hook log;
 	bool aslr;
+	struct shm_ns *shm;		  /* (C) System V segments; of all spaces that belong together */
 	struct hostfile_table *hostfiles; /* (C) files as backings of mappings; the host's */
+	int parent_death_signal;	  /* (P) */
+	struct vfork_wait *vfork;	  /* (P) who waits for this task's exec or exit */
 
 	/* How it ended. */
 	bool exited;
-	int exit_status;     /* 0..255 */
-	int exit_signal;     /* 0: exited by itself */
+	int exit_code;	     /* as wait4 tells it: status << 8, or the signal */
 	uint64_t syscall_nr; /* rax as the last SYSCALL found it */
 	bool restart_syscall; /* the call was interrupted before it did anything: run it again (signal_deliver does) */
-	_Atomic int kill_signal;   /* (A) set by task_kill from any thread */
-	pthread_mutex_t kill_lock; /* held: a task that is running stays so, and thread and vcpu are its */
-	_Atomic bool running;	   /* (A) inside task_run; changes under kill_lock */
-	pthread_t thread;	   /* (kill_lock) valid while running */
 
-	/* What it used, when it has ended. */
-	struct vcpu_stats vcpu_stats;
-	uint64_t wall_ns, cpu_ns; /* of its thread, from the first instruction to the last */
-
-	_Atomic uint64_t nr_syscalls[NR_SYSCALLS]; /* (A) */
-	_Atomic uint64_t nr_unknown;		   /* (A) calls answered -ENOSYS */
-	_Atomic uint8_t unknown[NR_SYSCALLS];	   /* (A) 1: this number was answered -ENOSYS */
+	struct list_head thread_node; /* (P) in process->threads */
+	_Atomic uint32_t attention;   /* (A) ATTENTION_; set under sandbox->lock */
+	_Atomic uint32_t event;	      /* (A) the word that a sleeping task waits on (sleep.h) */
+	bool running;		      /* (P) its vcpu is its own and may be kicked */
+	pthread_t thread;	      /* (P) valid while running */
+	struct rusage usage_before;   /* of its host thread when it began */
+	uint64_t cpu_before_ns;	      /* processor time of its host thread then */
+	struct files_holds holds;
 };
 
 /* Takes over what a loaded program starts with. */
 void task_start_program(struct task *t, const struct exec_result *program);
 
-/* Runs the loaded program until it ended. 0, or -errno when there is no processor for it. */
-int task_run(struct task *t);
-
 /*
- * Asks for the end of the program by `signal`. Any thread. A request that arrives just before the task enters a blocking
- * call of the host does not wake it: ask again until kill_signal is 0 or the task is not running.
+ * Runs a task that stands in its process, on the calling thread and on t->vcpu, until it ended, and takes it out of its process.
+ * The task is freed, unless it is the sandbox's first.
  */
-void task_kill(struct task *t, int signal);
+void task_run(struct task *t);
 
-/* True when the task should stop what it is doing and look at kill_signal or its pending signals: a blocking call then
- * returns -EINTR. */
-bool task_interrupted(struct task *t);
+/* True when the task should stop what it is doing and look at its attention: a blocking call then returns -EINTR. */
+static inline bool task_interrupted(struct task *t)
+{
+	return t->exited || atomic_load(&t->attention);
+}
 
-/* Ends the task: by exit_group(status), or by a signal whose default is to kill. */
+/* True when it will not return to the guest. */
+static inline bool task_dying(struct task *t)
+{
+	return t->exited || (atomic_load(&t->attention) & ATTENTION_KILLED);
+}
+
+/* Sets bits of its attention and makes it look, wherever it is. Under sandbox->lock. */
+void task_kick(struct task *t, uint32_t attention);
+
+/* Wakes it where it sleeps (sleep.h), so that it looks at what it waits for. Under a lock that keeps it from ending. */
+void task_wake(struct task *t);
+
+/* Before its space goes: exit or exec. Tells who waits for the memory: joiners, owners of robust locks, a vfork parent. */
+void task_release_space(struct task *t);
+
+/* Ends the task: by exit(status); with all of its process by exit_group(status) or a signal whose default is to kill. */
 void task_exit(struct task *t, int status);
+void task_exit_group(struct task *t, int status);
 void task_die(struct task *t, int signo);
+
+/* The processor time and faults of the calling task so far. */
+void task_usage(struct task *t, struct rusage *usage);
 
 /* One line to the log hook, printf style, cut at 512 bytes. */
 void task_log(struct task *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -234,7 +234,7 @@ static int64_t uio_result(struct uio_op *op, int64_t n, bool stream)
 
 int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 {
-	const struct guest_file *file = files_get(&t->files, x->guest_fd);
+	const struct guest_file *file = files_get(t->files, x->guest_fd);
 	struct uio_op op = {.t = t, .u = u, .to_file = x->to_file, .offset = x->offset};
 	int64_t n;
 

@@ -159,6 +159,9 @@ struct mmap_request {
 	bool may_not_read;  /* nor for reading: no mapping at all */
 	const char *name;   /* of a special mapping ("[vdso]"), or NULL; static storage */
 	uint64_t extra_flags; /* VM_GROWSDOWN and kin */
+	/* What the area does, in the place of what its file says; its open is called. NULL: as the file says. */
+	const struct vm_operations *vm_ops;
+	void *private_data; /* of vm_ops */
 };
 
 /* The address, or -errno. */

@@ -131,6 +131,14 @@ static uint64_t mapped_pages(const struct mm *mm, gva_t start, gva_t end)
 	return sum;
 }
 
+static void area_take_over(struct vma *vma, const struct mmap_request *r)
+{
+	vma->vm_ops = r->vm_ops;
+	vma->private_data = r->private_data;
+	if (vma->vm_ops->open)
+		vma->vm_ops->open(vma);
+}
+
 /* Gives a new area what its request maps: a file, a shared object, or nothing. 0 or -errno. */
 static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vma)
 {
@@ -139,9 +147,12 @@ static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vm
 		vma->pgoff = r->pgoff;
 		vma->vm_ops = r->file->cache.shmem ? &shmem_vm_ops : &filemap_vm_ops;
 		int err = r->file->ops->mmap ? r->file->ops->mmap(r->file, vma) : 0;
-		if (!err)
-			vma->file = backing_get(r->file);
-		return err;
+		if (err)
+			return err;
+		vma->file = backing_get(r->file);
+		if (r->vm_ops)
+			area_take_over(vma, r);
+		return 0;
 	}
 	if (!(vma->flags & VM_SHARED)) {
 		vma->pgoff = vma->start >> PAGE_SHIFT;

@@ -231,7 +231,7 @@ int vcpu_prepare(struct vm *vm)
 	return err;
 }
 
-int vcpu_get(struct vm *vm, struct vcpu **result)
+int vcpu_take(struct vm *vm, struct vcpu **result)
 {
 	int err = vm_ready(vm);
 
@@ -245,7 +245,6 @@ int vcpu_get(struct vm *vm, struct vcpu **result)
 	err = v ? 0 : create(vm, &v);
 	if (err)
 		return err;
-	v->owner = pthread_self();
 	v->root = 0;
 	atomic_store(&v->kicked, false);
 	set_immediate_exit(v, false);
@@ -254,11 +253,25 @@ int vcpu_get(struct vm *vm, struct vcpu **result)
 	v->used = true;
 	v->stats = (struct vcpu_stats){0};
 	atomic_fetch_add(&vm->nr_active, 1);
-	current_vcpu = v;
 	if (err)
 		vcpu_put(v);
 	else
 		*result = v;
+	return err;
+}
+
+void vcpu_bind(struct vcpu *v)
+{
+	v->owner = pthread_self();
+	current_vcpu = v;
+}
+
+int vcpu_get(struct vm *vm, struct vcpu **result)
+{
+	int err = vcpu_take(vm, result);
+
+	if (!err)
+		vcpu_bind(*result);
 	return err;
 }
 

@@ -45,6 +45,9 @@ struct trap {
 
 /* A processor from the pool, or a new one. 0 or -errno. */
 int vcpu_get(struct vm *vm, struct vcpu **vcpu);
+/* The same for another thread, which calls vcpu_bind before anything else. */
+int vcpu_take(struct vm *vm, struct vcpu **vcpu);
+void vcpu_bind(struct vcpu *vcpu);
 void vcpu_put(struct vcpu *vcpu);
 
 /*

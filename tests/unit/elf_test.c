@@ -591,6 +591,7 @@ struct loading {
 	struct fixture *x;
 	struct hostfile_table table;
 	struct task task;
+	struct process process;
 	char dir[32], path[64];
 };
 
@@ -601,6 +602,7 @@ static int loading_setup(void **state)
 	l->x = fixture_new(NULL);
 	hostfile_table_init(&l->table, &l->x->machine->host);
 	l->task.mm = l->x->mm;
+	l->task.process = &l->process;
 	l->task.hostfiles = &l->table;
 	strcpy(l->dir, "/tmp/lodge-elf-XXXXXX");
 	assert_non_null(mkdtemp(l->dir));
@@ -619,7 +621,7 @@ static int loading_teardown(void **state)
 	assert_int_equal(l->table.nr_live, 0);
 	hostfile_table_destroy(&l->table);
 	ret = fixture_free(l->x);
-	free(l->task.exe_path);
+	free(l->process.exe_path);
 	snprintf(command, sizeof(command), "rm -r %s", l->dir);
 	ret |= system(command);
 	free(l);
@@ -720,7 +722,7 @@ static void stack_is_as_the_psabi_says(void **state)
 	assert_user_string(mm, user_aux(mm, auxv, AT_PLATFORM), "x86_64");
 	assert_true(user_word(mm, user_aux(mm, auxv, AT_RANDOM)) != 0);
 	assert_string_equal(l->task.comm, "program-of-long");
-	assert_string_equal(l->task.exe_path, l->path);
+	assert_string_equal(l->process.exe_path, l->path);
 	assert_user_string(mm, mm->arg_start, "one");
 	assert_user_string(mm, mm->env_start, "A=1");
 	text = maps_text(mm);
@@ -786,7 +788,7 @@ static void scripts_name_their_interpreter(void **state)
 	assert_int_equal(user_word(mm, l->task.regs.rsp), 5);
 	assert_user_strings(mm, l->task.regs.rsp + 8, expected);
 	assert_string_equal(l->task.comm, "outer");
-	assert_string_equal(l->task.exe_path, program);
+	assert_string_equal(l->process.exe_path, program);
 }
 
 static void scripts_that_lead_nowhere(void **state)
@@ -829,7 +831,7 @@ static void path_is_searched_like_execvp(void **state)
 	write_good_program(l);
 	snprintf(path, sizeof(path), "PATH=/nowhere::%s", l->dir);
 	assert_int_equal(load(l, "program-of-long-name", argv, env, &err), 0);
-	assert_string_equal(l->task.exe_path, l->path);
+	assert_string_equal(l->process.exe_path, l->path);
 	assert_int_equal(mm_munmap(l->x->mm, 0, TASK_SIZE), 0);
 	assert_int_equal(load(l, "no-such-name", argv, env, &err), -ENOENT);
 	assert_string_equal(err.text, "no-such-name: No such file or directory");

@@ -26,6 +26,7 @@
 
 struct guest {
 	struct fixture *x;
+	struct sandbox *sandbox;
 	struct task *t;
 	char dir[PATH_MAX];
 	gva_t next; /* free in the arena */
@@ -159,15 +160,14 @@ static int setup(void **state)
 		return -1;
 	make_files(g);
 	const char *const rw[] = {strdup(host_path(g, "%/in")), NULL};
-	g->t = calloc(1, sizeof(*g->t));
-	g->t->mm = g->x->mm;
-	g->t->pid = getpid();
-	g->t->exe_path = strdup("/bin/sh");
-	sigstate_init(&g->t->sig);
 	for (int i = 0; i < 3; i++)
 		g->fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (files_init(&g->t->files, g->fds, rw, &bad))
+	const struct sandbox_setup in = {.mm = g->x->mm, .fds = g->fds, .rw_dirs = rw, .first_pid = getpid()};
+	mmget(g->x->mm);
+	if (sandbox_create(&in, &g->sandbox, &bad))
 		return -1;
+	g->t = g->sandbox->first_task;
+	g->t->process->exe_path = strdup("/bin/sh");
 	free((void *)rw[0]);
 	g->next = ARENA;
 	fixture_map(g->x, ARENA, ARENA_PAGES, PROT_READ | PROT_WRITE, MAP_FIXED);
@@ -180,12 +180,10 @@ static int teardown(void **state)
 	struct guest *g = *state;
 	char command[PATH_MAX + 16];
 
-	files_destroy(&g->t->files);
+	sandbox_destroy(g->sandbox);
 	for (int i = 0; i < 3; i++)
 		if (close(g->fds[i]))
 			return -1; /* it was the caller's, and is gone */
-	free(g->t->exe_path);
-	free(g->t);
 	snprintf(command, sizeof(command), "rm -rf %s", g->dir);
 	if (system(command))
 		return -1;
@@ -581,8 +579,8 @@ static void proc_never_written(void **state)
 	struct guest *g = *state;
 	const char *bad;
 
-	files_destroy(&g->t->files);
-	assert_int_equal(files_init(&g->t->files, g->fds, rw, &bad), 0);
+	files_release(g->t->files);
+	assert_int_equal(files_create(g->fds, rw, &g->t->files, &bad), 0);
 	try_opens(g, attempts, ARRAY_SIZE(attempts));
 	assert_int_equal(CALL(g, access, path(g, "%/out/victim"), W_OK), 0);
 }
@@ -920,9 +918,9 @@ static void broken_pipe(void **state)
 
 	make_pipe(g, fds);
 	assert_int_equal(CALL(g, close, (uint64_t)fds[0]), 0);
-	g->t->sig.action[SIGPIPE].handler = 0x1000;
+	g->t->sighand->action[SIGPIPE].handler = 0x1000;
 	assert_int_equal(CALL(g, write, (uint64_t)fds[1], ARENA, 5), -EPIPE);
-	assert_true(g->t->sig.pending & signal_bit(SIGPIPE));
+	assert_true(g->t->sig.queue.pending & signal_bit(SIGPIPE));
 }
 
 static void *reader(void *arg)
@@ -947,7 +945,7 @@ static void full_pipe(void **state)
 
 	make_pipe(g, fds);
 	fixture_map(g->x, BUFFER, 1024, PROT_READ | PROT_WRITE, MAP_FIXED);
-	total[1] = (size_t)dup(files_host_fd(&g->t->files, fds[0]));
+	total[1] = (size_t)dup(files_host_fd(g->t->files, fds[0]));
 	assert_int_equal(pthread_create(&thread, NULL, reader, total), 0);
 	assert_int_equal(CALL(g, write, (uint64_t)fds[1], BUFFER + 5, 3000001), 3000001);
 	assert_int_equal(CALL(g, close, (uint64_t)fds[1]), 0);
@@ -961,7 +959,7 @@ static void *kill_later(void *arg)
 	struct task *t = arg;
 
 	usleep(30000);
-	atomic_store(&t->kill_signal, SIGTERM);
+	atomic_store(&t->attention, ATTENTION_KILLED);
 	return NULL;
 }
 
@@ -971,7 +969,7 @@ static int64_t killed_in(struct guest *g, int nr, const uint64_t a[6])
 	pthread_t thread;
 	int64_t ret;
 
-	atomic_store(&g->t->kill_signal, 0);
+	atomic_store(&g->t->attention, 0);
 	assert_int_equal(pthread_create(&thread, NULL, kill_later, g->t), 0);
 	ret = handler(nr)(g->t, a);
 	pthread_join(thread, NULL);
@@ -989,16 +987,16 @@ static void lost_kicks(void **state)
 	assert_int_equal(killed_in(g, SYS_read, (uint64_t[6]){(uint64_t)fds[0], BUFFER, 10}), -EINTR);
 	assert_true(g->t->restart_syscall);
 	assert_int_equal(killed_in(g, SYS_write, (uint64_t[6]){(uint64_t)fds[1], BUFFER, 1 << 20}), 65536);
-	atomic_store(&g->t->kill_signal, 0);
+	atomic_store(&g->t->attention, 0);
 	assert_int_equal(CALL(g, mknod, path(g, "%/in/fifo"), S_IFIFO | 0600, 0), 0);
 	assert_int_equal(killed_in(g, SYS_open, (uint64_t[6]){path(g, "%/in/fifo"), O_RDONLY}), -EINTR);
 	other = open(host_path(g, "%/in/file"), O_RDWR | O_CLOEXEC);
-	atomic_store(&g->t->kill_signal, 0);
+	atomic_store(&g->t->attention, 0);
 	uint64_t fd = (uint64_t)guest_open(g, "%/in/file", O_RDWR);
 	assert_int_equal(fcntl(other, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK}), 0);
 	assert_int_equal(killed_in(g, SYS_fcntl, (uint64_t[6]){fd, F_OFD_SETLKW, lock}), -EINTR);
 	close(other);
-	atomic_store(&g->t->kill_signal, 0);
+	atomic_store(&g->t->attention, 0);
 }
 
 static void *kick_later(void *arg)
@@ -1006,7 +1004,7 @@ static void *kick_later(void *arg)
 	struct task *t = arg;
 
 	usleep(30000);
-	atomic_store(&t->kill_signal, SIGTERM);
+	atomic_store(&t->attention, ATTENTION_KILLED);
 	pthread_kill(t->thread, KICK_SIGNAL);
 	return NULL;
 }
@@ -1041,7 +1039,7 @@ static void polls(void **state)
 	assert_int_equal(CALL(g, poll, at, 1, (uint64_t)-1), -EINTR);
 	assert_false(g->t->restart_syscall);
 	pthread_join(thread, NULL);
-	atomic_store(&g->t->kill_signal, 0);
+	atomic_store(&g->t->attention, 0);
 }
 
 static void masked_polls(void **state)
@@ -1049,7 +1047,7 @@ static void masked_polls(void **state)
 	struct guest *g = *state;
 	gva_t mask = put(g, &(uint64_t){0}, 8), now = put(g, &(struct timespec){0}, 16);
 
-	g->t->sig.action[SIGUSR1].handler = 0x1000;
+	g->t->sighand->action[SIGUSR1].handler = 0x1000;
 	signal_set_blocked(g->t, signal_bit(SIGUSR1));
 	assert_int_equal(CALL(g, ppoll, 0, 0, now, mask, 8), 0);
 	assert_int_equal(g->t->sig.blocked, signal_bit(SIGUSR1));
@@ -1086,13 +1084,12 @@ static void selects(void **state)
 static void bad_rw_dir(void **state)
 {
 	static const char *const rw[] = {"/tmp", "/nonexistent", NULL};
-	struct files *f = calloc(1, sizeof(*f));
+	struct files *f;
 	const char *bad = NULL;
 
 	(void)state;
-	assert_int_equal(files_init(f, (int[3]){-1, -1, -1}, rw, &bad), -ENOENT);
+	assert_int_equal(files_create((int[3]){-1, -1, -1}, rw, &f, &bad), -ENOENT);
 	assert_string_equal(bad, "/nonexistent");
-	free(f);
 }
 
 int main(void)

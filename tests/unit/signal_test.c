@@ -23,6 +23,9 @@ static uint8_t memory[MEMORY_BYTES];
 static uint8_t loaded[XSAVE_MAX_BYTES]; /* what the processor was given last */
 static unsigned int nr_loads, nr_resets, nr_reports;
 static struct task task;
+static struct process process;
+static struct sandbox sandbox;
+static struct sighand sighand;
 
 static bool in_memory(gva_t address, size_t bytes)
 {
@@ -104,7 +107,51 @@ void report_death(struct task *t, int signo, int code, const struct fault_contex
 void task_die(struct task *t, int signo)
 {
 	t->exited = true;
-	t->exit_signal = signo;
+	t->exit_code = signo;
+}
+
+/* Of the rest of the world there is nothing but this task. */
+void process_group_exit(struct process *p, int exit_code, struct task *self)
+{
+	(void)p;
+	(void)self;
+	task_die(&task, exit_code);
+}
+
+bool process_is_zombie(const struct process *p)
+{
+	return p != &process;
+}
+
+bool process_group_is_orphaned(struct sandbox *s, int pgid, int sid)
+{
+	(void)s;
+	(void)pgid;
+	(void)sid;
+	return true;
+}
+
+void process_tell_parent(struct process *p, int code, int status)
+{
+	(void)p;
+	(void)code;
+	(void)status;
+}
+
+void task_kick(struct task *t, uint32_t attention)
+{
+	atomic_fetch_or(&t->attention, attention);
+}
+
+void task_wake(struct task *t)
+{
+	(void)t;
+}
+
+void sleep_stopped(struct task *t)
+{
+	(void)t;
+	fail_msg("the first process was stopped");
 }
 
 static void fill_registers(struct cpu_regs *r)
@@ -129,7 +176,15 @@ static int setup(void **state)
 	x->mxcsr = 0x1f80;
 	x->xstate_bv = 7;
 	nr_loads = nr_resets = nr_reports = 0;
-	sigstate_init(&task.sig);
+	memset(&process, 0, sizeof(process));
+	memset(&sighand, 0, sizeof(sighand));
+	pthread_mutex_init(&sandbox.lock, NULL);
+	sandbox.first = &process;
+	list_init(&process.threads);
+	list_add(&task.thread_node, &process.threads);
+	task.process = &process;
+	task.sandbox = &sandbox;
+	task.sighand = &sighand;
 	task.pid = 77;
 	fill_registers(&task.regs);
 	return 0;
@@ -137,7 +192,7 @@ static int setup(void **state)
 
 static void handle(int signo, uint64_t flags)
 {
-	task.sig.action[signo] =
+	sighand.action[signo] =
 		(struct ksigaction){.handler = HANDLER, .flags = flags | SA_RESTORER, .restorer = RESTORER};
 }
 
@@ -180,10 +235,10 @@ static void queue_standard_once(void **state)
 	signal_set_blocked(&task, ~0ull);
 	assert_int_equal(signal_send(&task, SIGTERM, NULL), 0);
 	assert_int_equal(signal_send(&task, SIGTERM, NULL), 0);
-	assert_int_equal(task.sig.nr_queued, 1);
+	assert_int_equal(task.sig.queue.nr_queued, 1);
 	assert_int_equal(signal_dequeue(&task, ~0ull, &info), SIGTERM);
 	assert_int_equal(info.si_pid, 77);
-	assert_int_equal(task.sig.pending, 0);
+	assert_int_equal(task.sig.queue.pending, 0);
 	assert_int_equal(signal_dequeue(&task, ~0ull, &info), 0);
 }
 
@@ -201,13 +256,14 @@ static void queue_realtime_in_order(void **state)
 	/* Full of them, it still has room for every standard signal. */
 	for (int signo = 1; signo < 32; signo++)
 		assert_int_equal(signal_send(&task, signo, NULL), 0);
-	assert_int_equal(task.sig.nr_queued, RT_QUEUE_MAX + 30); /* SIGSTOP is ignored */
+	assert_int_equal(task.sig.queue.nr_queued,
+			 RT_QUEUE_MAX + 29); /* SIGKILL is no signal to wait for, SIGCONT undid the stops */
 	assert_int_equal(signal_dequeue(&task, signal_bit(40), &info), 40);
 	assert_int_equal(info.si_value.sival_int, 8);
-	assert_true(task.sig.pending & signal_bit(40));
+	assert_true(task.sig.queue.pending & signal_bit(40));
 	assert_int_equal(signal_dequeue(&task, signal_bit(40), &info), 40);
 	assert_int_equal(info.si_value.sival_int, 41);
-	assert_false(task.sig.pending & signal_bit(40));
+	assert_false(task.sig.queue.pending & signal_bit(40));
 }
 
 static void queue_faults_first(void **state)
@@ -221,22 +277,22 @@ static void queue_faults_first(void **state)
 	signal_send(&task, SIGUSR1, NULL);
 	assert_int_equal(signal_dequeue(&task, ~0ull, &info), SIGSEGV);
 	assert_int_equal(signal_dequeue(&task, ~signal_bit(SIGHUP), &info), SIGUSR1);
-	signal_flush(&task, signal_bit(SIGHUP));
-	assert_int_equal(task.sig.pending, 0);
-	assert_int_equal(task.sig.nr_queued, 0);
+	signal_set_action(&task, SIGHUP, &(struct ksigaction){.handler = HANDLER_IGN});
+	assert_int_equal(task.sig.queue.pending, 0);
+	assert_int_equal(task.sig.queue.nr_queued, 0);
 }
 
 static void ignored_are_dropped(void **state)
 {
 	(void)state;
 	signal_send(&task, SIGCHLD, NULL);
-	signal_send(&task, SIGTSTP, NULL);
-	task.sig.action[SIGTERM].handler = HANDLER_IGN;
+	signal_send(&task, SIGWINCH, NULL);
+	sighand.action[SIGTERM].handler = HANDLER_IGN;
 	signal_send(&task, SIGTERM, NULL);
-	assert_int_equal(task.sig.pending, 0);
+	assert_int_equal(task.sig.queue.pending, 0);
 	signal_set_blocked(&task, signal_bit(SIGTERM));
 	signal_send(&task, SIGTERM, NULL);
-	assert_int_equal(task.sig.pending, signal_bit(SIGTERM));
+	assert_int_equal(task.sig.queue.pending, signal_bit(SIGTERM));
 }
 
 static void kill_is_never_blocked(void **state)
@@ -246,7 +302,7 @@ static void kill_is_never_blocked(void **state)
 	signal_send(&task, SIGKILL, NULL);
 	signal_deliver(&task);
 	assert_true(task.exited);
-	assert_int_equal(task.exit_signal, SIGKILL);
+	assert_int_equal(task.exit_code, SIGKILL);
 	assert_int_equal(nr_reports, 0);
 }
 
@@ -293,7 +349,7 @@ static void frame_round_trip(void **state)
 	(void)state;
 	handle(SIGUSR1, SA_NODEFER);
 	task.sig.blocked = signal_bit(SIGHUP);
-	task.sig.action[SIGUSR1].mask = signal_bit(SIGINT);
+	sighand.action[SIGUSR1].mask = signal_bit(SIGINT);
 	deliver(SIGUSR1);
 	assert_int_equal(task.sig.blocked, signal_bit(SIGHUP) | signal_bit(SIGINT));
 	memset(&task.regs, 0x5a, offsetof(struct cpu_regs, rsp));
@@ -384,7 +440,7 @@ static void bad_frames_are_refused(void **state)
 		struct rt_sigframe *frame = deliver(SIGUSR1);
 		spoilings[i].spoil(frame, area_at(frame));
 		return_from_handler();
-		if (!task.exited || task.exit_signal != SIGSEGV || nr_loads)
+		if (!task.exited || task.exit_code != SIGSEGV || nr_loads)
 			fail_msg("%s: taken", spoilings[i].what);
 		assert_int_equal(nr_reports, 1);
 	}
@@ -474,7 +530,7 @@ static void altstack_overflow_kills(void **state)
 	handle(SIGSEGV, SA_ONSTACK);
 	signal_send(&task, SIGUSR1, NULL);
 	signal_deliver(&task); /* the vector state alone is larger than the stack */
-	assert_int_equal(task.exit_signal, SIGSEGV);
+	assert_int_equal(task.exit_code, SIGSEGV);
 	assert_int_equal(nr_reports, 1);
 }
 
@@ -504,7 +560,7 @@ static void forced_while_blocked(void **state)
 	assert_int_equal(frame_at(task.regs.rsp)->mc.cr2, 0x1234);
 	assert_int_equal(frame_at(task.regs.rsp)->mc.err, 6);
 	signal_force(&task, SIGSEGV, SEGV_MAPERR, &fc); /* in its own handler */
-	assert_int_equal(task.exit_signal, SIGSEGV);
+	assert_int_equal(task.exit_code, SIGSEGV);
 }
 
 /* --- interrupted calls ------------------------------------------------------------------- */
@@ -574,7 +630,7 @@ static void reset_hand(void **state)
 	deliver(SIGUSR1);
 	signal_send(&task, SIGUSR1, NULL);
 	signal_deliver(&task);
-	assert_int_equal(task.exit_signal, SIGUSR1);
+	assert_int_equal(task.exit_code, SIGUSR1);
 }
 
 #define CASE(title, fn)                                             \
