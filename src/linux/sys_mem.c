@@ -173,12 +173,11 @@ static int64_t sys_munlockall(struct task *t, const uint64_t a[6])
 static unsigned char page_resident(struct mm *mm, struct vma *vma, gva_t address)
 {
 	struct page *page = NULL;
-	const pte_t *slot;
+	pte_t *slot;
 	bool mapped;
 
 	pthread_mutex_lock(&mm->page_table_lock);
-	slot = pgtable_find(&mm->pgt, address);
-	mapped = slot && pte_present(pte_read(slot));
+	mapped = pte_present(pgtable_translate(&mm->pgt, address, &slot));
 	pthread_mutex_unlock(&mm->page_table_lock);
 	if (mapped || !vma->mapping)
 		return mapped;

@@ -158,6 +158,22 @@ int area_may_unmap(const struct mm *mm, gva_t start, gva_t end)
 	return 0;
 }
 
+int area_unmap_prepare(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
+{
+	struct vma *first = vma_find(&mm->vmas, start), *after = vma_find(&mm->vmas, end);
+	const struct vma *prev = first ? first->prev : vma_last(&mm->vmas);
+	struct zap_areas z = {start, end, prev ? prev->end : 0, after ? max_u64(after->start, end) : 0};
+	int err = spare_get(mm, s, start, end);
+
+	if (!err && first && first->start < end) {
+		z.floor = first->start < start ? start : z.floor;
+		err = zap_prepare(mm, &z);
+		if (err)
+			spare_put(mm, s);
+	}
+	return err;
+}
+
 void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 {
 	struct vma *vma = vma_find_intersection(&mm->vmas, start, end);
@@ -179,9 +195,7 @@ void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 		vma = next;
 	}
 	gather_begin(&g, mm);
-	for (struct vma *d = doomed; d; d = d->next)
-		zap_range(&g, d->start, d->end);
-	zap_tables(&g, start, end, prev, vma);
+	zap_areas(&g, &(struct zap_areas){start, end, prev ? prev->end : 0, vma ? vma->start : 0});
 	gather_end(&g);
 	while (doomed) {
 		struct vma *next = doomed->next;

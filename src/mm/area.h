@@ -44,7 +44,10 @@ struct vma *area_merge(struct mm *mm, struct vma *vma);
 /* How many areas more there are when [start, end) becomes an area of its own: 0, 1 or 2. */
 unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end);
 
-/* Takes [start, end) out of the space; the spares cover area_cuts. */
+/* Sees to it that unmapping [start, end) cannot fail: spares for area_cuts, tables that end at its edges. 0 or -ENOMEM. */
+int area_unmap_prepare(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s);
+
+/* Takes [start, end) out of the space; area_unmap_prepare went before. */
 void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s);
 
 /*

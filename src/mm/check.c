@@ -7,8 +7,9 @@
  *   M3  a private area maps its own anonymous pages writable or cache pages read-only; a shared one maps its object's pages
  *   M4  walks from a page find every entry that maps it: A1-A3 (anon_vma.h), i_mmap
  *   M5  rss equals the entries by kind; every table page is reachable and counted
+ *   M6  T1-T3 (pgtable.h), and K1-K3 (block.h) as far as one space shows them
  */
-#include "fault.h"
+#include "block.h"
 #include "rmap.h"
 #include "vma_merge.h"
 #include "zap.h"
@@ -28,12 +29,12 @@ static void fail(struct check *c, const char *what, uint64_t where)
 		c->complain(what, where);
 }
 
-static const char *check_page(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
+static const char *check_page(struct check *c, const struct vma *vma, pte_t pte, struct page *page,
+			      gva_t address)
 {
-	const struct page *page = pfn_to_page(c->mm->frames, pte_pfn(pte));
 	uint32_t flags = atomic_load(&page->flags);
 
-	if (!atomic_load(&page->refs) || !atomic_load(&page->mapcount))
+	if (!atomic_load(&page->refs) || !page_total_mapcount(c->mm->frames, page))
 		return "entry maps a frame without a reference or mapcount";
 	if (!zone_is_guest(page_zone_type(page)) || flags & (PG_BUDDY | PG_TABLE | PG_SLAB | PG_RESERVED))
 		return "entry maps a frame that is not a guest's";
@@ -45,19 +46,15 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 		return "area maps a page of another mapping";
 	if ((vma->flags & VM_SHARED) && page_anon(page))
 		return "shared area maps an anonymous page";
+	/* The entry itself, or the table that is shared, may say so; what counts is what both allow. */
 	if (pte_write(pte) && !(vma->flags & VM_SHARED) &&
-	    (!page_anon(page) || atomic_load(&page->mapcount) != 1))
+	    (!page_anon(page) || page_total_mapcount(c->mm->frames, page) != 1))
 		return "private area may write a page that others see";
-	c->rss[page_counter(page)]++;
 	return NULL;
 }
 
-static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
+static const char *check_rights(const struct vma *vma, pte_t pte)
 {
-	if (!vma)
-		return "entry outside every area";
-	if (!pte_present(pte))
-		return "entry neither empty nor present";
 	if ((pte & PTE_PRESENT) && !(pte & PTE_USER))
 		return "entry not for the user";
 	if ((pte & PTE_PRESENT) && !(vma->flags & VM_ACCESS_FLAGS))
@@ -66,34 +63,105 @@ static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte
 		return "entry writable in a read-only area";
 	if ((pte & PTE_PRESENT) && !(pte & PTE_NX) && !(vma->flags & VM_EXEC))
 		return "entry executable in an area that is not";
-	if (pte & PTE_SPECIAL)
-		return pte_pfn(pte) == page_to_pfn(c->mm->frames, c->mm->frames->zero_page) && !pte_write(pte)
-			       ? NULL
-			       : "special entry is not the read-only zero page";
-	return check_page(c, vma, pte, address);
+	if ((pte & PTE_SPECIAL) && pte_write(pte) && !(vma->flags & VM_SHARED))
+		return "private area may write a frame that is not its own";
+	return NULL;
 }
 
-static void check_table(struct check *c, struct page *table, unsigned int level, gva_t base)
+/* A page that is moving is resident, and its frame there until the move is over. */
+static const char *check_special(struct check *c, pte_t pte)
+{
+	const struct page *page = pfn_to_page(c->mm->frames, entry_offset(pte));
+
+	switch (entry_type(pte)) {
+	case ENTRY_MIGRATION:
+		c->rss[page_counter(page)]++;
+		return atomic_load(&page->refs) ? NULL
+						: "entry of a moving page has a frame without a reference";
+	case ENTRY_GUARD:
+	case ENTRY_POISON:
+		return NULL;
+	default:
+		return "entry neither empty nor present";
+	}
+}
+
+static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
+{
+	if (!vma)
+		return "entry outside every area";
+	if (!pte_present(pte))
+		return check_special(c, pte);
+	const char *what = check_rights(vma, pte);
+	if (what || (pte & PTE_SPECIAL))
+		return what;
+	struct page *page = pfn_to_page(c->mm->frames, pte_pfn(pte));
+	c->rss[page_counter(page)]++;
+	return check_page(c, vma, pte, page, address);
+}
+
+/* A huge entry lies in one area, for whatever cuts areas cuts it; its frames are a block, or nobody's. */
+static const char *check_huge(struct check *c, gva_t address, pte_t pte, unsigned int level)
+{
+	uint64_t span = 1ull << level_shift(level);
+	struct vma *vma = vma_find_intersection(&c->mm->vmas, address, address + span);
+
+	if (!vma || vma->start > address || vma->end < address + span)
+		return "huge entry not within one area";
+	const char *what = check_rights(vma, pte);
+	if (what || (pte & PTE_SPECIAL))
+		return what;
+	struct page *head = pfn_to_page(c->mm->frames, pte_pfn(pte));
+	if (level != 1 || block_head(c->mm->frames, head) != head)
+		return "huge entry maps what cannot be a block";
+	for (unsigned int i = 0; i < BLOCK_PAGES && !what; i++) {
+		what = page_in_block(&head[i]) ? check_page(c, vma, pte, &head[i], address + i * PAGE_SIZE)
+					       : "huge entry maps a frame outside a block";
+		c->rss[page_counter(&head[i])]++;
+	}
+	return what;
+}
+
+static void check_table(struct check *c, struct page *table, unsigned int level, gva_t base, bool writable);
+
+/* An entry of a level above 0. */
+static const char *check_upper(struct check *c, pte_t pte, unsigned int level, gva_t address, bool writable)
+{
+	if (pte_none(pte))
+		return NULL;
+	if (pte_huge(pte))
+		return check_huge(c, address, writable ? pte : pte & ~PTE_WRITE, level);
+	if (!pte_table(pte))
+		return "upper entry neither empty nor a table nor huge";
+	struct page *table = pgtable_below(&c->mm->pgt, pte);
+	c->nr_tables++;
+	check_table(c, table, level - 1, address, writable && pte_write(pte));
+	if (pte_write(pte) && pgtable_shared(&c->mm->pgt, pte))
+		return "entry lets write through a shared table";
+	if (level > 1 && (!pte_write(pte) || pgtable_shared(&c->mm->pgt, pte)))
+		return "table of an upper level is shared or read-only";
+	return NULL;
+}
+
+static void check_table(struct check *c, struct page *table, unsigned int level, gva_t base, bool writable)
 {
 	const pte_t *entry = page_address(c->mm->frames, table);
 	unsigned int nr = level + 1 == c->mm->pgt.levels ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
 
-	if (!(atomic_load(&table->flags) & PG_TABLE) || atomic_load(&table->refs) != 1)
+	if (!(atomic_load(&table->flags) & PG_TABLE) || !atomic_load(&table->refs))
 		fail(c, "table page is not marked as one", base);
 	for (unsigned int i = 0; i < nr; i++) {
 		pte_t pte = pte_read(&entry[i]);
 		gva_t address = base + ((uint64_t)i << level_shift(level));
-		if (level) {
-			if (!(pte & PTE_PRESENT))
-				continue;
-			c->nr_tables++;
-			check_table(c, pfn_to_page(c->mm->frames, pte_pfn(pte)), level - 1, address);
-		} else if (!pte_none(pte)) {
-			struct vma *vma = vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE);
-			const char *what = check_entry(c, vma, pte, address);
-			if (what)
-				fail(c, what, address);
-		}
+		const char *what = NULL;
+		if (level)
+			what = check_upper(c, pte, level, address, writable);
+		else if (!pte_none(pte))
+			what = check_entry(c,
+					   vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE),
+					   writable ? pte : pte & ~PTE_WRITE, address);
+		if (what)
+			fail(c, what, address);
 	}
 }
 
@@ -153,7 +221,7 @@ unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t
 	pthread_rwlock_rdlock(&mm->mmap_lock);
 	check_areas(&c);
 	pthread_mutex_lock(&mm->page_table_lock);
-	check_table(&c, mm->pgt.root, mm->pgt.levels - 1, 0);
+	check_table(&c, mm->pgt.root, mm->pgt.levels - 1, 0, true);
 	for (unsigned int i = 0; i < NR_MM_COUNTERS; i++)
 		if (c.rss[i] != mm_counter(mm, i))
 			fail(&c, "rss differs from the entries", i);

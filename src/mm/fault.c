@@ -8,7 +8,9 @@
  *	      empty, anonymous		do_anonymous_page: new zeroed pages, or the zero page for a read
  *	      empty, with a mapping	do_fault: do_read_fault, do_cow_fault, do_shared_fault
  *	      write to a read-only one	do_wp_page: reuse, copy, or replace the zero page
- *	      anything else		spurious: another thread was faster, or a processor used a stale entry
+ *	      writable by now		its table was shared with another space, and is not any more
+ *	      neither empty nor present	a guard, poison, or a page that is moving
+ *	    anything else		spurious: another thread was faster, or a processor used a stale entry
  *
  * Each branch has a file of its own; what they share is in fault_internal.h.
  *
@@ -31,6 +33,7 @@ const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_WP_REUSE] = "do_wp_page reuse",
 	[FAULT_WP_COPY] = "do_wp_page copy",
 	[FAULT_WP_SHARED] = "do_wp_page shared",
+	[FAULT_WP_TABLE] = "do_wp_page table",
 	[FAULT_SPURIOUS] = "spurious",
 	[FAULT_STACK_GROWTH] = "expand_stack",
 	[FAULT_SIGSEGV_MAPERR] = "SEGV_MAPERR",
@@ -61,11 +64,25 @@ struct window fault_block(const struct fault *f, uint64_t nr)
 }
 
 /* The page is about to be somewhere else. page_table_lock is released, for whoever moves it needs it. */
-static enum vm_fault_result wait_for_mover(struct fault *f)
+static enum vm_fault_result wait_for_mover(struct fault *f, bool *unlocked)
 {
+	gather_flush(&f->gather);
 	pthread_mutex_unlock(&f->mm->page_table_lock);
+	*unlocked = true;
 	page_wait_unlocked(pfn_to_page(f->mm->frames, entry_offset(f->orig)));
 	return VM_FAULT_RETRY;
+}
+
+static enum vm_fault_result special_entry(struct fault *f, bool *unlocked)
+{
+	switch (entry_type(f->orig)) {
+	case ENTRY_MIGRATION:
+		return wait_for_mover(f, unlocked);
+	case ENTRY_GUARD:
+		return VM_FAULT_SIGSEGV;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
 }
 
 /* Takes page_table_lock's holder down one branch; *unlocked says that the lock was released on the way. */
@@ -75,19 +92,40 @@ static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 	if (pte_none(f->orig)) {
 		if (vma_is_anonymous(f->vma))
 			return do_anonymous_page(f);
+		gather_flush(&f->gather); /* before others may change entries of a table that is new */
 		pthread_mutex_unlock(&f->mm->page_table_lock);
 		*unlocked = true;
 		return do_fault(f);
 	}
-	if (entry_type(f->orig) == ENTRY_MIGRATION) {
-		*unlocked = true;
-		return wait_for_mover(f);
-	}
+	if (!pte_present(f->orig))
+		return special_entry(f, unlocked);
 	if (fault_wants_write(f) && !pte_write(f->orig))
 		return do_wp_page(f);
-	fault_count(f->mm, FAULT_SPURIOUS);
+	fault_count(f->mm, f->took_table ? FAULT_WP_TABLE : FAULT_SPURIOUS);
 	__atomic_fetch_or(f->slot, PTE_ACCESSED | (fault_wants_write(f) ? PTE_DIRTY : 0), __ATOMIC_ACQ_REL);
 	return VM_FAULT_DONE;
+}
+
+/* What the processor could not do a moment ago it can do now: another thread was faster, or it used a stale entry. */
+static bool is_spurious(const struct fault *f)
+{
+	pte_t *slot, pte = pgtable_translate(&f->mm->pgt, f->address, &slot);
+
+	if (!(pte & PTE_PRESENT) || (fault_wants_write(f) && !pte_write(pte)) ||
+	    ((f->flags & FAULT_FLAG_INSTRUCTION) && (pte & PTE_NX)))
+		return false;
+	fault_count(f->mm, FAULT_SPURIOUS);
+	__atomic_fetch_or(slot, PTE_ACCESSED | (fault_wants_write(f) ? PTE_DIRTY : 0), __ATOMIC_ACQ_REL);
+	return true;
+}
+
+/* The table above the slot, if there is one, lets nobody write. */
+static bool table_is_read_only(const struct fault *f)
+{
+	const pte_t *pmd = pgtable_find_pmd(&f->mm->pgt, f->address);
+	pte_t entry = pmd ? pte_read(pmd) : 0;
+
+	return pte_table(entry) && !pte_write(entry);
 }
 
 static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
@@ -103,12 +141,20 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 	/* Such a write ends with a page of the area's own, whichever branch it takes. */
 	if (fault_wants_write(&f) && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
 		return VM_FAULT_OOM;
+	gather_begin(&f.gather, f.mm);
 	pthread_mutex_lock(&f.mm->page_table_lock);
-	f.slot = pgtable_alloc(&f.mm->pgt, f.address);
-	if (f.slot)
-		r = handle_pte_fault(&f, &unlocked);
-	if (!unlocked)
+	if (is_spurious(&f)) {
+		r = VM_FAULT_DONE;
+	} else {
+		f.took_table = table_is_read_only(&f);
+		f.slot = pgtable_own(f.mm, f.address, &f.gather);
+		if (f.slot)
+			r = handle_pte_fault(&f, &unlocked);
+	}
+	if (!unlocked) {
+		gather_end(&f.gather);
 		pthread_mutex_unlock(&f.mm->page_table_lock);
+	}
 	if (f.dirtied)
 		writeback_balance(vma->mapping);
 	if (vma_is_anonymous(vma) && r == VM_FAULT_DONE)
@@ -210,6 +256,8 @@ struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t er
 		bad = FAULT_OOM;
 	else if (r == VM_FAULT_SIGBUS)
 		bad = FAULT_SIGBUS;
+	else if (r == VM_FAULT_SIGSEGV)
+		bad = FAULT_SIGSEGV_MAPERR;
 	return bad == NR_FAULT_LEAVES ? ok : signal_for(mm, address, bad);
 }
 

@@ -9,6 +9,7 @@
 #define FAULT_FLAG_WRITE       0x01u
 #define FAULT_FLAG_USER	       0x40u
 #define FAULT_FLAG_INSTRUCTION 0x100u
+#define FAULT_FLAG_FORCE       0x10000u /* ours: a write that the area does not allow to the guest itself */
 
 /*
  * Makes the page at `address`, which lies in `vma` and whose access the area allows, present and if need be writable.

@@ -19,15 +19,21 @@
 #define SMALL_AREA_PAGES  16
 #define ZERO_AROUND_PAGES 16
 
+/* A page that the guest has used already in the way that the fault is about: had, or, where copies are made, written. */
+static bool counts_as_used(const struct fault *f, pte_t pte)
+{
+	if (!pte_present(pte) || (pte & PTE_SPECIAL))
+		return false;
+	return !pte_present(f->orig) || (f->orig & PTE_SPECIAL) || pte_write(pte);
+}
+
 static bool quarter_populated(const struct fault *f, uint64_t nr)
 {
 	struct window w = fault_block(f, nr);
 	uint64_t there = 1; /* the page about to come */
 
-	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
-		pte_t pte = pte_read(fault_slot_at(f, at));
-		there += pte_present(pte) && !(pte & PTE_SPECIAL);
-	}
+	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE)
+		there += counts_as_used(f, pte_read(fault_slot_at(f, at)));
 	return there * 4 >= nr;
 }
 
@@ -40,8 +46,7 @@ static uint64_t dense_pages(const struct fault *f, uint64_t most)
 	return wide;
 }
 
-/* The pages that a fault on private anonymous memory maps; updates the area's memory of it. page_table_lock is held. */
-static struct window anon_window(struct fault *f)
+struct window fault_window(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	uint64_t most = f->mm->fault_around_pages, room = memcg_room(f->mm->memcg);
@@ -116,39 +121,52 @@ void fault_install_anon(struct fault *f, gva_t address, struct page *page)
 		pte_make(page_to_pfn(f->mm->frames, page), vma_pte_flags(f->vma->flags) | write));
 }
 
+/* Empties the entries of the zero page: no thread may read it any more when another sees what has come in its place. */
+static void unmap_zero_page(struct fault *f, struct window w)
+{
+	bool found = false;
+
+	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
+		pte_t *slot = fault_slot_at(f, at);
+		if (!pte_is_zero_page(pte_read(slot)))
+			continue;
+		pte_exchange(slot, 0);
+		gather_entry(&f->gather, slot, at);
+		found = true;
+	}
+	if (found)
+		gather_flush(&f->gather);
+}
+
 /* Puts zeroed pages of our own under every entry of the window that is empty or has the zero page. */
 static enum vm_fault_result map_anon_window(struct fault *f, struct window w)
 {
 	struct frame_run run = {0};
 	int64_t mapped = 0;
 
-	gather_begin(&f->gather, f->mm);
+	unmap_zero_page(f, w);
 	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
-		pte_t *slot = fault_slot_at(f, at), old = pte_read(slot);
-		if (!pte_none(old) && !pte_is_zero_page(old))
+		pte_t *slot = fault_slot_at(f, at);
+		if (!pte_none(pte_read(slot)))
 			continue;
 		struct page *page = run_next(f, &run, (w.end - at) >> PAGE_SHIFT);
 		if (!page)
 			break;
 		fault_install_anon(f, at, page);
-		if (pte_is_zero_page(old))
-			gather_entry(&f->gather, slot, at);
 		mapped++;
 	}
 	run_give_back(f, &run);
-	gather_end(&f->gather);
 	rss_add(f->mm, MM_ANONPAGES, mapped);
 	if (mapped > 1)
 		atomic_fetch_add_explicit(&f->mm->fault_around_mapped, (uint64_t)mapped - 1,
 					  memory_order_relaxed);
 	/* Out of frames before the window came to the page that is needed? */
-	pte_t now = pte_read(f->slot);
-	return pte_none(now) || pte_is_zero_page(now) ? VM_FAULT_OOM : VM_FAULT_DONE;
+	return pte_none(pte_read(f->slot)) ? VM_FAULT_OOM : VM_FAULT_DONE;
 }
 
 enum vm_fault_result fault_map_anon(struct fault *f)
 {
-	return map_anon_window(f, anon_window(f));
+	return map_anon_window(f, fault_window(f));
 }
 
 static enum vm_fault_result map_zero_window(struct fault *f)

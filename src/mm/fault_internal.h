@@ -21,9 +21,10 @@ struct fault {
 	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
 	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
-	bool dirtied;	     /* a page of a file became dirty: see to its being written */
-	struct vm_fault vmf; /* what the operations of the area see of it */
-	struct gather gather;
+	bool dirtied;	      /* a page of a file became dirty: see to its being written */
+	struct vm_fault vmf;  /* what the operations of the area see of it */
+	bool took_table;      /* its table was shared with other spaces, or had been */
+	struct gather gather; /* ended before page_table_lock is released */
 };
 
 /* A range of pages that one fault maps. */
@@ -62,6 +63,11 @@ void rss_add(struct mm *mm, enum mm_counter c, int64_t n);
 enum vm_fault_result do_anonymous_page(struct fault *f);
 /* Puts zeroed pages under the window that fault-around chooses: in the place of nothing, or of the zero page. */
 enum vm_fault_result fault_map_anon(struct fault *f);
+/*
+ * The pages that a write to private memory gets along with its own; updates the area's memory of it. Where pages are copied, what
+ * counts as dense is what has been copied already.
+ */
+struct window fault_window(struct fault *f);
 /* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
 struct page *fault_copy_page(struct mm *mm, const struct page *from);
 /* Makes a page that nobody else knows the area's own and maps it. */

@@ -146,9 +146,9 @@ static int dontneed(const struct madvise *m, const struct vma *vma)
 	if (vma->flags & (VM_PFNMAP | (m->advice == MADV_DONTNEED_LOCKED ? 0 : VM_LOCKED)))
 		return -EINVAL;
 	gather_begin(&g, m->mm);
-	zap_range(&g, m->start, m->end);
+	int err = zap_range(&g, m->start, m->end);
 	gather_end(&g);
-	return 0;
+	return err;
 }
 
 static int advise_free(const struct vma *vma)

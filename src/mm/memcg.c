@@ -51,6 +51,12 @@ bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
 	return true;
 }
 
+void memcg_charge_over(struct memcg *cg, uint64_t nr_pages)
+{
+	atomic_fetch_add_explicit(&cg->refs, nr_pages, memory_order_relaxed);
+	note_peak(cg, atomic_fetch_add(&cg->usage_pages, nr_pages) + nr_pages);
+}
+
 void memcg_uncharge(struct memcg *cg, uint64_t nr_pages)
 {
 	atomic_fetch_sub(&cg->usage_pages, nr_pages);

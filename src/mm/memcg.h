@@ -30,6 +30,8 @@ void memcg_put(struct memcg *cg);
 
 /* Adds nr_pages to the account. False, and nothing changed, when the limit would be passed. */
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages);
+/* The same even beyond the limit, for what is needed to give memory back. */
+void memcg_charge_over(struct memcg *cg, uint64_t nr_pages);
 void memcg_uncharge(struct memcg *cg, uint64_t nr_pages);
 
 /* Pages that may still be charged; a hint, since others may charge meanwhile. */

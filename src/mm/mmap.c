@@ -230,7 +230,7 @@ static int64_t mmap_region(struct mmap_region *g)
 
 	if (err)
 		return err;
-	if (spare_get(mm, &spare, g->start, g->end))
+	if (area_unmap_prepare(mm, g->start, g->end, &spare))
 		return -ENOMEM;
 	err = make_area(g, &vma);
 	if (!err) {
@@ -346,7 +346,7 @@ static int do_munmap(struct mm *mm, gva_t start, uint64_t length)
 
 	if (err)
 		return err;
-	if (spare_get(mm, &spare, start, start + length))
+	if (area_unmap_prepare(mm, start, start + length, &spare))
 		return -ENOMEM;
 	area_unmap(mm, start, start + length, &spare);
 	spare_put(mm, &spare);

@@ -6,6 +6,9 @@
  * revoke returns, no guest instruction that executes afterwards can use a translation recorded in the batch, and the
  * frames may be reused. Entries that only gained rights are never in a batch: a processor that cached the old entry takes
  * one spurious fault.
+ *
+ * Tables of any level may be in a batch. A table that several spaces share is named by each space whose batch concerns it; for
+ * processors that know translations by address alone, the hull and the batch's own space are what counts.
  */
 #ifndef LODGE_MM_MMU_H
 #define LODGE_MM_MMU_H

@@ -9,9 +9,11 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "block.h"
 #include "fault.h"
+#include "gather.h"
+#include "pagewalk.h"
 #include "rmap.h"
-#include "zap.h"
 
 #define PROT_SEM_BIT 0x8u /* accepted, and without a meaning on x86 */
 
@@ -23,26 +25,34 @@ struct protect {
 };
 
 /* A writable entry may be had without a fault when nobody else could notice the write. */
-static bool may_write_now(const struct protect *p, const struct page *page)
+static bool may_write_now(const struct protect *p, pte_t old)
 {
 	if (!(p->vm_flags & VM_WRITE))
 		return false;
 	if (p->vm_flags & VM_SHARED)
-		return !vma_wants_mkwrite(p->vma) || page_written_freely(page);
-	return page_anon(page) && atomic_load(&page->mapcount) == 1;
+		return (old & PTE_SPECIAL) || !vma_wants_mkwrite(p->vma) ||
+		       page_written_freely(pfn_to_page(p->mm->frames, pte_pfn(old)));
+	if (old & PTE_SPECIAL)
+		return false;
+	struct page *page = pfn_to_page(p->mm->frames, pte_pfn(old));
+	return page_anon(page) && page_total_mapcount(p->mm->frames, page) == 1;
 }
 
-static pte_t protected_entry(const struct protect *p, pte_t old)
+static bool is_zero_page(const struct protect *p, pte_t pte)
 {
-	pte_t keep = old & (PTE_PFN_MASK | PTE_ACCESSED | PTE_DIRTY | PTE_SPECIAL);
+	return (pte & PTE_SPECIAL) && pte_pfn(pte) == page_to_pfn(p->mm->frames, p->mm->frames->zero_page);
+}
+
+static pte_t protected_entry(const struct protect *p, pte_t old, bool write)
+{
+	pte_t keep = old & (PTE_PFN_MASK | PTE_ACCESSED | PTE_DIRTY | PTE_SPECIAL | PTE_PCD | PTE_PWT);
 
 	if (!pte_present(old))
 		return entry_type(old) == ENTRY_MIGRATION ? old & ~ENTRY_WRITABLE : old;
 	if (!(p->vm_flags & VM_ACCESS_FLAGS))
-		return old & PTE_SPECIAL ? 0 : keep | PTE_PROTNONE; /* the zero page comes back by a fault */
-	if (!(old & PTE_SPECIAL) && may_write_now(p, pfn_to_page(p->mm->frames, pte_pfn(old))))
-		keep |= PTE_WRITE;
-	return keep | vma_pte_flags(p->vm_flags);
+		return is_zero_page(p, old) ? 0
+					    : keep | PTE_PROTNONE; /* the zero page comes back by a fault */
+	return keep | vma_pte_flags(p->vm_flags) | (write ? PTE_WRITE : 0);
 }
 
 static bool gave_up_rights(pte_t old, pte_t new)
@@ -59,21 +69,48 @@ static void protect_entry(void *ctx, pte_t *slot, gva_t address)
 	pte_t old = pte_read(slot), new;
 
 	do /* a processor may set A or D meanwhile */
-		new = protected_entry(p, old);
+		new = protected_entry(p, old, pte_present(old) && may_write_now(p, old));
 	while (!__atomic_compare_exchange_n(slot, &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 	if (gave_up_rights(old, new))
 		gather_entry(&p->gather, slot, address);
 }
 
+/* Whether all of a block could be written is for a fault to find out; what could be written before still can. */
+static void protect_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct protect *p = ctx;
+	pte_t old = pte_read(slot), new;
+
+	(void)end;
+	do
+		new = protected_entry(p, old, (p->vm_flags & VM_WRITE) && pte_write(old)) | PTE_HUGE;
+	while (!__atomic_compare_exchange_n(slot, &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	if (gave_up_rights(old, new))
+		gather_entry_at(&p->gather, slot, address, level);
+}
+
 static void change_protection(struct vma *vma, gva_t start, gva_t end)
 {
+	static const struct pte_walk_ops ops = {.pte = protect_entry, .huge = protect_huge};
 	struct protect p = {.mm = vma->mm, .vma = vma, .vm_flags = vma->flags};
 
 	gather_begin(&p.gather, p.mm);
 	pthread_mutex_lock(&p.mm->page_table_lock);
-	pte_walk(p.mm, start, end, protect_entry, &p);
+	pte_walk(p.mm, start, end, &ops, &p);
 	pthread_mutex_unlock(&p.mm->page_table_lock);
 	gather_end(&p.gather);
+}
+
+/* Every entry of the range becomes one that may be changed: 0 or -ENOMEM. */
+static int own_entries(struct mm *mm, gva_t start, gva_t end)
+{
+	struct gather g;
+
+	gather_begin(&g, mm);
+	pthread_mutex_lock(&mm->page_table_lock);
+	int err = pgtable_isolate(mm, start, end, ISOLATE_ALL, &g);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	return err;
 }
 
 /* Whether nr_pages of an area may have other flags; a private area that becomes writable is promised its pages. */
@@ -114,6 +151,8 @@ static int protect_area(struct vma *vma, gva_t start, gva_t end, uint64_t access
 	int err = charge_flags(vma, &flags, (end - start) >> PAGE_SHIFT);
 	if (err)
 		return err;
+	if (own_entries(vma->mm, start, end))
+		return -ENOMEM;
 	vma = area_modify(vma->mm, vma, start, end, flags);
 	if (!vma)
 		return -ENOMEM;

@@ -8,9 +8,10 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "gather.h"
+#include "pagewalk.h"
 #include "rmap.h"
 #include "unmapped_area.h"
-#include "zap.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4 /* Linux 5.7 */
@@ -110,21 +111,59 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 	return copy;
 }
 
+/* What moves in one step: never more than one table covers at either place. */
+struct step {
+	gva_t from, to;
+	uint64_t length;
+};
+
+static struct step step_at(const struct mremap *m, uint64_t done)
+{
+	struct step s = {m->old + done, m->new + done, min_u64(m->old_len, m->new_len) - done};
+
+	s.length = min_u64(s.length, PMD_SIZE - (s.from & ~PMD_MASK));
+	s.length = min_u64(s.length, PMD_SIZE - (s.to & ~PMD_MASK));
+	return s;
+}
+
+/* A whole table, or a huge entry, moves as one when it may lie at the new place and nothing is in the way there. */
+static bool moves_whole(struct mm *mm, const struct step *s)
+{
+	const pte_t *pmd = s->length == PMD_SIZE ? pgtable_find_pmd(&mm->pgt, s->to) : NULL;
+
+	return pmd && pte_none(pte_read(pmd));
+}
+
+/* Makes what the new place needs and gets entries that cannot move as they are ready. */
+static bool prepare_step(struct mm *mm, const struct step *s, struct gather *g)
+{
+	unsigned int level;
+
+	if (!pgtable_leaf(&mm->pgt, s->from, &level))
+		return true; /* there is nothing to move */
+	if (s->length == PMD_SIZE && level < 2 && !pgtable_alloc_pmd(&mm->pgt, s->to))
+		return false;
+	if (level < 2 && moves_whole(mm, s))
+		return true;
+	return pgtable_own(mm, s->from, g) && pgtable_own(mm, s->to, g);
+}
+
 static int make_tables(struct mremap *m)
 {
+	struct mm *mm = m->mm;
 	uint64_t length = min_u64(m->old_len, m->new_len);
-	int err = 0;
+	struct gather g;
 
-	pthread_mutex_lock(&m->mm->page_table_lock);
+	gather_begin(&g, mm);
+	pthread_mutex_lock(&mm->page_table_lock);
+	int err = pgtable_isolate(mm, m->old, m->old + length, ISOLATE_EDGES, &g);
 	for (uint64_t done = 0; done < length && !err;) {
-		gva_t from = m->old + done;
-		uint64_t step = min_u64(min_u64(PMD_SIZE - (from & ~PMD_MASK), length - done),
-					PMD_SIZE - ((m->new + done) & ~PMD_MASK));
-		if (pgtable_find(&m->mm->pgt, from) && !pgtable_alloc(&m->mm->pgt, m->new + done))
-			err = -ENOMEM;
-		done += step;
+		struct step s = step_at(m, done);
+		err = prepare_step(mm, &s, &g) ? 0 : -ENOMEM;
+		done += s.length;
 	}
-	pthread_mutex_unlock(&m->mm->page_table_lock);
+	gather_end(&g);
+	pthread_mutex_unlock(&mm->page_table_lock);
 	return err;
 }
 
@@ -133,32 +172,55 @@ struct move {
 	struct mremap *m;
 };
 
+static void move_slot(struct move *v, pte_t *from, pte_t *to, gva_t address, unsigned int level)
+{
+	pte_t pte = pte_exchange(from, 0);
+
+	if (pte & PTE_PRESENT)
+		gather_entry_at(&v->gather, from, address, level);
+	pte_set(to, pte);
+}
+
 static void move_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	struct move *v = ctx;
-	pte_t *to = pgtable_find(&v->m->mm->pgt, v->m->new + (address - v->m->old));
-	pte_t pte = pte_exchange(slot, 0);
 
-	if (pte & PTE_PRESENT)
-		gather_entry(&v->gather, slot, address);
-	pte_set(to, pte);
+	move_slot(v, slot, pgtable_find(&v->m->mm->pgt, v->m->new + (address - v->m->old)), address, 0);
+}
+
+static bool move_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
+{
+	struct move *v = ctx;
+	struct step s = {address, v->m->new + (address - v->m->old), end - address};
+
+	if ((s.to & ~PMD_MASK) || !moves_whole(v->m->mm, &s))
+		return false;
+	move_slot(v, pmd, pgtable_find_pmd(&v->m->mm->pgt, s.to), address, 1);
+	return true;
+}
+
+static void move_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	(void)level; /* 1: make_tables split the others */
+	move_table(ctx, slot, address, end);
 }
 
 /* A walk must not look at the new place before an entry comes there and at the old one after it went. */
 static void move_entries(struct mremap *m, struct vma *vma)
 {
+	static const struct pte_walk_ops ops = {move_entry, move_huge, move_table};
 	struct move v = {.m = m};
 
 	vma_interval_lock(vma);
 	gather_begin(&v.gather, m->mm);
 	pthread_mutex_lock(&m->mm->page_table_lock);
-	pte_walk(m->mm, m->old, m->old + min_u64(m->old_len, m->new_len), move_entry, &v);
+	pte_walk(m->mm, m->old, m->old + min_u64(m->old_len, m->new_len), &ops, &v);
+	gather_end(&v.gather);
 	pthread_mutex_unlock(&m->mm->page_table_lock);
 	vma_interval_unlock(vma);
-	gather_end(&v.gather);
 }
 
-/* Takes back a copy that has no pages yet. */
+/* Takes back a copy that has no pages yet: the edges of a new area need no preparation, for nothing is mapped there. */
 static void undo_copy(struct mremap *m, struct vma *copy)
 {
 	struct spare_areas none;
@@ -186,7 +248,7 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 	if (mm->vmas.nr + 3 >= mm->max_map_count || !may_commit(m, vma))
 		return -ENOMEM;
 	spare_none(&spare);
-	if (unmap_old && spare_get(mm, &spare, m->old, old_end))
+	if (unmap_old && area_unmap_prepare(mm, m->old, old_end, &spare))
 		return -ENOMEM;
 	struct vma *copy = make_copy(m, vma);
 	if (!copy) {
@@ -215,7 +277,7 @@ static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 
 	if (err)
 		return err;
-	if (spare_get(mm, &spare, start, end))
+	if (area_unmap_prepare(mm, start, end, &spare))
 		return -ENOMEM;
 	area_unmap(mm, start, end, &spare);
 	spare_put(mm, &spare);

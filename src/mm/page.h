@@ -15,8 +15,9 @@
  * The hole below 4 GiB is where processors have their interrupt controllers and VT-x wants pages of its own.
  *
  *   P1  refs == 0 exactly for frames the allocator owns; those have PG_FREE
- *   P2  a frame's mapcount is the number of page-table entries, in all spaces, that map it
- *   P3  refs >= mapcount, and the difference is held by pins, the page cache, or the caller of page_alloc
+ *   P2  a frame's mapcount is the number of entries of level 0, in all tables, that map it; a table that several spaces share
+ *       counts once, and huge entries count in the block's head (block.h)
+ *   P3  refs >= mapcount, and the difference is held by pins, the page cache, the block, or the caller of page_alloc
  * Locking: letters behind the fields. (Z) zone->lock  (A) atomic  (C) constant while the frame is allocated.
  * Not here: which frame to take (page_alloc.c), who may map it (fault.c).
  */
@@ -60,6 +61,7 @@ enum page_flags {
 	PG_READAHEAD = 1 << 18,	 /* (cache) whoever comes here wants the next window read */
 	PG_SWAPBACKED = 1 << 19, /* (cache) of shared memory without a file */
 	PG_TABLE = 1 << 24,	 /* in use as a page-table page */
+	PG_BLOCK = 1 << 25,	 /* part of a block that huge entries map: see block.h */
 	PG_CACHE = 1 << 26,	 /* indexed by page.mapping at page.index */
 	PG_FREE = 1 << 27,  /* the allocator owns the frame: in a block, on a stack, in the zeroed pool */
 	PG_BUDDY = 1 << 28, /* (Z) head of a free block: page.order and page.migratetype are valid */
@@ -91,7 +93,10 @@ struct page {
 			uint16_t slab_node : 2;	 /* (C) virtual node */
 		};
 	};
-	void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
+	union {
+		void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
+		_Atomic uint32_t block_mapcount; /* (A) head of a PG_BLOCK: huge entries that map it */
+	};
 	union {
 		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
 		void *s_mem;	     /* (C) PG_SLAB: first object */

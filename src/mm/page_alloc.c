@@ -27,6 +27,11 @@ void page_alloc_begin_reserve(void)
 	alloc_reserve_depth++;
 }
 
+bool page_alloc_in_reserve(void)
+{
+	return alloc_reserve_depth;
+}
+
 void page_alloc_end_reserve(void)
 {
 	alloc_reserve_depth--;

@@ -66,6 +66,7 @@ void page_put(struct frames *f, struct page *page);
 /* Between these, requests of the calling thread use the reserves and never reclaim (PF_MEMALLOC). They nest. */
 void page_alloc_begin_reserve(void);
 void page_alloc_end_reserve(void);
+bool page_alloc_in_reserve(void);
 
 /* Between these, a request that may sleep is reported: the calling thread holds what others spin for. They nest. */
 void page_alloc_begin_atomic(void);

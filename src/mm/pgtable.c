@@ -15,9 +15,18 @@ static pte_t *table_of(const struct pgtable *pt, pfn_t pfn)
 	return pfn_address(pt->frames, pfn);
 }
 
-static struct page *table_alloc(struct pgtable *pt)
+/* Whoever gives memory back may go over the limit for a table on the way. */
+static bool charge(struct memcg *cg)
 {
-	if (pt->memcg && !memcg_charge(pt->memcg, 1))
+	if (!page_alloc_in_reserve())
+		return memcg_charge(cg, 1);
+	memcg_charge_over(cg, 1);
+	return true;
+}
+
+struct page *pgtable_alloc_page(struct pgtable *pt)
+{
+	if (pt->memcg && !charge(pt->memcg))
 		return NULL;
 	struct page *page = page_alloc(pt->frames, GFP_TABLE | __GFP_ZERO, 0);
 	if (!page) {
@@ -47,7 +56,7 @@ int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigne
 		 pte_t kernel_entry)
 {
 	*pt = (struct pgtable){.frames = f, .memcg = cg, .levels = levels};
-	pt->root = table_alloc(pt);
+	pt->root = pgtable_alloc_page(pt);
 	if (!pt->root)
 		return -ENOMEM;
 	pte_t *root = page_address(f, pt->root);
@@ -62,7 +71,7 @@ void pgtable_destroy(struct pgtable *pt)
 	pt->root = NULL;
 }
 
-/* Walks to the slot at `level`; makes missing tables when `make`. */
+/* Walks to the slot at `level`; makes missing tables when `make`. NULL too when a huge entry is in the way. */
 static pte_t *walk(struct pgtable *pt, gva_t address, unsigned int level, bool make)
 {
 	pte_t *table = page_address(pt->frames, pt->root);
@@ -70,8 +79,8 @@ static pte_t *walk(struct pgtable *pt, gva_t address, unsigned int level, bool m
 	for (unsigned int l = pt->levels - 1; l > level; l--) {
 		pte_t *slot = &table[level_index(address, l)];
 		pte_t entry = pte_read(slot);
-		if (!(entry & PTE_PRESENT)) {
-			struct page *page = make ? table_alloc(pt) : NULL;
+		if (!pte_table(entry)) {
+			struct page *page = make && pte_none(entry) ? pgtable_alloc_page(pt) : NULL;
 			if (!page)
 				return NULL;
 			entry = pte_make(page_to_pfn(pt->frames, page), TABLE_FLAGS);
@@ -83,7 +92,7 @@ static pte_t *walk(struct pgtable *pt, gva_t address, unsigned int level, bool m
 	return &table[level_index(address, level)];
 }
 
-/* The const of pgtable_find is honest: without `make`, walk changes nothing. */
+/* The const of pgtable_find and its like is honest: without `make`, walk changes nothing. */
 pte_t *pgtable_find(const struct pgtable *pt, gva_t address)
 {
 	return walk((struct pgtable *)(uintptr_t)pt, address, 0, false);
@@ -97,6 +106,46 @@ pte_t *pgtable_find_pmd(const struct pgtable *pt, gva_t address)
 pte_t *pgtable_alloc(struct pgtable *pt, gva_t address)
 {
 	return walk(pt, address, 0, true);
+}
+
+pte_t *pgtable_alloc_pmd(struct pgtable *pt, gva_t address)
+{
+	return walk(pt, address, 1, true);
+}
+
+pte_t *pgtable_leaf(const struct pgtable *pt, gva_t address, unsigned int *level)
+{
+	pte_t *table = page_address(pt->frames, pt->root);
+
+	for (unsigned int l = pt->levels - 1;; l--) {
+		pte_t *slot = &table[level_index(address, l)], entry = pte_read(slot);
+		*level = l;
+		if (!l || pte_huge(entry))
+			return slot;
+		if (!pte_table(entry))
+			return NULL;
+		table = table_of(pt, pte_pfn(entry));
+	}
+}
+
+pte_t pgtable_translate(const struct pgtable *pt, gva_t address, pte_t **slot)
+{
+	pte_t *table = page_address(pt->frames, pt->root), rights = PTE_WRITE;
+
+	*slot = NULL;
+	for (unsigned int l = pt->levels - 1;; l--) {
+		pte_t *at = &table[level_index(address, l)], entry = pte_read(at);
+		if (l && !pte_huge(entry) && !pte_table(entry))
+			return 0;
+		if (!l || pte_huge(entry)) {
+			uint64_t inside = (address & ((1ull << level_shift(l)) - 1)) >> PAGE_SHIFT;
+			*slot = at;
+			entry = l ? (entry & ~PTE_HUGE) + (inside << PAGE_SHIFT) : entry;
+			return entry & PTE_PRESENT ? entry & ~(PTE_WRITE & ~rights) : entry;
+		}
+		rights &= entry;
+		table = table_of(pt, pte_pfn(entry));
+	}
 }
 
 struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot)
@@ -122,7 +171,7 @@ static void unlink_below(struct unlink *u, pte_t *table, unsigned int level, gva
 		pte_t *slot = &table[level_index(at, level)];
 		pte_t entry = pte_read(slot);
 		gva_t last = at + span - 1;
-		if ((entry & PTE_PRESENT) && !(entry & PTE_HUGE)) {
+		if (pte_table(entry)) {
 			if (level > 1)
 				unlink_below(u, table_of(u->pt, pte_pfn(entry)), level - 1,
 					     max_u64(at, start), min_u64(last, end));

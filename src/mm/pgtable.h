@@ -7,6 +7,16 @@
  *
  * The processor sets A and D in live entries at any time, so an entry is changed by an atomic operation and one that
  * gives up rights is exchanged, never just overwritten.
+ *
+ * A table of level 0 may serve several spaces (on-demand fork: Zhao et al., EuroSys 2021). Its page then has a reference for every
+ * entry that points to it:
+ *   T1  a table with more than one reference is not written, except that processors set A and D, that reverse mapping replaces a
+ *       page in it for all spaces at once, and that PTE_WRITE may be taken from anonymous pages
+ *   T2  every entry that points to such a table has PTE_WRITE clear
+ *   T3  a space that finds itself the only one left takes the table back by setting PTE_WRITE in its entry
+ * Whoever writes an entry gets its slot from pgtable_own, which sees to all of that; pgtable_find is for reading.
+ *
+ * An entry that is neither empty nor present says why (enum entry_type): every walker meets such.
  */
 #ifndef LODGE_MM_PGTABLE_H
 #define LODGE_MM_PGTABLE_H
@@ -57,6 +67,18 @@ static inline bool pte_present(pte_t pte)
 static inline bool pte_write(pte_t pte)
 {
 	return pte & PTE_WRITE;
+}
+
+/* Of a level above 0: points to a table. */
+static inline bool pte_table(pte_t pte)
+{
+	return (pte & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT;
+}
+
+/* Of a level above 0: maps memory itself, whether or not the processor may use it. */
+static inline bool pte_huge(pte_t pte)
+{
+	return pte_present(pte) && (pte & PTE_HUGE);
 }
 
 /* What an entry of level 0 that is neither empty nor present says. */
@@ -127,14 +149,24 @@ int pgtable_init(struct pgtable *pt, struct frames *f, struct memcg *cg, unsigne
 /* Frees the root; every table below it must be gone. */
 void pgtable_destroy(struct pgtable *pt);
 
-/* The slot for `address` at level 0, or NULL when a table on the way is missing. */
+/* The slot for `address` at level 0, for reading; NULL when a table on the way is missing or a huge entry is in the way. */
 pte_t *pgtable_find(const struct pgtable *pt, gva_t address);
 
-/* The same, making the tables that are missing. NULL: no memory; tables already made stay. */
+/* The same, making the tables that are missing. NULL: no memory, or a huge entry; tables already made stay. */
 pte_t *pgtable_alloc(struct pgtable *pt, gva_t address);
 
-/* The slot that points to the level-0 table of `address` (the pmd slot), or NULL. */
+/* The slot of level 1 for `address`, which points to its table or is a huge entry; NULL as above. */
 pte_t *pgtable_find_pmd(const struct pgtable *pt, gva_t address);
+pte_t *pgtable_alloc_pmd(struct pgtable *pt, gva_t address);
+
+/* The slot of the entry that decides about `address`, for reading: of level 0, or a huge entry of *level. NULL: there is none. */
+pte_t *pgtable_leaf(const struct pgtable *pt, gva_t address, unsigned int *level);
+
+/*
+ * What a processor makes of `address`: the entry of a 4 KiB page with the rights of all levels together, or 0. *slot is where the
+ * leaf is, for A and D to be set in; NULL: there is none.
+ */
+pte_t pgtable_translate(const struct pgtable *pt, gva_t address, pte_t **slot);
 
 /* The table page a slot lies in. */
 struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot);
@@ -146,10 +178,51 @@ struct page *pgtable_page(const struct pgtable *pt, const pte_t *slot);
 uint64_t pgtable_unlink(struct pgtable *pt, gva_t start, gva_t end, gva_t floor, gva_t ceiling,
 			struct list_head *freed);
 
+/* A zeroed and charged table page, with one reference; NULL: no memory. */
+struct page *pgtable_alloc_page(struct pgtable *pt);
+
 /* Appends a table page that nothing points to any more to `freed`; its space no longer pays for it. */
 void pgtable_discard(struct page *table, struct list_head *freed);
 
 /* Gives a discarded table page back to its zone. */
 void pgtable_free_page(struct frames *f, struct page *table);
+
+/* --- pgtable_share.c: tables that several spaces use. page_table_lock is held ---------------------------------------------------- */
+
+struct gather;
+struct mm;
+
+/* The table that an entry points to. */
+static inline struct page *pgtable_below(const struct pgtable *pt, pte_t entry)
+{
+	return pfn_to_page(pt->frames, pte_pfn(entry));
+}
+
+/* Does the table that an entry of level 1 points to serve another space too? False stays false. */
+static inline bool pgtable_shared(const struct pgtable *pt, pte_t entry)
+{
+	return atomic_load_explicit(&pgtable_below(pt, entry)->refs, memory_order_acquire) > 1;
+}
+
+/*
+ * The slot of level 0 for `address`, for writing: makes tables that are missing, splits a huge entry, takes a shared table back or
+ * copies it. What changed is in `g`, which must have been ended or flushed before page_table_lock is released. NULL: no memory;
+ * every translation is as it was.
+ */
+pte_t *pgtable_own(struct mm *mm, gva_t address, struct gather *g);
+
+enum isolate_how {
+	ISOLATE_EDGES, /* no huge entry and no shared table lies astride start or end */
+	ISOLATE_ALL,   /* besides, no table within is shared; huge entries stay */
+};
+
+/* Prepares [start, end) for an operation. Flushes `g`. 0, or -ENOMEM with every translation as it was. */
+int pgtable_isolate(struct mm *mm, gva_t start, gva_t end, enum isolate_how how, struct gather *g);
+
+/* Lets the entry at `to`, of another space, use the table at `from`, both of level 1; `from` gave up PTE_WRITE if true. */
+bool pgtable_share(struct mm *mm, pte_t *from, pte_t *to);
+
+/* A reference to a table that no processor reaches through the dropped entry any more. The last one puts what the table maps. */
+void pgtable_put_shared(struct mm *mm, struct page *table);
 
 #endif

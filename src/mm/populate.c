@@ -15,11 +15,10 @@
 /* Makes the page at `address` present, and writable if `write`; `end` is how far the caller will go. */
 static int touch(struct mm *mm, struct vma *vma, gva_t address, gva_t end, bool write)
 {
-	const pte_t *slot = NULL;
+	pte_t *slot;
 
 	pthread_mutex_lock(&mm->page_table_lock);
-	slot = pgtable_find(&mm->pgt, address);
-	pte_t pte = slot ? pte_read(slot) : 0;
+	pte_t pte = pgtable_translate(&mm->pgt, address, &slot);
 	pthread_mutex_unlock(&mm->page_table_lock);
 	if ((pte & PTE_PRESENT) && (!write || pte_write(pte)))
 		return 0;

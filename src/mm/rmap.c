@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include "filemap.h"
+#include "pagewalk.h"
 #include "rmap.h"
 #include "zap.h"
 
@@ -191,13 +192,14 @@ static void mkclean_entry(void *ctx, pte_t *slot, gva_t address)
 
 static uint64_t mkclean_area(struct vma *vma, uint64_t first, uint64_t last)
 {
+	static const struct pte_walk_ops ops = {.pte = mkclean_entry};
 	struct mkclean m = {.nr = 0};
 	gva_t start, end;
 
 	vma_index_range(vma, first, last, &start, &end);
 	gather_begin(&m.gather, vma->mm);
 	pthread_mutex_lock(&vma->mm->page_table_lock);
-	pte_walk(vma->mm, start, end, mkclean_entry, &m);
+	pte_walk(vma->mm, start, end, &ops, &m);
 	pthread_mutex_unlock(&vma->mm->page_table_lock);
 	gather_end(&m.gather);
 	return m.nr;
@@ -226,7 +228,8 @@ static bool unmap_one(void *ctx, const struct rmap_hit *hit, struct gather *g)
 	struct page *page = ctx;
 	struct mm *mm = hit->vma->mm;
 
-	if (!pte_present(hit->pte) || (hit->vma->flags & VM_LOCKED))
+	if (!pte_present(hit->pte) || (hit->vma->flags & VM_LOCKED) ||
+	    atomic_load(&pgtable_page(&mm->pgt, hit->slot)->refs) > 1)
 		return false;
 	pte_t old = pte_exchange(hit->slot, 0);
 	if (old & PTE_PRESENT)

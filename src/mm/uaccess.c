@@ -23,8 +23,7 @@ static struct page *lookup(struct mm *mm, gva_t address, bool write)
 	struct page *page = NULL;
 
 	pthread_mutex_lock(&mm->page_table_lock);
-	pte_t *slot = pgtable_find(&mm->pgt, address);
-	pte_t pte = slot ? pte_read(slot) : 0;
+	pte_t *slot, pte = pgtable_translate(&mm->pgt, address, &slot);
 	if ((pte & PTE_PRESENT) && (!write || pte_write(pte))) {
 		page = pfn_to_page(mm->frames, pte_pfn(pte));
 		page_get(page);
@@ -44,8 +43,9 @@ static struct page *get_page(struct mm *mm, gva_t address, bool write)
 		if (page)
 			return page;
 		struct vma *vma = vma_find(&mm->vmas, address);
-		if (!vma || vma->start > address || !vma_allows(vma, flags) ||
-		    handle_mm_fault(vma, address, flags, 0) != VM_FAULT_DONE)
+		if (!vma || vma->start > address || !vma_allows(vma, flags))
+			return NULL;
+		if (handle_mm_fault(vma, address, flags, 0) != VM_FAULT_DONE)
 			return NULL;
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* usage.c - see usage.h. */
 #include "gather.h"
+#include "pagewalk.h"
 #include "usage.h"
 #include "zap.h"
 
@@ -80,8 +81,10 @@ static void add_entry(void *ctx, pte_t *slot, gva_t address)
 
 static void walk_area(const struct vma *vma, void (*fn)(void *ctx, pte_t *slot, gva_t address), void *ctx)
 {
+	const struct pte_walk_ops ops = {.pte = fn};
+
 	pthread_mutex_lock(&vma->mm->page_table_lock);
-	pte_walk(vma->mm, vma->start, vma->end, fn, ctx);
+	pte_walk(vma->mm, vma->start, vma->end, &ops, ctx);
 	pthread_mutex_unlock(&vma->mm->page_table_lock);
 }
 

@@ -65,7 +65,8 @@ enum vm_fault_result {
 	VM_FAULT_DONE,
 	VM_FAULT_OOM,
 	VM_FAULT_SIGBUS,
-	VM_FAULT_RETRY, /* the page is moving: handle_mm_fault waits and tries again */
+	VM_FAULT_SIGSEGV, /* a guard */
+	VM_FAULT_RETRY,	  /* the page is moving: handle_mm_fault waits and tries again */
 };
 
 /* One fault, as the operations of its area see it. */

@@ -5,14 +5,25 @@
 
 #include "gather.h"
 
-/* Clears every entry in [start, end) and drops the pages; takes page_table_lock. mmap_lock for reading is enough. */
-void zap_range(struct gather *g, gva_t start, gva_t end);
+/*
+ * Clears every entry in [start, end) but guards and poison, and drops the pages; takes page_table_lock. mmap_lock for reading is
+ * enough. A huge entry or a shared table astride the ends is cut, at the expense of the reserve and even of a full account. 0, or
+ * -ENOMEM with nothing changed when that is not enough.
+ */
+int zap_range(struct gather *g, gva_t start, gva_t end);
 
-/* The same for pages of a mapping alone: private copies stay. */
+/* The same for pages of a mapping alone: private copies stay. It cannot fail: tables it needs it takes from the reserve. */
 void zap_cache_range(struct gather *g, gva_t start, gva_t end);
 
-/* Unlinks the tables that only served [start, end), which lies between the areas prev and next (either may be NULL). */
-void zap_tables(struct gather *g, gva_t start, gva_t end, const struct vma *prev, const struct vma *next);
+/* What is unmapped for good, and where the areas around it end and begin; ceiling 0: there is none above. */
+struct zap_areas {
+	gva_t start, end;
+	gva_t floor, ceiling;
+};
+
+/* Sees to it that zap_areas cannot fail: 0 or -ENOMEM. */
+int zap_prepare(struct mm *mm, const struct zap_areas *z);
+void zap_areas(struct gather *g, const struct zap_areas *z);
 
 /* Drops every area, page and table, the root included, of a space that nobody runs in. */
 void zap_all(struct mm *mm);
@@ -22,9 +33,5 @@ void vma_free(struct mm *mm, struct vma *vma);
 
 /* The counter that a mapped page belongs to. */
 enum mm_counter page_counter(const struct page *page);
-
-/* Calls fn for every non-empty entry in [start, end); page_table_lock is held. */
-void pte_walk(struct mm *mm, gva_t start, gva_t end, void (*fn)(void *ctx, pte_t *slot, gva_t address),
-	      void *ctx);
 
 #endif

@@ -112,7 +112,9 @@ static void check_frame_is_held(struct sim_cpu *cpu, pte_t entry)
 {
 	struct frames *f = &cpu->machine->frames;
 
-	if (entry && !atomic_load(&pfn_to_page(f, pte_pfn(entry))->refs))
+	if (!entry || pte_pfn(entry) >= f->max_pfn)
+		return; /* a device's: nobody counts it */
+	if (!atomic_load(&pfn_to_page(f, pte_pfn(entry))->refs))
 		cpu->machine->nr_bad_batches++;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Page tables: entries, decomposition of addresses, walks of four and five levels, and what the processor makes of them. */
+#include "../../src/mm/anon_vma.h"
+#include "../../src/mm/block.h"
+#include "../../src/mm/gather.h"
 #include "../sim/fixture.h"
 
 static struct frames *frames_of(void **state)
@@ -299,6 +302,199 @@ static void large_pages(void **state)
 	*pmd = table;
 }
 
+#define DEVICE_PFN (1ull << 28) /* nobody's memory, at 1 TiB */
+
+static void map_huge(struct fixture *x, gva_t a, unsigned int level, pte_t more)
+{
+	pte_t *slot = pgtable_alloc_pmd(&x->mm->pgt, a);
+
+	if (level == 2) { /* take the table of level 1 away again: the entry above it is what this is about */
+		pte_t *table = page_address(&x->machine->frames, x->mm->pgt.root);
+		table = pfn_address(&x->machine->frames, pte_pfn(table[level_index(a, 3)]));
+		slot = &table[level_index(a, 2)];
+		page_put(&x->machine->frames, pgtable_below(&x->mm->pgt, *slot));
+		memcg_uncharge(x->mm->memcg, 1);
+		x->mm->pgt.nr_tables--;
+	}
+	pte_set(slot, pte_make(DEVICE_PFN, PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_NX | PTE_ACCESSED |
+						   PTE_DIRTY | PTE_SPECIAL | PTE_HUGE | more));
+}
+
+#define GIB (1ull << 30)
+
+static void map_device(struct fixture *x, uint64_t bytes)
+{
+	/* Shared, so that its entries may be writable and are nobody's pages. */
+	assert_int_equal(fixture_map(x, GIB, bytes >> PAGE_SHIFT, PROT_READ | PROT_WRITE,
+				     MAP_FIXED | MAP_SHARED),
+			 GIB);
+}
+
+/* What is found at `a`: its frame within what is mapped, and the level. */
+static void assert_maps(struct fixture *x, gva_t a, unsigned int level)
+{
+	unsigned int found;
+	pte_t *slot;
+	gpa_t gpa;
+
+	assert_non_null(pgtable_leaf(&x->mm->pgt, a, &found));
+	assert_int_equal(found, level);
+	assert_int_equal(pte_pfn(pgtable_translate(&x->mm->pgt, a, &slot)),
+			 DEVICE_PFN + ((a - GIB) >> PAGE_SHIFT));
+	assert_int_equal(sim_translate(x->cpu, SIM_STORE, a, &gpa), 0);
+	assert_int_equal(gpa, (DEVICE_PFN << PAGE_SHIFT) + (a - GIB));
+}
+
+static void one_gib_entry(void **state)
+{
+	struct fixture *x = *state;
+
+	map_device(x, GIB);
+	map_huge(x, GIB, 2, PTE_PCD);
+	assert_null(pgtable_find(&x->mm->pgt, GIB + 0x345000));
+	assert_maps(x, GIB + 0x12345678, 2);
+	/* Forbidding a part of it cuts it: to 2 MiB, and one of those to 4 KiB. Nothing else changes. */
+	assert_int_equal(mm_mprotect(x->mm, GIB + 0x10003000, PAGE_SIZE, PROT_READ), 0);
+	assert_maps(x, GIB + 0x12345678, 1);
+	assert_maps(x, GIB + 0x10002ff8, 0);
+	assert_maps(x, GIB + 0x10004000, 0);
+	assert_maps(x, GIB, 1);
+	assert_maps(x, GIB + GIB - 8, 1);
+	assert_int_equal(fixture_pte(x, GIB + 0x10002000) & (PTE_PCD | PTE_PWT | PTE_HUGE), PTE_PCD);
+	assert_signal(x, SIM_STORE, GIB + 0x10003000, SIGSEGV, SEGV_ACCERR);
+	assert_mm_sound(x->mm);
+	assert_int_equal(mm_munmap(x->mm, GIB + 0x10001000, 0x400000), 0);
+	assert_maps(x, GIB + 0x10000008, 0);
+	assert_signal(x, SIM_LOAD, GIB + 0x10003000, SIGSEGV, SEGV_MAPERR);
+	assert_mm_sound(x->mm);
+	assert_int_equal(mm_munmap(x->mm, GIB, GIB), 0);
+	assert_int_equal(x->mm->pgt.nr_tables, 0);
+}
+
+static void huge_entries_are_kept_whole(void **state)
+{
+	struct fixture *x = *state;
+	unsigned int level;
+
+	map_device(x, 4 * PMD_SIZE);
+	map_huge(x, GIB, 1, PTE_PWT);
+	assert_maps(x, GIB + 0x123458, 1);
+	/* Changed in place, there and back; found through the mask of all levels. */
+	assert_int_equal(mm_mprotect(x->mm, GIB, PMD_SIZE, PROT_NONE), 0);
+	assert_non_null(pgtable_leaf(&x->mm->pgt, GIB, &level));
+	assert_int_equal(level, 1);
+	assert_signal(x, SIM_LOAD, GIB + 0x5000, SIGSEGV, SEGV_ACCERR);
+	assert_int_equal(mm_mprotect(x->mm, GIB, PMD_SIZE, PROT_READ), 0);
+	assert_int_equal(*pgtable_leaf(&x->mm->pgt, GIB, &level) & (PTE_PWT | PTE_WRITE | PTE_HUGE),
+			 PTE_PWT | PTE_HUGE);
+	assert_signal(x, SIM_STORE, GIB + 0x5000, SIGSEGV, SEGV_ACCERR);
+	assert_mm_sound(x->mm);
+	/* Moved whole when it can be, in pieces when not. */
+	assert_int_equal(mm_mremap(x->mm, GIB, PMD_SIZE, PMD_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, 3 * GIB),
+			 3 * GIB);
+	assert_non_null(pgtable_leaf(&x->mm->pgt, 3 * GIB, &level));
+	assert_int_equal(level, 1);
+	assert_int_equal(mm_mremap(x->mm, 3 * GIB, PMD_SIZE, PMD_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				   5 * GIB + PAGE_SIZE),
+			 5 * GIB + PAGE_SIZE);
+	assert_int_equal(pte_pfn(fixture_pte(x, 5 * GIB + PAGE_SIZE)), DEVICE_PFN);
+	assert_int_equal(pte_pfn(fixture_pte(x, 5 * GIB + PMD_SIZE)), DEVICE_PFN + 511);
+	assert_mm_sound(x->mm);
+	/* Advice about a part cuts; about all of it takes it whole. */
+	map_huge(x, GIB + PMD_SIZE, 1, 0);
+	assert_int_equal(mm_madvise(x->mm, GIB + PMD_SIZE, PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(fixture_pte(x, GIB + PMD_SIZE), 0);
+	assert_int_not_equal(fixture_pte(x, GIB + PMD_SIZE + PAGE_SIZE), 0);
+	assert_int_equal(mm_madvise(x->mm, GIB + PMD_SIZE, PMD_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(fixture_pte(x, GIB + PMD_SIZE + PAGE_SIZE), 0);
+	assert_mm_sound(x->mm);
+}
+
+/* Memory in blocks, counted as such while two spaces have it. */
+static void blocks_are_counted(void **state)
+{
+	struct fixture *x = *state;
+	struct frames *f = &x->machine->frames;
+	struct page *head;
+	struct vma *vma;
+	struct gather g;
+
+	assert_int_equal(fixture_map(x, GIB, 512, PROT_READ | PROT_WRITE, MAP_FIXED), GIB);
+	vma = vma_find(&x->mm->vmas, GIB);
+	assert_int_equal(anon_vma_prepare(vma), 0);
+	assert_true(memcg_charge(x->mm->memcg, 512));
+	head = page_alloc(f, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, BLOCK_ORDER);
+	assert_non_null(head);
+	for (unsigned int i = 0; i < 512; i++) {
+		head[i].memcg = x->mm->memcg;
+		page_set_anon(&head[i], vma_anon_vma(vma), (GIB >> PAGE_SHIFT) + i);
+	}
+	block_make(head);
+	x->mm->rss[MM_ANONPAGES] = 512;
+	pte_t *pmd = pgtable_alloc_pmd(&x->mm->pgt, GIB);
+	pte_t entry = pte_make(page_to_pfn(f, head), TABLE_FLAGS | PTE_DIRTY | PTE_NX | PTE_HUGE);
+	pte_set(pmd, entry);
+	fixture_store(x, GIB + 0x7008, 42);
+	assert_int_equal(x->cpu->nr_faults, 0);
+	assert_int_equal(page_total_mapcount(f, head + 7), 1);
+	assert_mm_sound(x->mm);
+	/* A second entry, which is split: its frames then have two entries each, of which one is the block's. */
+	block_get(head);
+	block_split(f, head);
+	assert_int_equal(page_total_mapcount(f, head + 7), 2);
+	assert_int_equal(head[7].refs, 2);
+	for (unsigned int i = 0; i < 512; i++) {
+		head[i].mapcount--;
+		page_put(f, &head[i]);
+	}
+	/* The only entry, split: the frames stay, as 512 pages. */
+	gather_begin(&g, x->mm);
+	assert_non_null(pgtable_own(x->mm, GIB + 0x7000, &g));
+	gather_end(&g);
+	assert_int_equal(page_total_mapcount(f, head + 7), 1);
+	assert_int_equal(head[7].refs, 1);
+	assert_false(page_in_block(head));
+	assert_int_equal(fixture_load(x, GIB + 0x7008), 42);
+	fixture_store(x, GIB + 0x7008, 43);
+	assert_int_equal(mm_munmap(x->mm, GIB + 0x7000, PAGE_SIZE), 0);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 511);
+	assert_mm_sound(x->mm);
+}
+
+static void special_entries(void **state)
+{
+	struct fixture *x = *state;
+	gva_t a = 0x10000000;
+	pte_t guard = entry_make(ENTRY_GUARD, 0),
+	      moving = entry_make(ENTRY_MIGRATION, 0x123456) | ENTRY_WRITABLE;
+
+	assert_int_equal(entry_type(guard), ENTRY_GUARD);
+	assert_int_equal(entry_type(moving), ENTRY_MIGRATION);
+	assert_int_equal(entry_offset(moving), 0x123456);
+	assert_false(pte_none(guard) || pte_present(guard) || pte_none(moving) || pte_present(moving));
+	assert_int_equal(entry_type(pte_make(5, PTE_PRESENT | PTE_WRITE)), ENTRY_NONE);
+	assert_int_equal(entry_type(0), ENTRY_NONE);
+	assert_int_equal(fixture_map(x, a, 8, PROT_READ | PROT_WRITE, MAP_FIXED), a);
+	fixture_store(x, a, 1);
+	*pgtable_find(&x->mm->pgt, a + PAGE_SIZE) = guard;
+	*pgtable_find(&x->mm->pgt, a + 2 * PAGE_SIZE) = entry_make(ENTRY_POISON, 0);
+	assert_signal(x, SIM_LOAD, a + PAGE_SIZE, SIGSEGV, SEGV_MAPERR);
+	assert_signal(x, SIM_STORE, a + PAGE_SIZE, SIGSEGV, SEGV_MAPERR);
+	assert_signal(x, SIM_LOAD, a + 2 * PAGE_SIZE, SIGBUS, BUS_ADRERR);
+	assert_mm_sound(x->mm);
+	/* They stay where pages are only given back, move with their range, and go when it is unmapped. */
+	assert_int_equal(mm_mprotect(x->mm, a, 8 * PAGE_SIZE, PROT_READ), 0);
+	assert_int_equal(mm_madvise(x->mm, a, 8 * PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(fixture_pte(x, a), 0);
+	assert_int_equal(fixture_pte(x, a + PAGE_SIZE), guard);
+	assert_int_equal(mm_mremap(x->mm, a, 8 * PAGE_SIZE, 8 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				   2 * a),
+			 2 * a);
+	assert_int_equal(fixture_pte(x, 2 * a + PAGE_SIZE), guard);
+	assert_int_equal(mm_munmap(x->mm, 2 * a, 8 * PAGE_SIZE), 0);
+	assert_int_equal(x->mm->pgt.nr_tables, 0);
+}
+
 /* The model of the processor must be able to catch the core: without revocations, stale entries show. */
 static void stale_entries_show(enum sim_kind kind)
 {
@@ -363,6 +559,12 @@ int main(void)
 		  canonical_addresses),
 		T5("pgtable: five levels reach to 57 bits and work [B7 B29]", canonical_addresses_57),
 		T("pgtable: PS maps 2 MiB, and its low address bits are reserved [B19]", large_pages),
+		T("pgtable: a 1 GiB entry is found, translated, and cut where it must be [B16] [B19]",
+		  one_gib_entry),
+		T("pgtable: huge entries change and move as a whole where they can [B19]",
+		  huge_entries_are_kept_whole),
+		T("pgtable: a block counts its huge entries, and its frames theirs", blocks_are_counted),
+		T("pgtable: guards and poison are entries too, and survive what keeps them", special_entries),
 		{"pgtable: without revocations a TLB shows the stale entry", stale_entries_show_in_a_tlb,
 		 NULL, NULL, NULL},
 		{"pgtable: without revocations a shadow shows the stale entry",

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* block.c - counting who maps a block. See block.h. */
+#include "block.h"
+#include "memcg.h"
+
+uint32_t page_total_mapcount(const struct frames *f, struct page *page)
+{
+	/* The block first: a frame that loses it meanwhile has gained its own entry before. */
+	uint32_t huge = page_in_block(page) ? atomic_load(&block_head(f, page)->block_mapcount) : 0;
+
+	return huge + atomic_load(&page->mapcount);
+}
+
+void block_make(struct page *head)
+{
+	atomic_store_explicit(&head->block_mapcount, 1, memory_order_relaxed);
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+		atomic_fetch_or_explicit(&head[i].flags, PG_BLOCK, memory_order_release);
+}
+
+void block_get(struct page *head)
+{
+	atomic_fetch_add_explicit(&head->block_mapcount, 1, memory_order_relaxed);
+}
+
+static void unmark(struct page *head)
+{
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+		atomic_fetch_and_explicit(&head[i].flags, ~(uint32_t)PG_BLOCK, memory_order_release);
+}
+
+/* Nobody else holds a frame of it, and one account pays for all. */
+static bool goes_whole(const struct page *head)
+{
+	bool whole = true;
+
+	for (unsigned int i = 0; i < BLOCK_PAGES && whole; i++)
+		whole = atomic_load(&head[i].refs) == 1 && head[i].memcg == head->memcg;
+	return whole;
+}
+
+void block_put(struct frames *f, struct page *head)
+{
+	if (atomic_fetch_sub(&head->block_mapcount, 1) != 1)
+		return;
+	unmark(head);
+	if (goes_whole(head)) {
+		if (head->memcg)
+			memcg_uncharge(head->memcg, BLOCK_PAGES);
+		page_free_block(f, head, BLOCK_ORDER);
+		return;
+	}
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+		page_put(f, &head[i]);
+}
+
+void block_split(struct frames *f, struct page *head)
+{
+	bool sole = atomic_load(&head->block_mapcount) == 1;
+
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
+		if (!sole)
+			page_get(&head[i]); /* else the block's reference becomes the entry's */
+		atomic_fetch_add(&head[i].mapcount, 1);
+	}
+	if (!sole) {
+		block_put(f, head);
+		return;
+	}
+	unmark(head);
+	atomic_store(&head->block_mapcount, 0);
+}
