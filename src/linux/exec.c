@@ -9,12 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../include/lodge.h"
@@ -468,6 +471,18 @@ static void exec_free(struct exec *x)
 	free(x);
 }
 
+/* A guest may lock what a program in our place might, and starts with our limit. */
+static void inherit_lock_rights(struct mm *mm)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {0};
+	struct rlimit limit;
+
+	mm->privileged = !syscall(SYS_capget, &header, caps) && (caps[0].effective & (1u << CAP_IPC_LOCK));
+	if (!getrlimit(RLIMIT_MEMLOCK, &limit))
+		mm->memlock_limit_bytes = limit.rlim_cur;
+}
+
 int exec_load(const struct exec_request *r, struct exec_result *result, struct lodge_error *err)
 {
 	struct exec *x = calloc(1, sizeof(*x));
@@ -484,7 +499,7 @@ int exec_load(const struct exec_request *r, struct exec_result *result, struct l
 	x->fd = r->fd;
 	if (r->fd >= 0)
 		snprintf(x->filename, sizeof(x->filename), "%s", r->path);
-	r->mm->privileged = geteuid() == 0;
+	inherit_lock_rights(r->mm);
 	x->layout = r->aslr ? layout_random(r->mm->stack_limit_bytes) : layout_fixed();
 	ret = load_program(x, r->argv, result);
 	exec_free(x);

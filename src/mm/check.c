@@ -165,9 +165,10 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 	}
 }
 
+/* A stack that grew down to another area stays apart from it. */
 static bool could_merge(const struct vma *a, const struct vma *b)
 {
-	return b && vma_mergeable(a, b) && vma_removable(a) && vma_removable(b);
+	return b && !(b->flags & VM_GROWSDOWN) && vma_mergeable(a, b) && vma_removable(a) && vma_removable(b);
 }
 
 /* Recounts what account.h counts. */

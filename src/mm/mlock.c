@@ -85,8 +85,10 @@ int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags)
 		return -EPERM;
 	int err = whole_pages(&start, &end, length);
 	pthread_rwlock_wrlock(&mm->mmap_lock);
-	if (!err)
-		err = within_limit(mm, start, end) ? apply_lock_flags(mm, start, end, lock) : -ENOMEM;
+	if (!within_limit(mm, start, end))
+		err = -ENOMEM;
+	else if (!err)
+		err = apply_lock_flags(mm, start, end, lock);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	if (err)
 		return err;

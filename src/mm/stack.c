@@ -39,5 +39,5 @@ struct vma *mm_expand_stack(struct mm *mm, gva_t address)
 	area_resize(mm, vma, start, vma->end);
 	vm_stat_account(mm, vma->flags, (int64_t)grow);
 	fault_count(mm, FAULT_STACK_GROWTH);
-	return area_merge(mm, vma); /* it may have come down to the other half of a stack that was cut */
+	return vma; /* as Linux: it stays apart from what it may have come down to */
 }

@@ -135,6 +135,14 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
 	return -ENAMETOOLONG;
 }
 
+/* Pages are handed to others under the area's rights alone, not under what the processor makes of them. */
+static bool may_get(const struct mm *mm, gva_t address, bool write)
+{
+	const struct vma *vma = vma_find(&mm->vmas, address);
+
+	return vma && vma->start <= address && (vma->flags & (write ? VM_WRITE : VM_READ));
+}
+
 int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, struct page **pages)
 {
 	unsigned int n = 0;
@@ -144,7 +152,8 @@ int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, 
 	grow_stack(mm, start);
 	pthread_rwlock_rdlock(&mm->mmap_lock);
 	for (; n < nr; n++) {
-		pages[n] = get_page(mm, start + ((uint64_t)n << PAGE_SHIFT), write);
+		gva_t at = start + ((uint64_t)n << PAGE_SHIFT);
+		pages[n] = may_get(mm, at, write) ? get_page(mm, at, write) : NULL;
 		if (!pages[n])
 			break;
 	}

@@ -39,11 +39,28 @@ static struct CMUnitTest tests[MAX_TESTS];
 static struct same_case cases[MAX_TESTS];
 static size_t nr_tests;
 
-static void enter(void *arg)
+/* Programs that run without the right to lock memory beyond the limit, so that there is one. */
+static const char *const limited[] = {"same_locks"};
+
+static void enter(void *dir)
 {
 	prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO);
-	if (chdir(arg))
+	if (chdir(dir))
 		_exit(77);
+}
+
+static void enter_limited(void *dir)
+{
+	prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK);
+	enter(dir);
+}
+
+static void (*entrance(const char *program))(void *)
+{
+	for (size_t i = 0; i < sizeof(limited) / sizeof(limited[0]); i++)
+		if (!strcmp(strrchr(program, '/') + 1, limited[i]))
+			return enter_limited;
+	return enter;
 }
 
 static char *absolute(const char *path)
@@ -70,9 +87,11 @@ static void program_run(struct program *p)
 {
 	char *lodge = absolute(lodge_path());
 	const char *native_dir = fresh_dir(p->path, "native"), *lodge_dir = fresh_dir(p->path, "lodge");
-	struct command native = {.argv = {p->path, "."}, .in_child = enter, .arg = (void *)native_dir};
+	struct command native = {.argv = {p->path, "."},
+				 .in_child = entrance(p->path),
+				 .arg = (void *)native_dir};
 	struct command guest = {.argv = {lodge, "run", "--rw", lodge_dir, p->path, "."},
-				.in_child = enter,
+				.in_child = entrance(p->path),
 				.arg = (void *)lodge_dir};
 
 	p->ran = true;

@@ -492,7 +492,6 @@ static bool grow_stack(struct model *m, uint64_t page)
 		q->joined = at > page;
 	}
 	p->joined = true;
-	merge_at(m, page);
 	return true;
 }
 

@@ -71,6 +71,20 @@ static void address_space_and_growing_stack(void)
 	limit_restore(RLIMIT_AS, old);
 }
 
+static void data(void)
+{
+	struct rlimit old = limit_set(RLIMIT_DATA, 16 << 20);
+
+	WHERE(put(0, 16384, RW));
+	WHERE(put(0, 16384, R));
+	TELL(mprotect(AT(0), 16384 * PAGE, RW));
+	show_maps("as it was");
+	WHERE(put_shared(20000, 16384, RW));
+	WHERE(mmap(AT(50000), 16384 * PAGE, RW, PRIVATE | MAP_FIXED | MAP_NORESERVE, -1, 0));
+	limit_restore(RLIMIT_DATA, old);
+	TELL(mprotect(AT(0), 16384 * PAGE, RW));
+}
+
 static void limit_arguments(void)
 {
 	struct rlimit limit, bad = {20, 10};
@@ -95,6 +109,32 @@ static long map_singly(long most)
 		if (put(2 * i, 1, i & 1 ? R : RW) == MAP_FAILED)
 			return i;
 	return i;
+}
+
+static long areas_now(void)
+{
+	static char text[1 << 16];
+	int fd = open("/proc/self/maps", O_RDONLY);
+	long lines = 0;
+	ssize_t n;
+
+	while ((n = read(fd, text, sizeof(text))) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			lines += text[i] == '\n';
+	close(fd);
+	return lines;
+}
+
+static void map_count(void)
+{
+	long before = areas_now(), mapped = map_singly(70000);
+
+	printf("refused with %s\n", errno_name(-1));
+	printf("areas in all within 3 of 65530: %d\n", mapped + before >= 65527 && mapped + before <= 65534);
+	TELL(mprotect(AT(0), PAGE, R));
+	WHERE(put(-100, 1, RW));
+	TELL(munmap(AT(0), PAGE));
+	WHERE(put(-100, 1, RW));
 }
 
 static void map_count_splits(void)
@@ -144,7 +184,9 @@ static const struct guest_case cases[] = {
 	{"RLIMIT_AS limits mmap and mremap, whatever the protection", address_space},
 	{"RLIMIT_AS limits the break", address_space_and_break},
 	{"RLIMIT_AS limits stacks that grow [F11]", address_space_and_growing_stack},
+	{"RLIMIT_DATA limits what is private and writable", data},
 	{"arguments of the limits' calls", limit_arguments},
+	{"65530 areas are the most", map_count},
 	{"with so many areas nothing can be split", map_count_splits},
 	{"VmSize counts what is mapped [K27]", sizes_in_status},
 	{"VmData counts what is private and writable", data_in_status},

@@ -109,6 +109,16 @@ static void sync_arguments(void)
 	TELL(msync(KERNEL, PAGE, MS_SYNC));
 }
 
+static void sync_invalidate_locked(void)
+{
+	put(0, 2, RW);
+	mlock(AT(0), PAGE);
+	TELL(msync(AT(0), 2 * PAGE, MS_INVALIDATE));
+	TELL(msync(AT(0), 2 * PAGE, MS_SYNC));
+	TELL(msync(AT(1), PAGE, MS_INVALIDATE));
+	munlock(AT(0), PAGE);
+}
+
 static void sync_private_file(void)
 {
 	int fd = letter_file("synced", 2, 0);
@@ -135,6 +145,7 @@ static const struct guest_case cases[] = {
 	{"mincore: arguments", mincore_arguments},
 	{"mincore: only the lowest bit, only as many bytes as pages", only_bit_zero},
 	{"msync: arguments", sync_arguments},
+	{"msync: MS_INVALIDATE of locked memory is EBUSY [H11]", sync_invalidate_locked},
 	{"msync: a private file mapping changes nothing [J11][L16]", sync_private_file},
 	{"msync: without rights", sync_no_access},
 };

@@ -170,6 +170,16 @@ static void grown_by_the_kernel(void)
 	close(fd);
 }
 
+static void splits_of_it(void)
+{
+	grows_down(1000, 4);
+	munmap(AT(1001), PAGE);
+	show_maps("two areas");
+	printf("the upper grows no further than the gap: %s\n", poke(AT(1001)));
+	printf("the lower grows: %s\n", poke(AT(999)));
+	show_maps("areas");
+}
+
 static void initial_stack(void)
 {
 	uintptr_t from, to, here = (uintptr_t)&from;
@@ -205,6 +215,7 @@ static const struct guest_case cases[] = {
 	{"mappings by hint and by place may lie in its gap", mapping_keeps_away},
 	{"what does not grow [H9]", no_growth_for_others},
 	{"system calls make it grow as well [P4][H9]", grown_by_the_kernel},
+	{"a part that was cut off grows on its own [H9]", splits_of_it},
 };
 
 CASES_MAIN(cases)
