@@ -305,6 +305,80 @@ static void held_pages_stay(void **state)
 	assert_mm_sound(x->mm);
 }
 
+/* --- forks --------------------------------------------------------------------------------------------------------- */
+
+#define FORKED_PAGES 4
+
+/* What a fork does with one area, entry by entry. */
+static void fork_area(struct fixture *x, struct mm *parent, struct mm *child)
+{
+	struct mmap_request r = {.address = A,
+				 .length = FORKED_PAGES * P,
+				 .prot = RW,
+				 .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+
+	assert_int_equal(mm_mmap(child, &r), A);
+	assert_int_equal(anon_vma_fork(vma_find(&child->vmas, A), vma_find(&parent->vmas, A)), 0);
+	for (gva_t at = A; at < A + FORKED_PAGES * P; at += P) {
+		pte_t *from = pgtable_find(&parent->pgt, at), *to = pgtable_alloc(&child->pgt, at);
+		struct page *page = pfn_to_page(x->mm->frames, pte_pfn(*from));
+
+		*from &= ~PTE_WRITE;
+		*to = *from;
+		page_get(page);
+		page->mapcount++;
+		child->rss[MM_ANONPAGES]++;
+	}
+	sim_cpu_flush(x->cpu);
+}
+
+static void forked_pages_move_everywhere(void **state)
+{
+	struct fixture *x = *state;
+	struct mm_host *h = &x->machine->host;
+	struct mm *mm[3] = {x->mm, mm_create(h, 1000), mm_create(h, 1000)};
+	const unsigned int entries[FORKED_PAGES] = {3, 1, 1, 3}; /* of the first space's pages */
+
+	fixture_map(x, A, FORKED_PAGES, RW, MAP_FIXED);
+	for (unsigned int i = 0; i < FORKED_PAGES; i++)
+		fixture_store(x, A + i * P, i);
+	fork_area(x, mm[0], mm[1]);
+	sim_cpu_load(x->cpu, mm[1]);
+	fixture_store(x, A + P, 11);
+	fixture_store(x, A + 2 * P, 12);
+	fork_area(x, mm[1], mm[2]);
+	for (unsigned int i = 0; i < FORKED_PAGES; i++) {
+		struct page *page = page_at(x, A + i * P);
+
+		assert_int_equal(rmap_count(h, page), entries[i]);
+		assert_int_equal(page->mapcount, entries[i]);
+		assert_int_equal(move(x, A + i * P), 0);
+		assert_int_equal(rmap_count(h, page_at(x, A + i * P)), entries[i]);
+	}
+	/* Both pages of the second space, in it and in its child. */
+	for (unsigned int i = 1; i < 3; i++) {
+		pte_t pte = *pgtable_find(&mm[1]->pgt, A + i * P);
+
+		assert_int_equal(pte_pfn(*pgtable_find(&mm[2]->pgt, A + i * P)), pte_pfn(pte));
+		assert_int_equal(rmap_count(h, pfn_to_page(x->mm->frames, pte_pfn(pte))), 2);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		sim_cpu_load(x->cpu, mm[i]);
+		assert_int_equal(fixture_load(x, A), 0);
+		assert_int_equal(fixture_load(x, A + P), i ? 11 : 1);
+		fixture_store(x, A, 100 + i);
+		assert_mm_sound(mm[i]);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		sim_cpu_load(x->cpu, mm[i]);
+		assert_int_equal(fixture_load(x, A), 100 + i);
+	}
+	sim_cpu_load(x->cpu, x->mm);
+	mmput(mm[1]);
+	assert_int_equal(fixture_load(x, A + 3 * P), 3);
+	mmput(mm[2]);
+}
+
 /* --- while it moves ------------------------------------------------------------------------------------------------ */
 
 /* What a page looks like between steps 2 and 4: locked, and an entry that says so. */
@@ -483,6 +557,10 @@ int main(void)
 		     cache_page_moves),
 		CASE("migrate: a page that is held, locked or in a space at work stays as it is [Y14]",
 		     held_pages_stay),
+		CASE("migrate: after a fork of a fork a walk finds every entry, and all move [N2] [Y14]",
+		     forked_pages_move_everywhere),
+		SHADOW("migrate: after a fork of a fork a walk finds every entry, and all move",
+		       forked_pages_move_everywhere),
 		CASE("migrate: a fault on a page that moves waits for it [Y14]", fault_waits),
 		CASE("migrate: a page may be unmapped while it moves [Y14]", unmapped_on_the_way),
 		{"compaction: mapped pages of all kinds move out of the way of a large block [Y14]",
