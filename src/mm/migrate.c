@@ -85,10 +85,24 @@ static void settle_entries(struct migration *m)
 	(PG_REFERENCED | PG_UPTODATE | PG_DIRTY | PG_LRU | PG_ACTIVE | PG_PRIVATE | PG_MAPPEDTODISK | \
 	 PG_READAHEAD | PG_SWAPBACKED | PG_CACHE)
 
+/*
+ * While entries of a page are replaced one by one, its mapcount is one more than there are: else the space whose entry is left, or back
+ * already, would take itself for the page's only user and write to what another space is about to see again.
+ */
+static void hold_mapcount(struct page *page)
+{
+	atomic_fetch_add(&page->mapcount, 1);
+}
+
+static void release_mapcount(struct page *page)
+{
+	atomic_fetch_sub(&page->mapcount, 1);
+}
+
 /* True: the caller's and the cache's were the only references, and from now on there is none to be had. */
 static bool freeze(struct page *page, uint32_t expected)
 {
-	return !atomic_load(&page->mapcount) && atomic_compare_exchange_strong(&page->refs, &expected, 0);
+	return atomic_load(&page->mapcount) == 1 && atomic_compare_exchange_strong(&page->refs, &expected, 0);
 }
 
 static void copy_page(struct migration *m)
@@ -142,11 +156,18 @@ static int move_locked(struct migration *m)
 {
 	if (!looks_movable(m->from))
 		return -EBUSY;
+	hold_mapcount(m->from);
+	hold_mapcount(m->to);
 	block_entries(m);
 	int err = m->busy ? -EAGAIN : m->mapping ? replace_cached(m) : replace_anon(m);
-	if (err)
+	if (err) {
+		release_mapcount(m->to);
 		m->to = NULL;
+	}
 	settle_entries(m);
+	if (!err)
+		release_mapcount(m->to);
+	release_mapcount(m->from);
 	return err;
 }
 

@@ -379,6 +379,57 @@ static void forked_pages_move_everywhere(void **state)
 	mmput(mm[2]);
 }
 
+/* Called by a revocation: the other space stores while this one's entry is blocked already. */
+struct intruder {
+	struct fixture *x;
+	const struct mmu_ops *ops;
+	void *ctx;
+	bool done;
+};
+
+static void intrude(void *ctx, struct mmu_batch *batch)
+{
+	struct intruder *in = ctx;
+	uint64_t word = 77;
+
+	in->ops->revoke(in->ctx, batch);
+	if (in->done || batch->mm != in->x->mm)
+		return;
+	in->done = true;
+	sim_store(&in->x->machine->cpu[1], A, &word, 8);
+}
+
+static void no_false_sole_owner(void **state)
+{
+	static const struct mmu_ops ops = {.revoke = intrude};
+	struct sim_config config = {.cpus = 2};
+	struct fixture *x = fixture_new(&config);
+	struct mm_host *h = &x->machine->host;
+	struct mm *child = mm_create(h, 1000);
+	struct intruder in = {.x = x, .ops = h->mmu_ops, .ctx = h->mmu_ctx};
+
+	(void)state;
+	fixture_map(x, A, FORKED_PAGES, RW, MAP_FIXED);
+	for (unsigned int i = 0; i < FORKED_PAGES; i++)
+		fixture_store(x, A + i * P, i + 5);
+	fork_area(x, x->mm, child);
+	sim_cpu_load(&x->machine->cpu[1], child);
+	h->mmu_ops = &ops;
+	h->mmu_ctx = &in;
+	move(x, A);
+	h->mmu_ops = in.ops;
+	h->mmu_ctx = in.ctx;
+	assert_true(in.done);
+	assert_int_equal(fixture_load(x, A), 5);
+	uint64_t word;
+	assert_int_equal(sim_load(&x->machine->cpu[1], A, &word, 8).signo, 0);
+	assert_int_equal(word, 77);
+	assert_mm_sound(child);
+	sim_cpu_load(&x->machine->cpu[1], NULL);
+	mmput(child);
+	assert_int_equal(fixture_free(x), 0);
+}
+
 /* --- while it moves ------------------------------------------------------------------------------------------------ */
 
 /* What a page looks like between steps 2 and 4: locked, and an entry that says so. */
@@ -561,6 +612,9 @@ int main(void)
 		     forked_pages_move_everywhere),
 		SHADOW("migrate: after a fork of a fork a walk finds every entry, and all move",
 		       forked_pages_move_everywhere),
+		{"migrate: a space whose entry is still there does not take itself for the page's only user "
+		 "[N2] [Y14]",
+		 no_false_sole_owner, NULL, NULL, NULL},
 		CASE("migrate: a fault on a page that moves waits for it [Y14]", fault_waits),
 		CASE("migrate: a page may be unmapped while it moves [Y14]", unmapped_on_the_way),
 		{"compaction: mapped pages of all kinds move out of the way of a large block [Y14]",
