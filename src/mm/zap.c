@@ -157,13 +157,13 @@ int zap_range(struct gather *g, gva_t start, gva_t end)
 	return o.err;
 }
 
+/* A page that is moving has to go like others: its entry would come back otherwise. */
 static void zap_cache_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	const struct gather *g = ctx;
 	pte_t pte = pte_read(slot);
 
-	if (pte_present(pte) && !(pte & PTE_SPECIAL) &&
-	    !page_anon(pfn_to_page(g->batch.mm->frames, pte_pfn(pte))))
+	if (is_resident(pte) && !page_anon(pfn_to_page(g->batch.mm->frames, pte_pfn(pte))))
 		zap_entry(ctx, slot, address);
 }
 

@@ -317,6 +317,7 @@ static void fork_area(struct fixture *x, struct mm *parent, struct mm *child)
 				 .prot = RW,
 				 .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
 
+	child->fault_around_pages = 1;
 	assert_int_equal(mm_mmap(child, &r), A);
 	assert_int_equal(anon_vma_fork(vma_find(&child->vmas, A), vma_find(&parent->vmas, A)), 0);
 	for (gva_t at = A; at < A + FORKED_PAGES * P; at += P) {
@@ -507,6 +508,22 @@ static void unmapped_on_the_way(void **state)
 	assert_mm_sound(x->mm);
 }
 
+/* The file became shorter while one of its pages was on the way. */
+static void truncated_on_the_way(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED | MAP_SHARED);
+	fixture_store(x, A, 99);
+	struct page *page = begin_move(x, A);
+	unmap_mapping_range(page_mapping(page), 0, 0, UNMAP_CACHE_PAGES);
+	assert_true(pte_none(fixture_pte(x, A)));
+	assert_int_equal(mm_rss_pages(x->mm), 0);
+	page_unlock(page);
+	page_put(x->mm->frames, page);
+	assert_mm_sound(x->mm);
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------------------- */
 
 #define ZONE_PAGES 4096u
@@ -617,6 +634,8 @@ int main(void)
 		 no_false_sole_owner, NULL, NULL, NULL},
 		CASE("migrate: a fault on a page that moves waits for it [Y14]", fault_waits),
 		CASE("migrate: a page may be unmapped while it moves [Y14]", unmapped_on_the_way),
+		CASE("migrate: a page may leave its file's areas while it moves [N1] [Y14]",
+		     truncated_on_the_way),
 		{"compaction: mapped pages of all kinds move out of the way of a large block [Y14]",
 		 compaction_moves_mapped_pages, NULL, NULL, NULL},
 	};
