@@ -72,7 +72,7 @@ static int share_space(struct clone *c)
 	struct task *t = c->t;
 
 	if (!(c->flags & CLONE_VM))
-		return -ENOSYS;
+		return mm_fork(t->mm, &c->child->mm);
 	mmget(t->mm);
 	c->child->mm = t->mm;
 	return 0;

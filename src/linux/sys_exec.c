@@ -192,6 +192,10 @@ static struct mm *new_space(struct task *t)
 	mm->stack_limit_bytes = t->mm->stack_limit_bytes;
 	mm->as_limit_bytes = t->mm->as_limit_bytes;
 	mm->data_limit_bytes = t->mm->data_limit_bytes;
+	mm->memlock_limit_bytes = t->mm->memlock_limit_bytes;
+	mm->privileged = t->mm->privileged;
+	mm->mmap_min_addr = t->mm->mmap_min_addr;
+	mm->max_map_count = t->mm->max_map_count;
 	mm->fault_around_pages = t->mm->fault_around_pages;
 	return mm;
 }
@@ -344,10 +348,13 @@ static int64_t sys_execveat(struct task *t, const uint64_t a[6])
 	struct execve *e;
 	int flags = (int)a[4], err;
 
-	if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
-		return -EINVAL;
 	e = calloc(1, sizeof(*e));
 	err = e ? path_get(t, (int)a[0], a[1], &e->path) : -ENOMEM;
+	/* A name that is not there is told before flags that are not known. */
+	if (!err && !e->path.text[0] && !(flags & AT_EMPTY_PATH))
+		err = -ENOENT;
+	if (!err && (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)))
+		err = -EINVAL;
 	if (err) {
 		free(e);
 		return err;

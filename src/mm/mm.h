@@ -118,6 +118,9 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
 /* The same on an existing account, which it takes a reference of. */
 struct mm *mm_create_in(struct mm_host *h, struct memcg *cg);
 
+/* A space like `parent`, with one user, on the same account. 0, or -ENOMEM with the parent as it was. */
+int mm_fork(struct mm *parent, struct mm **child);
+
 /*
  * A user runs in the space or works on its areas; when mmput takes the last one away everything is unmapped, and no processor may be
  * running in it any more. Whoever only keeps the pointer grabs the structure instead: it stays, empty, until mmdrop.
