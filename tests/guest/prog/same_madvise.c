@@ -72,6 +72,18 @@ static void dontneed_read_only(void)
 	show_letters("zeros", 0, 2);
 }
 
+static void dontneed_locked(void)
+{
+	put(0, 2, RW);
+	letters(0, 2);
+	TELL(mlock(AT(0), PAGE));
+	TELL(madvise(AT(0), 2 * PAGE, MADV_DONTNEED));
+	show_letters("kept", 0, 2);
+	TELL(madvise(AT(0), 2 * PAGE, MADV_DONTNEED_LOCKED));
+	show_letters("dropped", 0, 2);
+	munlock(AT(0), PAGE);
+}
+
 static void free_advice(void)
 {
 	put(0, 2, RW);
@@ -98,6 +110,21 @@ static void remove_shared(void)
 	letters(0, 4);
 	TELL(madvise(AT(1), 2 * PAGE, MADV_REMOVE));
 	show_letters("a hole in it", 0, 4);
+}
+
+static void remove_refused(void)
+{
+	int fd = letter_file("advised", 2, 0), reader = open("advised", O_RDONLY);
+
+	put(0, 1, RW);
+	TELL(madvise(AT(0), PAGE, MADV_REMOVE));
+	put_file(2, 1, RW, MAP_PRIVATE, fd, 0);
+	TELL(madvise(AT(2), PAGE, MADV_REMOVE));
+	put_file(4, 1, R, MAP_SHARED, reader, 0);
+	TELL(madvise(AT(4), PAGE, MADV_REMOVE));
+	TELL(madvise(AT(8), PAGE, MADV_REMOVE));
+	close(fd);
+	close(reader);
 }
 
 static void populate_read(void)
@@ -142,6 +169,55 @@ static void populate_beyond_file(void)
 	AT(0)[0] = 'x';
 	show_letters("private", 0, 1);
 	close(fd);
+}
+
+static void patterns(void)
+{
+	put(0, 4, RW);
+	letters(0, 4);
+	TELL(madvise(AT(0), 4 * PAGE, MADV_NORMAL));
+	TELL(madvise(AT(1), PAGE, MADV_RANDOM));
+	show_maps("split by advice");
+	TELL(madvise(AT(1), PAGE, MADV_SEQUENTIAL));
+	TELL(madvise(AT(1), PAGE, MADV_NORMAL));
+	show_maps("together again");
+	show_letters("kept", 0, 4);
+}
+
+static void for_the_child(void)
+{
+	put(0, 4, RW);
+	letters(0, 4);
+	TELL(madvise(AT(1), PAGE, MADV_DONTFORK));
+	show_maps("split");
+	TELL(madvise(AT(1), PAGE, MADV_DOFORK));
+	show_maps("together");
+	TELL(madvise(AT(2), PAGE, MADV_WIPEONFORK));
+	show_maps("split");
+	TELL(madvise(AT(2), PAGE, MADV_KEEPONFORK));
+	show_maps("together");
+	put_shared(8, 1, RW);
+	TELL(madvise(AT(8), PAGE, MADV_WIPEONFORK));
+	TELL(madvise(AT(8), PAGE, MADV_DONTFORK));
+	show_letters("kept", 0, 4);
+}
+
+static void for_the_dump(void)
+{
+	put(0, 3, RW);
+	TELL(madvise(AT(1), PAGE, MADV_DONTDUMP));
+	show_maps("split");
+	TELL(madvise(AT(1), PAGE, MADV_DODUMP));
+	show_maps("together");
+}
+
+static void huge_pages(void)
+{
+	put(0, 4, RW);
+	TELL(madvise(AT(1), PAGE, MADV_HUGEPAGE));
+	show_maps("split");
+	TELL(madvise(AT(0), 4 * PAGE, MADV_NOHUGEPAGE));
+	show_maps("together");
 }
 
 static void cold_and_pageout(void)
@@ -206,13 +282,19 @@ static const struct guest_case cases[] = {
 	{"MADV_DONTNEED: a private file page becomes the file's again [J11]", dontneed_private_file},
 	{"MADV_DONTNEED: a hole is ENOMEM after both sides are done", dontneed_hole},
 	{"MADV_DONTNEED: protections do not matter", dontneed_read_only},
+	{"MADV_DONTNEED: locked pages are EINVAL, MADV_DONTNEED_LOCKED takes them [H11]", dontneed_locked},
 	{"MADV_FREE: what is written after stays; shared memory is EINVAL", free_advice},
 	{"MADV_FREE: a file mapping is EINVAL", free_file},
 	{"MADV_REMOVE: a hole in shared memory", remove_shared},
+	{"MADV_REMOVE: private memory and read-only mappings are refused", remove_refused},
 	{"MADV_POPULATE_READ: pages are there; without the right EINVAL [J7]", populate_read},
 	{"MADV_POPULATE_WRITE: pages are there; without the right EINVAL [J7]", populate_write},
 	{"MADV_POPULATE: a hole is ENOMEM, what lies before it is there", populate_hole},
 	{"MADV_POPULATE: behind the end of a file is EFAULT", populate_beyond_file},
+	{"MADV_RANDOM and MADV_SEQUENTIAL split areas, MADV_NORMAL joins them [I13]", patterns},
+	{"MADV_DONTFORK and MADV_WIPEONFORK split areas, and are taken back [I13]", for_the_child},
+	{"MADV_DONTDUMP splits areas, MADV_DODUMP joins them [I13]", for_the_dump},
+	{"MADV_HUGEPAGE splits areas, MADV_NOHUGEPAGE joins them [I13]", huge_pages},
 	{"MADV_COLD and MADV_PAGEOUT lose nothing", cold_and_pageout},
 	{"MADV_WILLNEED: arguments", willneed},
 	{"arguments that are refused [F8]", refusals},

@@ -38,6 +38,34 @@ static void processor(void)
 
 static volatile sig_atomic_t signals;
 
+static void count_signal(int signo)
+{
+	(void)signo;
+	signals++;
+}
+
+/* Signals the thread of the case until one has come through. */
+static void *signaller(void *thread)
+{
+	while (!signals) {
+		usleep(10000);
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	}
+	return NULL;
+}
+
+static void pausing(void)
+{
+	pthread_t self = pthread_self(), other;
+
+	signal(SIGUSR1, count_signal);
+	if (pthread_create(&other, NULL, signaller, &self))
+		return;
+	TELL(pause());
+	pthread_join(other, NULL);
+	printf("came through: %d\n", signals > 0);
+}
+
 static void opening(void)
 {
 	int fd = open("opened", O_RDWR | O_CREAT | O_EXCL, 0640);
@@ -105,6 +133,7 @@ static void exact_usage(void)
 static const struct guest_case cases[] = {
 	{"gettimeofday, time and clock_gettime agree [J2]", clocks},
 	{"getcpu [J2]", processor},
+	{"pause ends with a signal [J2]", pausing},
 	{"open, read and write of a file [J2][L1]", opening},
 	{"O_DIRECT: alignment and contents [J2][L2]", direct},
 	{"getrandom [J2]", random_numbers},
