@@ -70,11 +70,11 @@ static int copy_page(struct remote_op *op, gva_t address, size_t bytes)
 	struct frames *f = op->mm->frames;
 	struct page *page;
 
-	if (get_user_pages(op->mm, page_align_down(address), 1, op->write, &page) != 1)
+	if (get_user_pages(op->mm, page_align_down(address), 1, op->write ? GUP_WRITE : 0, &page) != 1)
 		return -EFAULT;
 	char *host = (char *)page_address(f, page) + (address & ~PAGE_MASK);
 	size_t done = copy_local(op, host, bytes);
-	page_put(f, page);
+	put_user_pages(op->mm, 1, &page);
 	return done == bytes ? 0 : -EFAULT;
 }
 

@@ -1,143 +1,391 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fork.c - a space like another: the same areas, the same contents.
+ * fork.c - a second space with the same contents, at the cost of its tables.
  *
- * Areas are mapped in the child as their first mapping was, so that shared objects and files are shared. What the parent has
- * written to private areas is copied at once. The parent is read and never changed.
- * Locking: the parent's mmap_lock for reading throughout; its page_table_lock for each page.
+ * Every table of level 0 below which all areas are simply copied is shared with the child (pgtable.h: T1-T3): two entries and a
+ * count per 2 MiB, however much of it is there. Who writes first copies the table, and then the page. Only these go entry by entry:
+ * ranges with areas that the child does not get, or gets empty, and tables with pages that are pinned - whoever pinned them for the
+ * parent must find them in the parent, so the child gets a copy at once.
+ * Areas that are shared with others anyway are not copied at all: the child finds their pages when it touches them, and the parent
+ * keeps its right to write.
+ *
+ * Names follow Linux: dup_mm, dup_mmap, copy_page_range and so on down to copy_present_pte; mm_host.fork_trace hears them.
+ *
+ * A fork that fails leaves a parent whose tables are shared with nobody: it takes them back when it writes.
+ *
+ * Locking: the parent's mmap_lock for writing; both page_table_locks, the parent's first, around everything that entries mean.
  */
 #include <errno.h>
-#include <sys/mman.h>
+#include <string.h>
 
-#include "fault.h"
-#include "mm.h"
-#include "pgtable.h"
+#include "account.h"
+#include "area.h"
+#include "block.h"
+#include "huge.h"
+#include "memcg.h"
+#include "pagewalk.h"
+#include "rmap.h"
+#include "zap.h"
 
-/* What a child's area has besides its access. */
-#define INHERITED (VM_GROWSDOWN | VM_DONTDUMP | VM_WIPEONFORK | VM_SEQ_READ | VM_RAND_READ | VM_NORESERVE)
+struct fork {
+	struct mm *parent, *child;
+	const struct vma *vma; /* the parent's, that is being copied */
+	struct vma *copy;      /* the child's */
+	struct gather gather;  /* what the parent's processors must forget */
+	struct gather unheard; /* the child's: no processor runs in it yet */
+	int err;
+};
 
-static unsigned int area_prot(const struct vma *vma)
+static void trace(const struct fork *f, const char *function, gva_t address)
 {
-	return (vma->flags & VM_READ ? PROT_BITS_READ : 0) | (vma->flags & VM_WRITE ? PROT_BITS_WRITE : 0) |
-	       (vma->flags & VM_EXEC ? PROT_BITS_EXEC : 0);
+	const struct mm_host *h = f->parent->host;
+
+	if (h->fork_trace)
+		h->fork_trace(h->fork_trace_ctx, function, address);
 }
 
-static int map_like(struct mm *child, const struct vma *vma, unsigned int prot)
-{
-	bool shared = vma->flags & VM_SHARED;
-	const struct mmap_request r = {
-		.address = vma->start,
-		.length = vma->end - vma->start,
-		.prot = prot,
-		.flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) | (vma->file ? 0 : MAP_ANONYMOUS),
-		.file = vma->file,
-		.pgoff = vma->pgoff,
-		.may_not_write = shared && !(vma->flags & VM_MAYWRITE),
-		.name = vma->name,
-		.extra_flags = vma->flags & INHERITED,
-		.vm_ops = vma->private_data ? vma->vm_ops : NULL,
-		.private_data = vma->private_data,
-	};
-	int64_t ret = mm_mmap(child, &r);
+/* --- what the child gets of 2 MiB ------------------------------------------------------------------------------------------------ */
 
-	return ret < 0 ? (int)ret : 0;
+enum plan {
+	PLAN_SHARE, /* the table itself */
+	PLAN_COPY,  /* entry by entry, each as its area wants it */
+	PLAN_LEAVE, /* nothing: it comes by faults */
+};
+
+static bool left_to_faults(const struct vma *vma)
+{
+	return (vma->flags & VM_SHARED) && vma->mapping &&
+	       !(vma->flags & (VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB));
 }
 
-/* The bytes of a page that the parent has of its own. False: it has none there. */
-static bool read_own_page(struct mm *parent, gva_t address, char *bytes)
+static enum plan plan_of_areas(const struct mm *mm, gva_t address)
 {
-	const pte_t *slot;
-	bool own = false;
-	pte_t pte;
+	gva_t start = address & PMD_MASK, end = start + PMD_SIZE;
+	enum plan plan = PLAN_LEAVE;
 
-	pthread_mutex_lock(&parent->page_table_lock);
-	slot = pgtable_find(&parent->pgt, address);
-	pte = slot ? pte_read(slot) : 0;
-	if (slot && pte_present(pte) && !(pte & PTE_SPECIAL)) {
-		struct page *page = pfn_to_page(parent->frames, pte_pfn(pte));
-		own = page_anon(page);
-		if (own)
-			memcpy(bytes, page_address(parent->frames, page), PAGE_SIZE);
+	for (const struct vma *v = vma_find(&mm->vmas, start); v && v->start < end; v = v->next) {
+		if (v->flags & (VM_DONTCOPY | VM_WIPEONFORK))
+			return PLAN_COPY;
+		if (!left_to_faults(v))
+			plan = PLAN_SHARE;
 	}
-	pthread_mutex_unlock(&parent->page_table_lock);
-	return own;
+	return plan;
 }
 
-static int copy_pages(struct mm *parent, struct mm *child, const struct vma *vma)
+/* Somebody holds the page who is not an entry. What is held for a moment only counts too: that costs a copy, no more. */
+static bool is_pinned(struct page *page)
 {
-	char bytes[PAGE_SIZE];
+	return page_anon(page) &&
+	       atomic_load(&page->refs) > atomic_load(&page->mapcount) + (page_in_block(page) ? 1 : 0);
+}
 
-	for (gva_t at = vma->start; at < vma->end; at += PAGE_SIZE) {
-		if (at % (PAGE_SIZE * PTRS_PER_TABLE) == 0 || at == vma->start)
-			while (at < vma->end && !pgtable_find(&parent->pgt, at))
-				at = (at | (PAGE_SIZE * PTRS_PER_TABLE - 1)) + 1;
-		if (at >= vma->end)
-			break;
-		if (read_own_page(parent, at, bytes) && copy_to_user(child, at, bytes, PAGE_SIZE))
+static bool holds_pinned(const struct mm *mm, const pte_t *table)
+{
+	bool found = false;
+
+	for (unsigned int i = 0; i < PTRS_PER_TABLE && !found; i++) {
+		pte_t pte = pte_read(&table[i]);
+		if (pte_present(pte) && !(pte & PTE_SPECIAL))
+			found = is_pinned(pfn_to_page(mm->frames, pte_pfn(pte)));
+	}
+	return found;
+}
+
+static bool block_holds_pinned(struct page *head)
+{
+	bool found = false;
+
+	for (unsigned int i = 0; i < BLOCK_PAGES && !found; i++)
+		found = is_pinned(&head[i]);
+	return found;
+}
+
+/* --- entry by entry ---------------------------------------------------------------------------------------------------------------- */
+
+static void rss_less(struct fork *f, pte_t pte, int64_t nr)
+{
+	const struct page *page = pfn_to_page(f->parent->frames, pte_pfn(pte));
+
+	atomic_fetch_sub(&f->child->rss[page_counter(page)], nr);
+}
+
+/* copy_present_page: the child's own copy of a page that the parent's pins are on. */
+static pte_t copy_pinned(struct fork *f, pte_t pte, gva_t address)
+{
+	struct mm *mm = f->child;
+	struct page *from = pfn_to_page(mm->frames, pte_pfn(pte));
+	struct page *page =
+		memcg_charge(mm->memcg, 1) ? page_alloc(mm->frames, GFP_HIGHUSER_MOVABLE, 0) : NULL;
+
+	if (!page) {
+		f->err = -ENOMEM;
+		return 0;
+	}
+	page->memcg = mm->memcg;
+	memcpy(page_address(mm->frames, page), page_address(mm->frames, from), PAGE_SIZE);
+	page_add_new_anon_rmap(page, f->copy, address);
+	return pte_make(page_to_pfn(mm->frames, page), pte & ~PTE_PFN_MASK);
+}
+
+static pte_t copy_present_pte(struct fork *f, pte_t *slot, gva_t address)
+{
+	pte_t pte = pte_read(slot);
+	struct page *page = pfn_to_page(f->parent->frames, pte_pfn(pte));
+
+	trace(f, "copy_present_pte", address);
+	if (pte & PTE_SPECIAL)
+		return pte;
+	if (is_pinned(page))
+		return copy_pinned(f, pte, address);
+	if (page_anon(page) && pte_write(pte)) {
+		pte = __atomic_and_fetch(slot, ~PTE_WRITE, __ATOMIC_ACQ_REL);
+		gather_entry(&f->gather, slot, address);
+	}
+	page_get(page);
+	atomic_fetch_add(&page->mapcount, 1);
+	return pte;
+}
+
+/* An entry of an area that the child gets without its contents. */
+static void leave_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	struct fork *f = ctx;
+	pte_t pte = pte_read(slot);
+
+	(void)address;
+	if (pte_present(pte) ? !(pte & PTE_SPECIAL) : entry_type(pte) == ENTRY_MIGRATION)
+		rss_less(f, pte, 1);
+}
+
+static void copy_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	struct fork *f = ctx;
+	pte_t *to = f->err ? NULL : pgtable_own(f->child, address, &f->unheard);
+
+	if (!to) {
+		f->err = -ENOMEM;
+		return;
+	}
+	pte_t pte = pte_read(slot);
+	if (pte_present(pte)) {
+		pte = copy_present_pte(f, slot, address);
+	} else if (entry_type(pte) == ENTRY_MIGRATION) {
+		pte &= ~ENTRY_WRITABLE;
+		pte_set(slot, pte);
+	}
+	pte_set(to, pte);
+}
+
+/* --- by tables ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_left(const struct vma *vma)
+{
+	return (vma->flags & (VM_DONTCOPY | VM_WIPEONFORK)) || left_to_faults(vma);
+}
+
+/* copy_pte_range for what cannot be shared. */
+static void copy_entries(struct fork *f, gva_t address, gva_t end)
+{
+	static const struct pte_walk_ops leave = {.pte = leave_entry}, copy = {.pte = copy_entry};
+
+	if (is_left(f->vma)) {
+		pte_walk(f->parent, address, end, &leave, f);
+		return;
+	}
+	trace(f, "copy_pte_range", address);
+	if (!pgtable_own(f->parent, address, &f->gather))
+		f->err = -ENOMEM;
+	else
+		pte_walk(f->parent, address, end, &copy, f);
+}
+
+static bool copy_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
+{
+	struct fork *f = ctx;
+	enum plan plan = plan_of_areas(f->parent, address);
+	const pte_t *table = pfn_address(f->parent->frames, pte_pfn(pte_read(pmd)));
+
+	if (f->err)
+		return true;
+	if (plan == PLAN_SHARE && atomic_load(&f->parent->nr_pins) && holds_pinned(f->parent, table))
+		plan = PLAN_COPY;
+	if (plan != PLAN_SHARE) {
+		copy_entries(f, address, end);
+		return true;
+	}
+	pte_t *to = pgtable_alloc_pmd(&f->child->pgt, address);
+	trace(f, "copy_pmd_range", address);
+	if (!to)
+		f->err = -ENOMEM;
+	else if (pte_none(pte_read(to)) &&
+		 pgtable_share(f->child, pmd, to)) /* else the area before has shared it */
+		gather_entry_at(&f->gather, pmd, address, 1);
+	return true;
+}
+
+/* A huge entry of the area alone: the child gets the same, and neither may write a block without a look at who else has it. */
+static void copy_whole(struct fork *f, pte_t *slot, gva_t address, unsigned int level)
+{
+	pte_t pte = pte_read(slot);
+	pte_t *to = pgtable_alloc_level(&f->child->pgt, address, level);
+
+	trace(f, level == 1 ? "copy_huge_pmd" : "copy_huge_pud", address);
+	if (!to) {
+		f->err = -ENOMEM;
+		return;
+	}
+	if (!(pte & PTE_SPECIAL)) {
+		block_get(pfn_to_page(f->parent->frames, pte_pfn(pte)));
+		if (pte_write(pte)) {
+			pte = __atomic_and_fetch(slot, ~PTE_WRITE, __ATOMIC_ACQ_REL);
+			gather_entry_at(&f->gather, slot, address, level);
+		}
+	}
+	pte_set(to, pte);
+}
+
+static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct fork *f = ctx;
+	pte_t pte = pte_read(slot);
+	bool counted = !(pte & PTE_SPECIAL), whole = end - address == 1ull << level_shift(level);
+
+	if (f->err)
+		return;
+	if (is_left(f->vma)) {
+		if (counted)
+			rss_less(f, pte, (int64_t)((end - address) >> PAGE_SHIFT));
+		return;
+	}
+	if (counted && atomic_load(&f->parent->nr_pins) &&
+	    block_holds_pinned(pfn_to_page(f->parent->frames, pte_pfn(pte))))
+		whole = false;
+	if (whole)
+		copy_whole(f, slot, address, level);
+	else
+		copy_entries(f, address, end);
+}
+
+static void copy_page_range(struct fork *f)
+{
+	static const struct pte_walk_ops ops = {.huge = copy_huge, .table = copy_table};
+
+	trace(f, "copy_page_range", f->vma->start);
+	pte_walk(f->parent, f->vma->start, f->vma->end, &ops, f);
+}
+
+/* --- areas ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* The child's area, linked and accounted; without pages. */
+static struct vma *dup_area(struct fork *f, const struct vma *vma)
+{
+	struct mm *mm = f->child;
+
+	if ((vma->flags & VM_ACCOUNT) && !vm_enough_memory(mm, vma_pages(vma)))
+		return NULL;
+	struct vma *copy = kmem_cache_alloc(&mm->host->vma_cache);
+	if (!copy)
+		return NULL;
+	*copy = *vma;
+	copy->mm = mm;
+	copy->flags &= ~VM_LOCKED_MASK;
+	copy->window_end = 0;
+	copy->anon_vma = NULL;
+	list_init(&copy->anon_vma_chain);
+	if (!(vma->flags & VM_WIPEONFORK) && anon_vma_fork(copy, vma)) {
+		kmem_cache_free(&mm->host->vma_cache, copy);
+		return NULL;
+	}
+	area_hold_mapping(copy);
+	area_link(mm, copy);
+	vm_stat_account(mm, copy->flags, (int64_t)vma_pages(copy));
+	return copy;
+}
+
+/* An area that the child does not get at all has pages that are not the child's either. */
+static int dup_mmap(struct fork *f)
+{
+	struct vma *vma;
+
+	trace(f, "dup_mmap", 0);
+	for (enum mm_counter c = 0; c < NR_MM_COUNTERS; c++)
+		atomic_store(&f->child->rss[c], mm_counter(f->parent, c));
+	vma_for_each (vma, &f->parent->vmas) {
+		f->vma = vma;
+		f->copy = vma->flags & VM_DONTCOPY ? NULL : dup_area(f, vma);
+		if (!f->copy && !(vma->flags & VM_DONTCOPY))
 			return -ENOMEM;
+		pthread_mutex_lock(&f->parent->page_table_lock);
+		pthread_mutex_lock(&f->child->page_table_lock);
+		copy_page_range(f);
+		pthread_mutex_unlock(&f->child->page_table_lock);
+		gather_flush(&f->gather);
+		pthread_mutex_unlock(&f->parent->page_table_lock);
+		if (f->err)
+			return f->err;
 	}
 	return 0;
 }
 
-static int copy_area(struct mm *parent, struct mm *child, const struct vma *vma)
-{
-	bool copied = !(vma->flags & (VM_SHARED | VM_WIPEONFORK));
-	unsigned int prot = area_prot(vma);
-	unsigned int first = copied ? PROT_BITS_READ | PROT_BITS_WRITE : prot;
-	int err = map_like(child, vma, first);
+/* --- the space -------------------------------------------------------------------------------------------------------------------------- */
 
-	if (!err && copied)
-		err = copy_pages(parent, child, vma);
-	if (!err && first != prot)
-		err = mm_mprotect(child, vma->start, vma->end - vma->start, prot);
+/* Layout, limits and what the loader left; not what is locked, nor that future areas be. */
+static void copy_fields(struct mm *to, const struct mm *from)
+{
+	to->mmap_base = from->mmap_base;
+	to->task_size = from->task_size;
+	to->start_code = from->start_code;
+	to->end_code = from->end_code;
+	to->start_data = from->start_data;
+	to->end_data = from->end_data;
+	to->start_brk = from->start_brk;
+	to->brk = from->brk;
+	to->start_stack = from->start_stack;
+	to->arg_start = from->arg_start;
+	to->arg_end = from->arg_end;
+	to->env_start = from->env_start;
+	to->env_end = from->env_end;
+	memcpy(to->saved_auxv, from->saved_auxv, sizeof(to->saved_auxv));
+	to->nr_auxv_words = from->nr_auxv_words;
+	to->def_flags = from->def_flags & VM_NOHUGEPAGE;
+	to->get_unmapped_area = from->get_unmapped_area;
+	to->stack_limit_bytes = from->stack_limit_bytes;
+	to->as_limit_bytes = from->as_limit_bytes;
+	to->data_limit_bytes = from->data_limit_bytes;
+	to->memlock_limit_bytes = from->memlock_limit_bytes;
+	to->privileged = from->privileged;
+	to->mmap_min_addr = from->mmap_min_addr;
+	to->max_map_count = from->max_map_count;
+	to->fault_around_pages = from->fault_around_pages;
+	atomic_store(&to->membarrier_state, atomic_load(&from->membarrier_state));
+}
+
+static int dup_mm(struct fork *f)
+{
+	trace(f, "dup_mm", 0);
+	f->child = mm_create_in(f->parent->host, f->parent->memcg);
+	if (!f->child)
+		return -ENOMEM;
+	copy_fields(f->child, f->parent);
+	gather_begin(&f->gather, f->parent);
+	gather_begin(&f->unheard, f->child);
+	int err = dup_mmap(f);
+	gather_end(&f->gather);
+	gather_end(&f->unheard);
+	atomic_store(&f->child->peak_rss, mm_rss_pages(f->child));
+	if (err)
+		mmput(f->child);
 	return err;
 }
 
-static void copy_settings(const struct mm *parent, struct mm *child)
+int mm_fork(struct mm *parent, struct mm **child)
 {
-	child->mmap_base = parent->mmap_base;
-	child->start_code = parent->start_code;
-	child->end_code = parent->end_code;
-	child->start_data = parent->start_data;
-	child->end_data = parent->end_data;
-	child->start_brk = parent->start_brk;
-	child->brk = parent->brk;
-	child->start_stack = parent->start_stack;
-	child->arg_start = parent->arg_start;
-	child->arg_end = parent->arg_end;
-	child->env_start = parent->env_start;
-	child->env_end = parent->env_end;
-	memcpy(child->saved_auxv, parent->saved_auxv, sizeof(child->saved_auxv));
-	child->nr_auxv_words = parent->nr_auxv_words;
-	child->get_unmapped_area = parent->get_unmapped_area;
-	child->stack_limit_bytes = parent->stack_limit_bytes;
-	child->as_limit_bytes = parent->as_limit_bytes;
-	child->data_limit_bytes = parent->data_limit_bytes;
-	child->memlock_limit_bytes = parent->memlock_limit_bytes;
-	child->privileged = parent->privileged;
-	child->mmap_min_addr = parent->mmap_min_addr;
-	child->max_map_count = parent->max_map_count;
-	child->fault_around_pages = parent->fault_around_pages;
-}
+	struct fork f = {.parent = parent};
 
-int mm_fork(struct mm *parent, struct mm **result)
-{
-	struct mm *child = mm_create_in(parent->host, parent->memcg);
-	const struct vma *vma;
-	int err = 0;
-
-	if (!child)
-		return -ENOMEM;
-	copy_settings(parent, child);
-	pthread_rwlock_rdlock(&parent->mmap_lock);
-	vma_for_each (vma, &parent->vmas) {
-		if (!err && !(vma->flags & VM_DONTCOPY))
-			err = copy_area(parent, child, vma);
-	}
+	pthread_rwlock_wrlock(&parent->mmap_lock);
+	int err = dup_mm(&f);
 	pthread_rwlock_unlock(&parent->mmap_lock);
-	if (err)
-		mmput(child);
-	else
-		*result = child;
-	return err ? -ENOMEM : 0;
+	if (!err)
+		*child = f.child;
+	return err;
 }

@@ -62,6 +62,9 @@ struct mm_host {
 	unsigned int overcommit_memory, overcommit_ratio;
 	uint64_t overcommit_kbytes;	 /* 0: the ratio holds */
 	_Atomic int64_t committed_pages; /* (A) of all spaces */
+	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
+	void (*fork_trace)(void *ctx, const char *function, gva_t address);
+	void *fork_trace_ctx;
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 	struct kmem_cache anon_vma_cache, chain_cache;
 };
@@ -97,13 +100,14 @@ struct mm {
 	bool privileged;	      /* limits on locking and reserves of memory do not hold */
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
-	_Atomic uint32_t membarrier_state;	      /* (A) commands that the space registered for */
-	uint32_t fault_around_pages;		      /* widest anonymous window: a power of two, 1..512 */
-	_Atomic int64_t rss[NR_MM_COUNTERS];	      /* (A) pages */
-	_Atomic uint64_t peak_rss;		      /* (A) pages */
-	_Atomic uint64_t faults[NR_FAULT_LEAVES];     /* (A) */
-	_Atomic uint64_t min_flt, maj_flt;	      /* (A) */
-	_Atomic uint64_t fault_around_mapped;	      /* (A) pages mapped ahead of a touch */
+	_Atomic uint32_t membarrier_state;	  /* (A) commands that the space registered for */
+	uint32_t fault_around_pages;		  /* widest anonymous window: a power of two, 1..512 */
+	_Atomic int64_t rss[NR_MM_COUNTERS];	  /* (A) pages */
+	_Atomic uint64_t peak_rss;		  /* (A) pages */
+	_Atomic uint64_t nr_pins;		  /* (A) pages that are held for host calls: see user_pin */
+	_Atomic uint64_t faults[NR_FAULT_LEAVES]; /* (A) */
+	_Atomic uint64_t min_flt, maj_flt;	  /* (A) */
+	_Atomic uint64_t fault_around_mapped;	  /* (A) pages mapped ahead of a touch */
 	_Atomic uint64_t nr_revokes, nr_revoked_ptes; /* (A) */
 };
 
@@ -118,7 +122,11 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
 /* The same on an existing account, which it takes a reference of. */
 struct mm *mm_create_in(struct mm_host *h, struct memcg *cg);
 
-/* A space like `parent`, with one user, on the same account. 0, or -ENOMEM with the parent as it was. */
+/*
+ * fork.c: a space with one user and what fork() gives a child: the parent's areas (but those marked VM_DONTCOPY; VM_WIPEONFORK ones
+ * empty; none locked), its pages, shared until one of the two writes, its limits and layout, on the same account. Takes mmap_lock. 0,
+ * or -ENOMEM and there is no child, the parent as it was.
+ */
 int mm_fork(struct mm *parent, struct mm **child);
 
 /*
@@ -144,6 +152,12 @@ uint64_t mm_rss_pages(struct mm *mm);
  * violations, each told to `complain` (may be NULL). Takes the locks; no processor may run in the space.
  */
 unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t where));
+
+/*
+ * Recounts every frame: `space` are all nr spaces of the host. Nothing may go on meanwhile. Returns the number of violations.
+ */
+unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned int nr,
+			   void (*complain)(const char *what, uint64_t where));
 
 /* --- mmap.c: areas ---------------------------------------------------------------------------------------------- */
 
@@ -265,10 +279,16 @@ int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t s
 	     struct user_pin *pin);
 void user_pin_release(struct mm *mm, struct user_pin *pin);
 
+/* Bits for get_user_pages. */
+#define GUP_WRITE 1u /* for writing into: a page that others see as well is copied first */
+#define GUP_FORCE \
+	2u /* even where the guest itself may not: a debugger's access. Writes only to private areas */
+
 /*
- * get_user_pages: faults in and pins nr pages from `start` (page aligned). Returns how many, or -EFAULT when the first
- * one failed. page_put each.
+ * Faults in and pins nr pages from `start` (page aligned). Returns how many, or -EFAULT when the first one failed. A pinned page stays
+ * the space's own: a child that is forked meanwhile gets a copy. put_user_pages gives them back.
  */
-int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, struct page **pages);
+int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int gup, struct page **pages);
+void put_user_pages(struct mm *mm, unsigned int nr, struct page **pages);
 
 #endif

@@ -113,6 +113,11 @@ pte_t *pgtable_alloc_pmd(struct pgtable *pt, gva_t address)
 	return walk(pt, address, 1, true);
 }
 
+pte_t *pgtable_alloc_level(struct pgtable *pt, gva_t address, unsigned int level)
+{
+	return walk(pt, address, level, true);
+}
+
 pte_t *pgtable_leaf(const struct pgtable *pt, gva_t address, unsigned int *level)
 {
 	pte_t *table = page_address(pt->frames, pt->root);

@@ -159,6 +159,9 @@ pte_t *pgtable_alloc(struct pgtable *pt, gva_t address);
 pte_t *pgtable_find_pmd(const struct pgtable *pt, gva_t address);
 pte_t *pgtable_alloc_pmd(struct pgtable *pt, gva_t address);
 
+/* The same for the slot of any level. */
+pte_t *pgtable_alloc_level(struct pgtable *pt, gva_t address, unsigned int level);
+
 /* The slot of the entry that decides about `address`, for reading: of level 0, or a huge entry of *level. NULL: there is none. */
 pte_t *pgtable_leaf(const struct pgtable *pt, gva_t address, unsigned int *level);
 

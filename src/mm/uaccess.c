@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
 #include "fault.h"
 
 bool access_ok(gva_t address, uint64_t bytes)
@@ -17,34 +18,64 @@ bool access_ok(gva_t address, uint64_t bytes)
 	return bytes <= TASK_SIZE && address <= TASK_SIZE - bytes;
 }
 
+/* A write that the area forbids the guest ends in a page that nobody else has, mapped read-only as before. */
+static bool is_own(struct mm *mm, const pte_t *slot, pte_t pte)
+{
+	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
+
+	return !(pte & PTE_SPECIAL) && page_anon(page) && page_total_mapcount(mm->frames, page) == 1 &&
+	       atomic_load(&pgtable_page(&mm->pgt, slot)->refs) == 1;
+}
+
+static bool entry_serves(struct mm *mm, const pte_t *slot, pte_t pte, unsigned int gup)
+{
+	if ((pte & PTE_SPECIAL) && pte_pfn(pte) != page_to_pfn(mm->frames, mm->frames->zero_page))
+		return false; /* a device's */
+	if (!(gup & GUP_FORCE))
+		return (pte & PTE_PRESENT) && (!(gup & GUP_WRITE) || pte_write(pte));
+	return pte_present(pte) && (!(gup & GUP_WRITE) || pte_write(pte) || is_own(mm, slot, pte));
+}
+
 /* The page under `address` if it is there with the rights asked for, with a reference; mmap_lock is held. */
-static struct page *lookup(struct mm *mm, gva_t address, bool write)
+static struct page *lookup(struct mm *mm, gva_t address, unsigned int gup)
 {
 	struct page *page = NULL;
 
 	pthread_mutex_lock(&mm->page_table_lock);
 	pte_t *slot, pte = pgtable_translate(&mm->pgt, address, &slot);
-	if ((pte & PTE_PRESENT) && (!write || pte_write(pte))) {
+	if (entry_serves(mm, slot, pte, gup)) {
 		page = pfn_to_page(mm->frames, pte_pfn(pte));
 		page_get(page);
-		__atomic_fetch_or(slot, PTE_ACCESSED | (write ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
+		__atomic_fetch_or(slot, PTE_ACCESSED | (gup & GUP_WRITE ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&mm->page_table_lock);
 	return page;
 }
 
-/* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or no memory. */
-static struct page *get_page(struct mm *mm, gva_t address, bool write)
+/* May the page be brought in for this? */
+static bool may_fault(const struct vma *vma, unsigned int gup)
 {
-	unsigned int flags = write ? FAULT_FLAG_WRITE : 0;
+	if (vma->flags & (VM_IO | VM_PFNMAP))
+		return false;
+	if (vma_allows(vma, gup & GUP_WRITE ? FAULT_FLAG_WRITE : 0))
+		return true;
+	return (gup & GUP_FORCE) && (vma->flags & VM_ACCESS_FLAGS) && is_cow_mapping(vma->flags);
+}
+
+/* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or no memory. */
+static struct page *get_page(struct mm *mm, gva_t address, unsigned int gup)
+{
+	unsigned int flags = gup & GUP_WRITE ? FAULT_FLAG_WRITE : 0;
 
 	for (;;) {
-		struct page *page = lookup(mm, address, write);
+		struct page *page = lookup(mm, address, gup);
 		if (page)
 			return page;
 		struct vma *vma = vma_find(&mm->vmas, address);
-		if (!vma || vma->start > address || !vma_allows(vma, flags))
+		if (!vma || vma->start > address || !may_fault(vma, gup))
 			return NULL;
+		if (!(vma->flags & VM_WRITE) && (gup & GUP_WRITE))
+			flags |= FAULT_FLAG_FORCE;
 		if (handle_mm_fault(vma, address, flags, 0) != VM_FAULT_DONE)
 			return NULL;
 	}
@@ -71,7 +102,7 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 {
 	grow_stack(mm, user);
 	pthread_rwlock_rdlock(&mm->mmap_lock);
-	struct page *page = get_page(mm, user, kind != COPY_FROM_USER);
+	struct page *page = get_page(mm, user, kind != COPY_FROM_USER ? GUP_WRITE : 0);
 	if (page) {
 		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
 		if (kind == COPY_FROM_USER)
@@ -135,15 +166,21 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
 	return -ENAMETOOLONG;
 }
 
-/* Pages are handed to others under the area's rights alone, not under what the processor makes of them. */
-static bool may_get(const struct mm *mm, gva_t address, bool write)
+/* Pages are handed to others under the area's rights alone, not under what the processor makes of them; a debugger has more. */
+static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
 {
 	const struct vma *vma = vma_find(&mm->vmas, address);
 
-	return vma && vma->start <= address && (vma->flags & (write ? VM_WRITE : VM_READ));
+	if (!vma || vma->start > address)
+		return false;
+	if (vma->flags & (gup & GUP_WRITE ? VM_WRITE : VM_READ))
+		return true;
+	if (!(gup & GUP_FORCE))
+		return false;
+	return gup & GUP_WRITE ? is_cow_mapping(vma->flags) : (vma->flags & VM_MAYREAD) != 0;
 }
 
-int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, struct page **pages)
+int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int gup, struct page **pages)
 {
 	unsigned int n = 0;
 
@@ -153,12 +190,20 @@ int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, bool write, 
 	pthread_rwlock_rdlock(&mm->mmap_lock);
 	for (; n < nr; n++) {
 		gva_t at = start + ((uint64_t)n << PAGE_SHIFT);
-		pages[n] = may_get(mm, at, write) ? get_page(mm, at, write) : NULL;
+		pages[n] = may_get(mm, at, gup) ? get_page(mm, at, gup) : NULL;
 		if (!pages[n])
 			break;
 	}
+	atomic_fetch_add(&mm->nr_pins, n); /* before a fork can look */
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	return n || !nr ? (int64_t)n : -EFAULT;
+}
+
+void put_user_pages(struct mm *mm, unsigned int nr, struct page **pages)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		page_put(mm->frames, pages[i]);
+	atomic_fetch_sub(&mm->nr_pins, nr);
 }
 
 static void add_piece(struct user_pin *pin, char *at, size_t bytes)
