@@ -461,6 +461,53 @@ static void blocks_are_counted(void **state)
 	assert_mm_sound(x->mm);
 }
 
+/* A processor keeps the way to a table as well as translations: neighbours need no walk from the root, and see no change above. */
+static void upper_levels_are_cached(void **state)
+{
+	struct fixture *x = *state;
+	gva_t a = 0x10000000;
+	gpa_t gpa;
+
+	assert_int_equal(fixture_map(x, a, 512, PROT_READ | PROT_WRITE, MAP_FIXED), a);
+	fixture_store(x, a, 1);
+	fixture_store(x, a + PAGE_SIZE, 2);
+	sim_cpu_load(x->cpu, x->mm);
+	assert_int_equal(fixture_load(x, a), 1);
+	pte_t *pmd = pgtable_find_pmd(&x->mm->pgt, a), table = pte_exchange(pmd, 0);
+	assert_int_equal(sim_translate(x->cpu, SIM_LOAD, a + PAGE_SIZE, &gpa),
+			 0); /* the level above was skipped */
+	sim_cpu_load(x->cpu, x->mm);
+	assert_int_equal(sim_translate(x->cpu, SIM_LOAD, a + PAGE_SIZE, &gpa), SIM_FAULTED | PF_USER);
+	pte_set(pmd, table);
+	/* Taking the table away properly makes processors forget the way as well. */
+	assert_int_equal(fixture_load(x, a), 1);
+	assert_int_equal(mm_munmap(x->mm, a, 512 << PAGE_SHIFT), 0);
+	assert_signal(x, SIM_LOAD, a + PAGE_SIZE, SIGSEGV, SEGV_MAPERR);
+}
+
+/* How a table may be cached is said in the entry that points to it, and is not the page's affair. */
+static void caching_of_tables(void **state)
+{
+	struct fixture *x = *state;
+	gva_t a = 0x10000000;
+	pte_t *pmd;
+
+	assert_int_equal(fixture_map(x, a, 8, PROT_READ | PROT_WRITE, MAP_FIXED), a);
+	fixture_store(x, a, 1);
+	pmd = pgtable_find_pmd(&x->mm->pgt, a);
+	__atomic_fetch_or(pmd, PTE_PCD | PTE_PWT, __ATOMIC_ACQ_REL);
+	sim_cpu_load(x->cpu, x->mm);
+	assert_int_equal(fixture_load(x, a), 1);
+	fixture_store(x, a + PAGE_SIZE, 2);
+	assert_int_equal(mm_mprotect(x->mm, a, PAGE_SIZE, PROT_READ), 0);
+	assert_int_equal(*pmd & (PTE_PCD | PTE_PWT), PTE_PCD | PTE_PWT);
+	assert_int_equal(fixture_pte(x, a) & (PTE_PCD | PTE_PWT), 0);
+	/* The table itself lies in memory like any other: what is written there is what a walk reads. */
+	assert_ptr_equal(page_address(&x->machine->frames, pgtable_below(&x->mm->pgt, *pmd)),
+			 (char *)pgtable_find(&x->mm->pgt, a) - level_index(a, 0) * sizeof(pte_t));
+	assert_mm_sound(x->mm);
+}
+
 static void special_entries(void **state)
 {
 	struct fixture *x = *state;
@@ -564,6 +611,10 @@ int main(void)
 		T("pgtable: huge entries change and move as a whole where they can [B19]",
 		  huge_entries_are_kept_whole),
 		T("pgtable: a block counts its huge entries, and its frames theirs", blocks_are_counted),
+		T("pgtable: the way to a table is cached, and forgotten with it [B26]",
+		  upper_levels_are_cached),
+		T("pgtable: PCD and PWT of an upper entry are the table's, not the page's [B27] [B16]",
+		  caching_of_tables),
 		T("pgtable: guards and poison are entries too, and survive what keeps them", special_entries),
 		{"pgtable: without revocations a TLB shows the stale entry", stale_entries_show_in_a_tlb,
 		 NULL, NULL, NULL},

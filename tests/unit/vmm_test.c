@@ -30,6 +30,7 @@ BLOB(spin, "1: pause\n jmp 1b\n");
 BLOB(sum_pages, "xor %eax, %eax\n 1: add (%rbx), %rax\n add $4096, %rbx\n dec %rdx\n jnz 1b\n mov %rax, "
 		"%r12\n syscall\n");
 
+BLOB(access_word, "test %rdx, %rdx\n jz 1f\n mov %rcx, (%rbx)\n 1: mov (%rbx), %r12\n syscall\n");
 BLOB(ring0_ltr, "mov $0x40, %eax\n ltr %ax\n jmp *%rbx\n");
 BLOB(ring0_cs, "mov %cs, %eax\n mov %rax, (%rcx)\n jmp *%rbx\n");
 
@@ -329,6 +330,65 @@ static void two_spaces(void **state)
 	mmput(other);
 }
 
+/* What a program finds at an address, after it stored there if `store`; faults are resolved as they come. */
+static uint64_t word_in(struct machine *m, struct mm *mm, gva_t address, bool store, uint64_t value)
+{
+	struct cpu_regs regs = at_code();
+
+	regs.rbx = address;
+	regs.rdx = store;
+	regs.rcx = value;
+	for (unsigned int i = 0; i < 16; i++) {
+		struct trap t = run(m->v, mm, &regs);
+		if (t.kind == TRAP_SYSCALL)
+			return regs.r12;
+		assert_int_equal(t.kind, TRAP_FAULT);
+		assert_int_equal(do_user_addr_fault(mm, t.address, t.error_code).signo, 0);
+	}
+	fail_msg("the same fault 16 times");
+	return 0;
+}
+
+/* Forks of forks on the real MMU: whatever it remembers of shared tables, every space finds what is its own. */
+static void tree_of_spaces(void **state)
+{
+	enum { SPACES = 5, PAGES = 24, STEPS = 1500 };
+	struct machine *m = machine(state);
+	struct mm *mm[SPACES] = {m->mm};
+	uint64_t want[SPACES][PAGES] = {{0}}, rng = random_seed(21);
+
+	map_data(m->mm, PAGES * PAGE_SIZE, RW);
+	m->mm->fault_around_pages = 1;
+	PUT(m->mm, access_word);
+	for (unsigned int step = 0; step < STEPS; step++) {
+		unsigned int s = (unsigned int)random_below(&rng, SPACES),
+			     p = (unsigned int)random_below(&rng, PAGES);
+		unsigned int what = (unsigned int)random_below(&rng, 100), from;
+		if (!mm[s]) {
+			from = (unsigned int)random_below(&rng, SPACES);
+			if (!mm[from])
+				continue;
+			assert_int_equal(mm_fork(mm[from], &mm[s]), 0);
+			memcpy(want[s], want[from], sizeof(want[s]));
+		} else if (what < 50) {
+			want[s][p] = random_next(&rng);
+			assert_int_equal(word_in(m, mm[s], DATA_VA + p * PAGE_SIZE, true, want[s][p]),
+					 want[s][p]);
+		} else if (what < 90) {
+			assert_int_equal(word_in(m, mm[s], DATA_VA + p * PAGE_SIZE, false, 0), want[s][p]);
+		} else if (s) {
+			mmput(mm[s]);
+			mm[s] = NULL;
+		}
+	}
+	for (unsigned int s = 1; s < SPACES; s++) {
+		if (mm[s])
+			assert_int_equal(mm_check(mm[s], complain), 0);
+		mmput(mm[s]);
+	}
+	assert_int_equal(mm_check(m->mm, complain), 0);
+}
+
 /* --- revocation ---------------------------------------------------------------------------------------------------------- */
 
 static void unmapped_page_faults(void **state)
@@ -611,6 +671,7 @@ int main(void)
 		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
+		TEST("vmm: forks of forks write for themselves on the real MMU [M3][M4][M7]", tree_of_spaces),
 		TEST("vmm: an unmapped page faults at once [B10]", unmapped_page_faults),
 		TEST("vmm: every page of an unmapped range faults, its neighbours do not [B10]",
 		     unmapped_range_faults),
