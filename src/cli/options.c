@@ -176,6 +176,21 @@ static int set_nodes(struct run_options *o, const char *arg)
 	return 0;
 }
 
+#define MAX_PIDS 1000 /* each has a processor, and KVM has no more than 1024 to give */
+
+static int set_pids(struct run_options *o, const char *arg)
+{
+	char *end;
+	unsigned long n = strtoul(arg, &end, 10);
+
+	if (arg[0] < '0' || arg[0] > '9' || *end || n < 1 || n > MAX_PIDS) {
+		message("--pids '%s': must be a number from 1 to %d", arg, MAX_PIDS);
+		return -EINVAL;
+	}
+	o->max_pids = (unsigned int)n;
+	return 0;
+}
+
 static int set_kmem(struct run_options *o, const char *arg)
 {
 	static const char *const names[] = {[LODGE_KMEM_SLUB] = "slub",
@@ -225,6 +240,7 @@ static const struct option_spec specs[] = {
 	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit", set_trace},
 	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
+	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},

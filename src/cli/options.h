@@ -18,6 +18,7 @@ struct run_options {
 	uint64_t timeout_ns;	     /* 0: none */
 	const char *timeout_text;    /* as it was given */
 	unsigned int trace;	     /* enum lodge_trace */
+	unsigned int max_pids;	     /* 0: the library's default */
 	unsigned int nodes;	     /* 0: the library's default */
 	int kmem;		     /* enum lodge_kmem */
 	bool stats, maps, aslr, zero_ahead, help, version;

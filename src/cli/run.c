@@ -83,6 +83,7 @@ static int create_space(struct run *r)
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.fault_around_pages = r->options.fault_around_pages;
 	opt.aslr = r->options.aslr;
+	opt.max_pids = r->options.max_pids;
 	opt.rw_dirs = r->options.rw_dirs;
 	opt.trace = r->options.trace;
 	opt.log = log_line;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "alarm.h"
 #include "futex.h"
 #include "task.h"
 #include "worker.h"
@@ -133,6 +134,7 @@ void sandbox_destroy(struct sandbox *s)
 {
 	struct process *p, *next;
 
+	alarm_stop(s);
 	workers_stop(s);
 	drop_first_task(s);
 	mmput(s->first_mm);

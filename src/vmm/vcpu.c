@@ -368,6 +368,12 @@ static bool in_thunk(struct vcpu *v)
 	return at_ring0(v) && rip >= start && rip < start + THUNK_BYTES;
 }
 
+/* SYSCALL has happened and, on a machine where it stays at CPL3, has not been told yet. */
+static bool at_syscall_entry(struct vcpu *v)
+{
+	return vcpu_sync(v)->regs.rip == v->vm->lstar;
+}
+
 /*
  * Enters until there is something to look at. A signal can also stop the processor inside the entry code, on its way to
  * saying what happened: it is let go on, and the kick waits for the next run.
@@ -376,7 +382,7 @@ static int enter_program(struct vcpu *v)
 {
 	int err = vcpu_enter(v);
 
-	while (err == -EINTR && at_ring0(v) && !in_thunk(v)) {
+	while (err == -EINTR && (at_syscall_entry(v) || (at_ring0(v) && !in_thunk(v)))) {
 		v->run->kvm_dirty_regs = 0;
 		set_immediate_exit(v, false);
 		err = vcpu_enter(v);

@@ -160,6 +160,20 @@ static void what_is_left_is_killed(void **state)
 	outcome_free(&o);
 }
 
+static void processes_are_limited(void **state)
+{
+	const char *text = "sleep 0.01 & sleep 0.01 & wait; echo two; (sleep 1 & sleep 1 & sleep 1 & sleep 1 "
+			   "& wait) 2>&1 | "
+			   "grep -c -i fork; echo end";
+	struct outcome o = lodge_run("--pids", "5", DASH(text)), plain = lodge_run(DASH(text));
+
+	(void)state;
+	assert_string_equal(plain.out, "two\n0\nend\n");
+	assert_string_equal(o.out, "two\n1\nend\n");
+	outcome_free(&plain);
+	outcome_free(&o);
+}
+
 /* The end of lodge is the end of all. */
 static void a_signal_ends_all(void **state)
 {
@@ -186,6 +200,7 @@ int main(void)
 		CASE("debian: python3, with threads, processes and signals [J2]", python_runs),
 		CASE("debian: sqlite3, in memory and on disk [J2]", sqlite_runs),
 		CASE("processes that the first one leaves are killed [J2]", what_is_left_is_killed),
+		CASE("a fork beyond --pids fails with EAGAIN [J2]", processes_are_limited),
 		CASE("a signal to lodge ends all processes [J2]", a_signal_ends_all),
 	};
 

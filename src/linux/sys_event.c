@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_event.c - descriptors that events come from: eventfd, timerfd, epoll; and the interval timer of a process.
+ *
+ * The descriptors are the host's. epoll is asked about host descriptors, and the guest's own word travels with each.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "alarm.h"
+#include "sleep.h"
+#include "syscall.h"
+
+#define SIGSET_BYTES	 8
+#define EPOLL_MAX_EVENTS 1024 /* at once: a guest that asks for more gets these first */
+
+/* Takes a host descriptor, or the errno of not having got one. */
+static int64_t install(struct task *t, int host_fd, bool cloexec)
+{
+	return host_fd < 0 ? -errno : files_install(t->files, host_fd, cloexec, 0, NULL);
+}
+
+/* --- eventfd and timerfd -------------------------------------------------------------------- */
+
+static int64_t sys_eventfd2(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[1];
+
+	return install(t, eventfd((unsigned int)a[0], flags | EFD_CLOEXEC), flags & EFD_CLOEXEC);
+}
+
+static int64_t sys_eventfd(struct task *t, const uint64_t a[6])
+{
+	return sys_eventfd2(t, (const uint64_t[6]){a[0]});
+}
+
+static int64_t sys_timerfd_create(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[1];
+
+	return install(t, timerfd_create((int)a[0], flags | TFD_CLOEXEC), flags & TFD_CLOEXEC);
+}
+
+static int64_t sys_timerfd_settime(struct task *t, const uint64_t a[6])
+{
+	struct itimerspec new, old;
+	int fd;
+
+	if (copy_from_user(t->mm, &new, a[2], sizeof(new)))
+		return -EFAULT;
+	fd = files_host_fd(t->files, (int)a[0]);
+	if (fd < 0)
+		return -EBADF;
+	if (timerfd_settime(fd, (int)a[1], &new, &old))
+		return -errno;
+	return a[3] && copy_to_user(t->mm, a[3], &old, sizeof(old)) ? -EFAULT : 0;
+}
+
+static int64_t sys_timerfd_gettime(struct task *t, const uint64_t a[6])
+{
+	int fd = files_host_fd(t->files, (int)a[0]);
+	struct itimerspec now;
+
+	if (fd < 0)
+		return -EBADF;
+	if (timerfd_gettime(fd, &now))
+		return -errno;
+	return copy_to_user(t->mm, a[1], &now, sizeof(now)) ? -EFAULT : 0;
+}
+
+/* --- epoll ---------------------------------------------------------------------------------- */
+
+static int64_t sys_epoll_create1(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[0];
+
+	return install(t, epoll_create1(flags | EPOLL_CLOEXEC), flags & EPOLL_CLOEXEC);
+}
+
+static int64_t sys_epoll_create(struct task *t, const uint64_t a[6])
+{
+	if ((int)a[0] <= 0)
+		return -EINVAL;
+	return sys_epoll_create1(t, (const uint64_t[6]){0});
+}
+
+static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
+{
+	int epoll = files_host_fd(t->files, (int)a[0]), fd = files_host_fd(t->files, (int)a[2]);
+	struct epoll_event event = {0};
+
+	if ((int)a[1] != EPOLL_CTL_DEL && copy_from_user(t->mm, &event, a[3], sizeof(event)))
+		return -EFAULT;
+	if (epoll < 0 || fd < 0)
+		return -EBADF;
+	/* It would keep lodge's machine awake, not the guest's. */
+	event.events &= ~(uint32_t)EPOLLWAKEUP;
+	return epoll_ctl(epoll, (int)a[1], fd, &event) ? -errno : 0;
+}
+
+/* One wait. The kick is let in by the wait itself, so that none is lost. */
+static int64_t epoll_host(struct task *t, int fd, struct epoll_event *events, int nr,
+			  const struct timespec *deadline)
+{
+	sigset_t kick, old;
+	int64_t ret;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, &old);
+	sigdelset(&old, KICK_SIGNAL);
+	do {
+		bool stop = task_interrupted(t);
+		int64_t ms = stop ? 0 : -1;
+
+		if (deadline && !stop) {
+			struct timespec left = sleep_left(CLOCK_MONOTONIC, deadline);
+			ms = (int64_t)min_u64((uint64_t)left.tv_sec, 1000000) * 1000 +
+			     (left.tv_nsec + 999999) / 1000000;
+		}
+		ret = epoll_pwait(fd, events, nr, (int)ms, &old);
+		if (ret < 0)
+			ret = -errno;
+		else if (!ret && stop)
+			ret = -EINTR;
+	} while (ret == -EINTR && !task_interrupted(t));
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret;
+}
+
+/* span NULL: for ever. */
+static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct timespec *span)
+{
+	int nr = (int)a[2], fd = files_host_fd(t->files, (int)a[0]);
+	struct epoll_event *events;
+	struct timespec deadline;
+	int64_t ret;
+
+	if (nr <= 0 || nr > (int)(INT32_MAX / sizeof(*events)))
+		return -EINVAL;
+	if (!access_ok(a[1], (uint64_t)nr * sizeof(*events)))
+		return -EFAULT;
+	if (fd < 0)
+		return -EBADF;
+	nr = nr < EPOLL_MAX_EVENTS ? nr : EPOLL_MAX_EVENTS;
+	events = calloc((size_t)nr, sizeof(*events));
+	if (!events)
+		return -ENOMEM;
+	if (span)
+		deadline = sleep_deadline(CLOCK_MONOTONIC, span);
+	ret = epoll_host(t, fd, events, nr, span ? &deadline : NULL);
+	if (ret > 0 && copy_to_user(t->mm, a[1], events, (size_t)ret * sizeof(*events)))
+		ret = -EFAULT;
+	free(events);
+	return ret;
+}
+
+static int64_t epoll_wait_ms(struct task *t, const uint64_t a[6])
+{
+	int ms = (int)a[3];
+	const struct timespec span = {ms / 1000, ms % 1000 * 1000000l};
+
+	return do_epoll_wait(t, a, ms < 0 ? NULL : &span);
+}
+
+static int64_t sys_epoll_wait(struct task *t, const uint64_t a[6])
+{
+	return epoll_wait_ms(t, a);
+}
+
+/* The mask stays until a handler has run when the wait was interrupted. */
+static int64_t with_mask(struct task *t, gva_t mask, uint64_t bytes, const uint64_t a[6],
+			 const struct timespec *span, bool by_span)
+{
+	uint64_t set;
+	int64_t ret;
+
+	if (mask) {
+		if (bytes != SIGSET_BYTES)
+			return -EINVAL;
+		if (copy_from_user(t->mm, &set, mask, sizeof(set)))
+			return -EFAULT;
+		t->sig.saved_mask = t->sig.blocked;
+		signal_set_blocked(t, set);
+	}
+	ret = by_span ? do_epoll_wait(t, a, span) : epoll_wait_ms(t, a);
+	if (mask && ret == -EINTR)
+		t->sig.restore_mask = true;
+	else if (mask)
+		signal_set_blocked(t, t->sig.saved_mask);
+	return ret;
+}
+
+static int64_t sys_epoll_pwait(struct task *t, const uint64_t a[6])
+{
+	return with_mask(t, a[4], a[5], a, NULL, false);
+}
+
+static int64_t sys_epoll_pwait2(struct task *t, const uint64_t a[6])
+{
+	struct timespec span;
+	int err = a[3] ? sleep_get_timespec(t, a[3], &span) : 0;
+
+	return err ? err : with_mask(t, a[4], a[5], a, a[3] ? &span : NULL, true);
+}
+
+/* --- the interval timer --------------------------------------------------------------------- */
+
+static bool timeval_valid(const struct timeval *tv)
+{
+	return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec < 1000000;
+}
+
+static int check_which(uint64_t which)
+{
+	if ((int)which == ITIMER_REAL)
+		return 0;
+	return (int)which == ITIMER_VIRTUAL || (int)which == ITIMER_PROF ? -ENOSYS : -EINVAL;
+}
+
+static int64_t sys_setitimer(struct task *t, const uint64_t a[6])
+{
+	struct itimerval new = {0}, old;
+	int err;
+
+	if (a[1] && copy_from_user(t->mm, &new, a[1], sizeof(new)))
+		return -EFAULT;
+	if (!timeval_valid(&new.it_value) || !timeval_valid(&new.it_interval))
+		return -EINVAL;
+	err = check_which(a[0]);
+	if (!err)
+		err = alarm_set(t->process, &new, &old);
+	if (err)
+		return err;
+	return a[2] && copy_to_user(t->mm, a[2], &old, sizeof(old)) ? -EFAULT : 0;
+}
+
+static int64_t sys_getitimer(struct task *t, const uint64_t a[6])
+{
+	struct itimerval now;
+	int err = check_which(a[0]);
+
+	if (err)
+		return err;
+	alarm_get(t->process, &now);
+	return copy_to_user(t->mm, a[1], &now, sizeof(now)) ? -EFAULT : 0;
+}
+
+/* Rounds what was left to seconds, but never to none. */
+static int64_t sys_alarm(struct task *t, const uint64_t a[6])
+{
+	const struct itimerval new = {.it_value.tv_sec = (unsigned int)a[0]};
+	struct itimerval old;
+	int err = alarm_set(t->process, &new, &old);
+
+	if (err)
+		return 0;
+	return old.it_value.tv_sec +
+	       ((!old.it_value.tv_sec && old.it_value.tv_usec) || old.it_value.tv_usec >= 500000);
+}
+
+const struct syscall_entry sys_event_calls[] = {
+	SYSCALL_ENTRY(eventfd),		SYSCALL_ENTRY(eventfd2),	SYSCALL_ENTRY(timerfd_create),
+	SYSCALL_ENTRY(timerfd_settime), SYSCALL_ENTRY(timerfd_gettime), SYSCALL_ENTRY(epoll_create),
+	SYSCALL_ENTRY(epoll_create1),	SYSCALL_ENTRY(epoll_ctl),	SYSCALL_ENTRY(epoll_wait),
+	SYSCALL_ENTRY(epoll_pwait),	SYSCALL_ENTRY(epoll_pwait2),	SYSCALL_ENTRY(setitimer),
+	SYSCALL_ENTRY(getitimer),	SYSCALL_ENTRY(alarm),		{0},
+};
