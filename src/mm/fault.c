@@ -21,7 +21,12 @@
 
 #include "area.h"
 #include "fault_internal.h"
+#include "filemap_shrink.h"
 #include "page_lock.h"
+
+/* Files give that much room to a fault that found none, and so often: others may take it. */
+#define SHRINK_PAGES	256
+#define SHRINK_ATTEMPTS 8
 
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_ANON_WRITE] = "do_anonymous_page write",
@@ -165,10 +170,12 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
 	enum vm_fault_result r;
+	unsigned int attempts = 0;
 
 	do
 		r = try_fault(vma, address, flags, wanted_end);
-	while (r == VM_FAULT_RETRY);
+	while (r == VM_FAULT_RETRY || (r == VM_FAULT_OOM && attempts++ < SHRINK_ATTEMPTS &&
+				       filemap_shrink(vma->mm->host, vma->mm->memcg, SHRINK_PAGES)));
 	return r;
 }
 

@@ -21,6 +21,12 @@ void address_space_init(struct address_space *as, struct mm_host *h, struct back
 	as->mm_host = h;
 	as->host = host;
 	as->shmem = shmem;
+	list_init(&as->mapping_node);
+	if (shmem)
+		return;
+	pthread_mutex_lock(&h->mappings_lock);
+	list_add(&as->mapping_node, &h->mappings);
+	pthread_mutex_unlock(&h->mappings_lock);
 }
 
 struct page *filemap_find(struct address_space *as, uint64_t index)
@@ -211,9 +217,21 @@ static void wait_for_mover(struct address_space *as, struct page *page)
 	pthread_mutex_lock(&as->lock);
 }
 
-/* Takes pages [first, last] out: those that `may_go`, or all. */
-static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last,
-			   bool (*may_go)(const struct page *page))
+/* One reference is the tree's: any other is a pin or a mapping. */
+static bool is_idle(const struct page *page)
+{
+	uint32_t flags = atomic_load(&page->flags);
+
+	return atomic_load(&page->refs) == 1 && !(flags & (PG_DIRTY | PG_WRITEBACK));
+}
+
+/* Which pages of a range go: all, or those that are idle (and, where cg is not NULL, that it pays for). */
+struct drop {
+	bool all;
+	const struct memcg *cg;
+};
+
+static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last, struct drop what)
 {
 	uint64_t dropped = 0, index = first;
 	struct page *page;
@@ -221,11 +239,11 @@ static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t la
 	pthread_mutex_lock(&as->lock);
 	while (index <= last && (page = radix_next(&as->pages, &index)) && index <= last) {
 		bool locked = page_trylock(page);
-		if (!locked && !may_go) {
+		if (!locked && what.all) {
 			wait_for_mover(as, page);
 			continue;
 		}
-		if (locked && (!may_go || may_go(page))) {
+		if (locked && (what.all || (is_idle(page) && (!what.cg || page->memcg == what.cg)))) {
 			take_out(as, index, page);
 			page_unlock(page);
 			page_put(as->mm_host->frames, page);
@@ -240,29 +258,34 @@ static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t la
 	return dropped;
 }
 
-/* One reference is the tree's: any other is a pin or a mapping. */
-static bool is_idle(const struct page *page)
-{
-	return atomic_load(&page->refs) == 1 && !(atomic_load(&page->flags) & (PG_DIRTY | PG_WRITEBACK));
-}
-
-static bool is_idle_shmem(const struct page *page)
-{
-	return atomic_load(&page->refs) == 1;
-}
-
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
 {
-	return drop_range(as, first, last, as->shmem ? is_idle_shmem : is_idle);
+	return drop_range(as, first, last, (struct drop){0});
+}
+
+uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last, const struct memcg *cg)
+{
+	return drop_range(as, first, last, (struct drop){.cg = cg});
+}
+
+bool filemap_next(struct address_space *as, uint64_t *index)
+{
+	pthread_mutex_lock(&as->lock);
+	bool found = radix_next(&as->pages, index);
+	pthread_mutex_unlock(&as->lock);
+	return found;
 }
 
 void filemap_remove(struct address_space *as, uint64_t first, uint64_t last)
 {
-	drop_range(as, first, last, NULL);
+	drop_range(as, first, last, (struct drop){.all = true});
 }
 
 void address_space_destroy(struct address_space *as)
 {
+	pthread_mutex_lock(&as->mm_host->mappings_lock);
+	list_del(&as->mapping_node);
+	pthread_mutex_unlock(&as->mm_host->mappings_lock);
 	filemap_remove(as, 0, ~0ull);
 	writeback_forget(as);
 	pthread_mutex_destroy(&as->lock);

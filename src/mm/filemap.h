@@ -35,6 +35,9 @@ struct address_space {
 	bool shmem;			 /* (C) the pages are all there is */
 	struct radix_tree pages;	 /* (lock) */
 	struct list_head dirty_node;	 /* (writeback.lock of the host) C5 */
+	struct list_head mapping_node;	 /* (mappings_lock of the host) of a file's */
+	uint64_t shrink_pass;		 /* (mappings_lock of the host) the last one that looked here */
+	_Atomic uint64_t shrink_next;	 /* (A) hint: where that goes on */
 	uint64_t dirtied_ns;		 /* (lock) when the oldest dirty page became so; CLOCK_MONOTONIC */
 	pthread_mutex_t wb_lock;	 /* held while pages are written; see writeback.h */
 	_Atomic int wb_err;		 /* (A) -errno of a write that failed and was not reported yet */
@@ -72,6 +75,13 @@ void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr
 
 /* Drops the clean pages [first, last] that nobody maps or pins; returns how many went. */
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last);
+
+/* The same for pages that cg pays for. */
+uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last,
+			      const struct memcg *cg);
+
+/* Moves *index up to the next page of the cache; false: there is none. */
+bool filemap_next(struct address_space *as, uint64_t *index);
 
 /* Takes the pages [first, last] out whoever holds them, dirty or not; their entries must be gone. */
 void filemap_remove(struct address_space *as, uint64_t first, uint64_t last);

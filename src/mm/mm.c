@@ -83,6 +83,8 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 		err = make_caches(h);
 	if (!err) {
 		writeback_init(h);
+		pthread_mutex_init(&h->mappings_lock, NULL);
+		list_init(&h->mappings);
 		reclaim_set_ops(f, &mm_reclaim_ops, h);
 	}
 	return err;
@@ -91,6 +93,7 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 uint64_t mm_host_destroy(struct mm_host *h)
 {
 	writeback_destroy(h);
+	pthread_mutex_destroy(&h->mappings_lock);
 	reclaim_set_ops(h->frames, NULL, NULL);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +

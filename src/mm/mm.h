@@ -57,7 +57,10 @@ struct mm_host {
 	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
 	unsigned int levels; /* of page tables: 4 or 5 */
 	struct writeback writeback;
-	_Atomic uint64_t shmem_ino; /* (A) of the newest object of shared memory */
+	pthread_mutex_t mappings_lock; /* a leaf, but for references of files */
+	struct list_head mappings;     /* (mappings_lock) caches of files, by mapping_node */
+	_Atomic uint64_t shrink_pass;  /* (A) */
+	_Atomic uint64_t shmem_ino;    /* (A) of the newest object of shared memory */
 	/* vm.overcommit_: see account.h */
 	unsigned int overcommit_memory, overcommit_ratio;
 	uint64_t overcommit_kbytes;	 /* 0: the ratio holds */

@@ -45,18 +45,29 @@ bool radix_tagged(const struct radix_tree *t, enum radix_tag tag)
 	return t->root && t->root->tag[tag];
 }
 
+/* A root for an empty tree: high enough at once, since a node below it would be empty. */
+static int plant(struct radix_tree *t, uint64_t index)
+{
+	t->root = kmem_cache_zalloc(t->nodes);
+	if (!t->root)
+		return -ENOMEM;
+	for (t->height = 1; !covers(t->height, index); t->height++)
+		;
+	return 0;
+}
+
 static int grow(struct radix_tree *t, uint64_t index)
 {
-	while (!t->root || !covers(t->height, index)) {
+	if (!t->root)
+		return plant(t, index);
+	while (!covers(t->height, index)) {
 		struct radix_node *n = kmem_cache_zalloc(t->nodes);
 		if (!n)
 			return -ENOMEM;
-		if (t->root) {
-			n->slot[0] = t->root;
-			n->count = 1;
-			for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++)
-				n->tag[tag] = t->root->tag[tag] != 0;
-		}
+		n->slot[0] = t->root;
+		n->count = 1;
+		for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++)
+			n->tag[tag] = t->root->tag[tag] != 0;
 		t->root = n;
 		t->height++;
 	}

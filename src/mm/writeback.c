@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "mm.h"
+#include "rmap.h"
 #include "writeback.h"
 
 #define BATCH_PAGES	      64
@@ -72,7 +73,7 @@ static void end_run(struct batch *b, unsigned int from, unsigned int to, int err
 
 	for (unsigned int i = from; i < to; i++) {
 		struct page *page = b->page[i];
-		if (err || atomic_load(&page->mapcount)) /* an entry may let it be written even now */
+		if (err)
 			filemap_set_dirty(page);
 		pthread_mutex_lock(&as->lock);
 		if (page_mapping(page) == as) {
@@ -85,14 +86,32 @@ static void end_run(struct batch *b, unsigned int from, unsigned int to, int err
 	atomic_fetch_add(err ? &wb->nr_errors : &wb->nr_written, err ? 1 : to - from);
 }
 
+/* The end of the run of pages that follow one another in the file, from `from` on. */
+static unsigned int run_end(const struct batch *b, unsigned int from)
+{
+	unsigned int to = from + 1;
+
+	while (to < b->nr && b->page[to]->index == b->page[to - 1]->index + 1)
+		to++;
+	return to;
+}
+
+/* W1: whoever stores to these pages from now on makes them dirty again. */
+static void batch_protect(struct batch *b)
+{
+	for (unsigned int from = 0, to; from < b->nr; from = to) {
+		to = run_end(b, from);
+		mapping_mkclean(b->as, b->page[from]->index, b->page[to - 1]->index);
+	}
+}
+
 static int batch_write(struct batch *b)
 {
 	int64_t size = b->as->host->ops->size(b->as->host);
 	int first_err = 0;
 
 	for (unsigned int from = 0, to; from < b->nr; from = to) {
-		for (to = from + 1; to < b->nr && b->page[to]->index == b->page[to - 1]->index + 1; to++)
-			;
+		to = run_end(b, from);
 		int err = size < 0 ? (int)size : write_run(b, from, to, (uint64_t)size);
 		end_run(b, from, to, err);
 		first_err = first_err ? first_err : err;
@@ -114,6 +133,7 @@ int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
 		pthread_rwlock_rdlock(&as->io_lock);
 		pthread_mutex_lock(&as->wb_lock);
 		batch_collect(&b, &index, last);
+		batch_protect(&b);
 		int err = batch_write(&b);
 		pthread_mutex_unlock(&as->wb_lock);
 		pthread_rwlock_unlock(&as->io_lock);

@@ -6,7 +6,8 @@
  * is much of it; whoever drops the last reference to a file, the rest. So nothing that a guest stored through a shared mapping is
  * lost when lodge ends in an orderly way.
  *
- *   W1  a page that an entry may let somebody write while or after it is written out is dirty
+ *   W1  PG_DIRTY is taken off before the entries that map a page become read-only, and both before it is written: a store after that
+ *	 makes it dirty again, one before that is in what is written
  *   W2  no page is written by two at once (wb_lock), so an older state never overtakes a newer one
  *   W3  a write that fails leaves the page dirty, and its error in wb_err until somebody is told
  * Locking: io_lock (reading), then wb_lock, then what the reverse map takes; writeback.lock is a leaf.

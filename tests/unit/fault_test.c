@@ -317,6 +317,7 @@ static void every_leaf(void **state)
 	fixture_map_file(x, &file, A + 0x300000, 1, 8, RW, MAP_PRIVATE | MAP_FIXED);
 	assert_signal(x, SIM_LOAD, A + 0x300000, SIGBUS, BUS_ADRERR);
 	left = x->mm->memcg->max_pages;
+	filemap_drop(&file.backing.cache, 0, ~0ull); /* files would give room first */
 	x->mm->memcg->max_pages = x->mm->memcg->usage_pages;
 	assert_signal(x, SIM_STORE, A + 3 * PAGE_SIZE, SIGKILL, 0);
 	x->mm->memcg->max_pages = left;

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* filemap_shrink.c - room. See filemap_shrink.h. */
+#include "filemap_shrink.h"
+#include "i_mmap.h"
+#include "mm.h"
+
+#define CHUNK_PAGES 64
+
+/* One pass over the mappings of a host. */
+struct shrink {
+	struct mm_host *host;
+	struct memcg *cg;
+	uint64_t wanted, dropped;
+	uint64_t pass; /* mappings that this pass has seen carry it */
+};
+
+/* The largest mapping that the pass has not seen, with a reference to its file; NULL: it has seen all. */
+static struct address_space *next_mapping(struct shrink *s)
+{
+	struct address_space *as, *largest = NULL;
+	uint64_t most = 0;
+
+	pthread_mutex_lock(&s->host->mappings_lock);
+	list_for_each_entry (as, &s->host->mappings, mapping_node) {
+		uint64_t nr = __atomic_load_n(&as->pages.nr_pages, __ATOMIC_RELAXED);
+		if (as->shrink_pass != s->pass && nr > most) {
+			largest = as;
+			most = nr;
+		}
+	}
+	if (largest)
+		largest->shrink_pass = s->pass;
+	if (largest && !backing_get_live(largest->host))
+		largest = NULL;
+	pthread_mutex_unlock(&s->host->mappings_lock);
+	return largest;
+}
+
+/* Takes one chunk of pages out of the spaces and drops what was idle then. */
+static void shrink_chunk(struct shrink *s, struct address_space *as, uint64_t first)
+{
+	uint64_t last = first + CHUNK_PAGES - 1;
+
+	writeback_range(as, first, last);
+	unmap_mapping_range(as, first, last, UNMAP_CACHE_PAGES);
+	s->dropped += filemap_drop_charged(as, first, last, s->cg);
+}
+
+/* Once around the mapping, from where the last shrink left off. */
+static void shrink_mapped(struct shrink *s, struct address_space *as)
+{
+	uint64_t index = atomic_load(&as->shrink_next), start = index;
+	bool wrapped = false;
+
+	while (s->dropped < s->wanted) {
+		if (!filemap_next(as, &index) || (wrapped && index >= start)) {
+			if (wrapped || !start)
+				break;
+			wrapped = true;
+			index = 0;
+			continue;
+		}
+		shrink_chunk(s, as, index);
+		index += CHUNK_PAGES;
+	}
+	atomic_store(&as->shrink_next, index);
+}
+
+static void shrink_pass(struct shrink *s, bool mapped)
+{
+	struct address_space *as;
+
+	s->pass = atomic_fetch_add(&s->host->shrink_pass, 1) + 1;
+	while (s->dropped < s->wanted && (as = next_mapping(s))) {
+		if (mapped)
+			shrink_mapped(s, as);
+		else
+			s->dropped += filemap_drop_charged(as, 0, ~0ull, s->cg);
+		backing_put(as->host);
+	}
+}
+
+uint64_t filemap_shrink(struct mm_host *h, struct memcg *cg, uint64_t nr_pages)
+{
+	struct shrink s = {.host = h, .cg = cg, .wanted = nr_pages};
+
+	shrink_pass(&s, false);
+	if (s.dropped < s.wanted)
+		shrink_pass(&s, true);
+	return s.dropped;
+}
