@@ -4,6 +4,7 @@
 
 #include "area.h"
 #include "rmap.h"
+#include "vma_lock.h"
 #include "vma_merge.h"
 #include "zap.h"
 
@@ -72,14 +73,22 @@ void area_link(struct mm *mm, struct vma *vma)
 	vma_link(&mm->vmas, vma);
 }
 
+void area_leave(struct mm *mm, struct vma *vma)
+{
+	vma_write_lock(vma);
+	vma_detach(vma);
+	vma_unlink(&mm->vmas, vma);
+}
+
 void area_unlink(struct mm *mm, struct vma *vma)
 {
-	vma_unlink(&mm->vmas, vma);
+	area_leave(mm, vma);
 	vma_interval_remove(vma);
 }
 
 void area_resize(struct mm *mm, struct vma *vma, gva_t start, gva_t end)
 {
+	vma_write_lock(vma);
 	vma_interval_lock(vma);
 	vma_interval_remove_locked(vma);
 	vma->pgoff = start < vma->start ? vma->pgoff - ((vma->start - start) >> PAGE_SHIFT)
@@ -94,7 +103,8 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 {
 	struct vma *upper = spare_take(s);
 
-	*upper = *vma;
+	vma_write_lock(vma);
+	vma_copy(upper, vma);
 	upper->start = address;
 	upper->pgoff += (address - vma->start) >> PAGE_SHIFT;
 	area_hold_mapping(upper);
@@ -131,6 +141,7 @@ struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, 
 			vma = area_split(mm, vma, start, &spare);
 		if (end < vma->end)
 			area_split(mm, vma, end, &spare);
+		vma_write_lock(vma);
 		vma->flags = flags;
 		merged = vma;
 	}
@@ -188,7 +199,7 @@ void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s)
 		if (vma->end > end)
 			area_split(mm, vma, end, s);
 		struct vma *next = vma->next;
-		vma_unlink(&mm->vmas, vma);
+		area_leave(mm, vma);
 		vm_stat_account(mm, vma->flags, -(int64_t)vma_pages(vma));
 		vma->next = doomed;
 		doomed = vma;

@@ -24,6 +24,8 @@ void spare_put(struct mm *mm, struct spare_areas *s);
  */
 void area_link(struct mm *mm, struct vma *vma);
 void area_unlink(struct mm *mm, struct vma *vma);
+/* The first half of area_unlink: no lookup finds the area, walks from its pages do until vma_interval_remove. */
+void area_leave(struct mm *mm, struct vma *vma);
 void area_resize(struct mm *mm, struct vma *vma, gva_t start, gva_t end);
 
 /* Cuts `vma` at `address`, which lies inside it; the upper part becomes a new area, which is returned. */

@@ -14,7 +14,7 @@
  *
  * Each branch has a file of its own; what they share is in fault_internal.h.
  *
- * Locking: mmap_lock for reading; page_table_lock around every change of an entry; files are read without it.
+ * Locking: the area's lock or mmap_lock for reading; page_table_lock around every change of an entry; files are read without it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +22,8 @@
 #include "area.h"
 #include "fault_internal.h"
 #include "filemap_shrink.h"
+#include "rmap.h"
+#include "vma_lock.h"
 #include "page_lock.h"
 
 /* Files give that much room to a fault that found none, and so often: others may take it. */
@@ -225,46 +227,85 @@ static struct fault_signal signal_for(struct mm *mm, gva_t address, enum fault_l
 /* The area of an address, growing a stack if that is it; leaves mmap_lock held for reading. NULL: nothing there. */
 static struct vma *find_fault_vma(struct mm *mm, gva_t address)
 {
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	struct vma *vma = vma_find(&mm->vmas, address);
 	if (!vma || vma->start <= address)
 		return vma;
 	if (!(vma->flags & VM_GROWSDOWN))
 		return NULL;
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
+	mm_write_lock(mm);
 	bool grown = mm_expand_stack(mm, address);
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
+	mm_read_lock(mm);
 	if (!grown)
 		return NULL;
 	vma = vma_find(&mm->vmas, address); /* others may have been here between the locks */
 	return vma && vma->start <= address ? vma : NULL;
 }
 
+/* Whether the fault needs no more of the space than the area: no refusal, no neighbour to share an anon_vma with. */
+static bool area_suffices(const struct vma *vma, unsigned int flags)
+{
+	if (!vma_allows(vma, flags))
+		return false;
+	return !(flags & FAULT_FLAG_WRITE) || (vma->flags & VM_SHARED) || vma_anon_vma(vma);
+}
+
+/* Without mmap_lock: false when the fault has to go the slow way. */
+static bool fault_by_area(struct mm *mm, gva_t address, unsigned int flags, enum vm_fault_result *r)
+{
+	struct vma *vma = vma_lock_lookup(mm, address);
+
+	if (!vma)
+		return false;
+	bool suffices = area_suffices(vma, flags);
+	if (suffices) {
+		*r = handle_mm_fault(vma, address, flags, 0);
+		atomic_fetch_add_explicit(&mm->nr_lockless_faults, 1, memory_order_relaxed);
+	}
+	vma_read_unlock(vma);
+	return suffices;
+}
+
+static enum fault_leaf failed_leaf(enum vm_fault_result r)
+{
+	switch (r) {
+	case VM_FAULT_OOM:
+		return FAULT_OOM;
+	case VM_FAULT_SIGBUS:
+		return FAULT_SIGBUS;
+	case VM_FAULT_SIGSEGV:
+		return FAULT_SIGSEGV_MAPERR;
+	default:
+		return NR_FAULT_LEAVES;
+	}
+}
+
 struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t error_code)
 {
 	unsigned int flags = fault_flags(error_code);
+	enum vm_fault_result r = VM_FAULT_DONE;
+	enum fault_leaf bad = NR_FAULT_LEAVES;
 	struct fault_signal ok = {0};
 
 	if (address >= mm->task_size)
 		return signal_for(mm, address, FAULT_SIGSEGV_MAPERR);
+	if (fault_by_area(mm, address, flags, &r)) {
+		bad = failed_leaf(r);
+		return bad == NR_FAULT_LEAVES ? ok : signal_for(mm, address, bad);
+	}
 	struct vma *vma = find_fault_vma(mm, address);
-	enum fault_leaf bad = NR_FAULT_LEAVES;
 	if (!vma)
 		bad = FAULT_SIGSEGV_MAPERR;
 	else if (!vma_allows(vma, flags))
 		bad = FAULT_SIGSEGV_ACCERR;
-	enum vm_fault_result r = VM_FAULT_DONE;
-	if (bad == NR_FAULT_LEAVES)
+	if (bad == NR_FAULT_LEAVES) {
 		r = handle_mm_fault(vma, address, flags, 0);
-	pthread_rwlock_unlock(&mm->mmap_lock);
-	if (r == VM_FAULT_OOM)
-		bad = FAULT_OOM;
-	else if (r == VM_FAULT_SIGBUS)
-		bad = FAULT_SIGBUS;
-	else if (r == VM_FAULT_SIGSEGV)
-		bad = FAULT_SIGSEGV_MAPERR;
+		bad = failed_leaf(r);
+		vma_cache_fill(mm, address, vma);
+	}
+	mm_read_unlock(mm);
 	return bad == NR_FAULT_LEAVES ? ok : signal_for(mm, address, bad);
 }
 

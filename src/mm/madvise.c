@@ -16,6 +16,7 @@
 
 #include "area.h"
 #include "i_mmap.h"
+#include "lock.h"
 #include "populate.h"
 #include "shmem.h"
 #include "zap.h"
@@ -168,10 +169,10 @@ static int remove_pages(const struct madvise *m, const struct vma *vma)
 	if (!vma->mapping->shmem)
 		return -EOPNOTSUPP;
 	struct backing *file = backing_get(vma->file);
-	pthread_rwlock_unlock(&m->mm->mmap_lock);
+	mm_read_unlock(m->mm);
 	shmem_punch(file, first << PAGE_SHIFT, end << PAGE_SHIFT);
 	backing_put(file);
-	pthread_rwlock_rdlock(&m->mm->mmap_lock);
+	mm_read_lock(m->mm);
 	return 0;
 }
 
@@ -294,11 +295,15 @@ int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
 		return mm_populate_for(mm, start, start + bytes,
 				       advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
-	if (changes_flags(advice))
-		pthread_rwlock_wrlock(&mm->mmap_lock);
-	else
-		pthread_rwlock_rdlock(&mm->mmap_lock);
-	int err = advise_range(&m, start, start + bytes);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	int err;
+	if (changes_flags(advice)) {
+		mm_write_lock(mm);
+		err = advise_range(&m, start, start + bytes);
+		mm_write_unlock(mm);
+	} else {
+		mm_read_lock(mm);
+		err = advise_range(&m, start, start + bytes);
+		mm_read_unlock(mm);
+	}
 	return err;
 }

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "lock.h"
 #include "populate.h"
 
 /* Areas without pages of the core's own are never locked, and that is no error. */
@@ -84,12 +85,12 @@ int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags)
 	if (!can_do_mlock(mm))
 		return -EPERM;
 	int err = whole_pages(&start, &end, length);
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	if (!within_limit(mm, start, end))
 		err = -ENOMEM;
 	else if (!err)
 		err = apply_lock_flags(mm, start, end, lock);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	if (err)
 		return err;
 	err = mm_populate_for(mm, start, end, POPULATE_AS_MAPPED);
@@ -104,9 +105,9 @@ int mm_munlock(struct mm *mm, gva_t start, uint64_t length)
 
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	err = apply_lock_flags(mm, start, end, 0);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	return err;
 }
 
@@ -126,11 +127,11 @@ static void apply_mlockall(struct mm *mm, unsigned int flags)
 static void populate_all(struct mm *mm)
 {
 	for (gva_t at = 0; at < mm->task_size;) {
-		pthread_rwlock_rdlock(&mm->mmap_lock);
+		mm_read_lock(mm);
 		struct vma *vma = vma_find(&mm->vmas, at);
 		gva_t start = vma ? max_u64(vma->start, at) : mm->task_size, end = vma ? vma->end : start;
 		bool locked = vma && (vma->flags & VM_LOCKED);
-		pthread_rwlock_unlock(&mm->mmap_lock);
+		mm_read_unlock(mm);
 		if (locked)
 			mm_populate_for(mm, start, end, POPULATE_AS_MAPPED);
 		at = end;
@@ -144,12 +145,12 @@ int mm_mlockall(struct mm *mm, unsigned int flags)
 		return -EINVAL;
 	if (!can_do_mlock(mm))
 		return -EPERM;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	bool fits = !(flags & MCL_CURRENT) || mm->privileged ||
 		    mm->total_vm_pages <= mm->memlock_limit_bytes >> PAGE_SHIFT;
 	if (fits)
 		apply_mlockall(mm, flags);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	if (fits && (flags & MCL_CURRENT))
 		populate_all(mm);
 	return fits ? 0 : -ENOMEM;
@@ -157,7 +158,7 @@ int mm_mlockall(struct mm *mm, unsigned int flags)
 
 void mm_munlockall(struct mm *mm)
 {
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	apply_mlockall(mm, 0);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 }

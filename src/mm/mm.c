@@ -126,6 +126,7 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	atomic_store(&mm->mm_count, 1);
 	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	pthread_mutex_init(&mm->page_table_lock, NULL);
+	atomic_init(&mm->lock_seq, 1);
 	vma_tree_init(&mm->vmas);
 	mm->mmap_base = MMAP_BASE;
 	mm->task_size = TASK_SIZE;

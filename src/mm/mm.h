@@ -19,6 +19,7 @@
 #include "vma.h"
 #include "writeback.h"
 
+#define VMA_CACHE_SLOTS	      64u
 #define DEFAULT_MAX_MAP_COUNT 65530
 #define DEFAULT_MMAP_MIN_ADDR 65536
 #define MM_AUXV_WORDS	      64
@@ -79,6 +80,10 @@ struct mm {
 	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */
 	pthread_rwlock_t mmap_lock;	 /* rank LOCK_MMAP */
 	pthread_mutex_t page_table_lock; /* rank LOCK_PTL */
+	/* vma_lock.h */
+	_Atomic uint64_t lock_seq; /* (A) changes with every mm_write_unlock; never 0 */
+	_Atomic(struct vma *) vma_cache[VMA_CACHE_SLOTS]; /* (A) where faults found areas, by address */
+	_Atomic uint64_t nr_lockless_faults;		  /* (A) that did without mmap_lock */
 	struct memcg *
 		memcg; /* (C) who pays for its frames; one reference. Spaces forked from one another share it */
 	struct pgtable pgt;				  /* (page_table_lock) */

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "lock.h"
 #include "shmem.h"
 #include "unmapped_area.h"
 #include "vma_merge.h"
@@ -281,9 +282,9 @@ int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 {
 	uint64_t vm_flags = 0;
 
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	int64_t start = do_mmap(mm, r, &vm_flags);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	/* As Linux: the mapping stands even if this fails. */
 	if (start >= 0 &&
 	    ((vm_flags & VM_LOCKED) || (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
@@ -319,7 +320,7 @@ int mm_remap_file_pages(struct mm *mm, gva_t start, uint64_t length, unsigned in
 
 	if (prot || r.address + r.length <= r.address || pgoff + (r.length >> PAGE_SHIFT) < pgoff)
 		return -EINVAL;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	struct vma *vma = remappable(mm, r.address, r.address + r.length);
 	if (vma) {
 		r.prot = (vma->flags & VM_READ ? PROT_BITS_READ : 0) |
@@ -331,7 +332,7 @@ int mm_remap_file_pages(struct mm *mm, gva_t start, uint64_t length, unsigned in
 		r.file = backing_get(vma->file);
 		at = do_mmap(mm, &r, &vm_flags);
 	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	if (at >= 0 && !(flags & MAP_NONBLOCK))
 		mm_populate(mm, r.address, r.length);
 	if (r.file)
@@ -359,9 +360,9 @@ int mm_munmap(struct mm *mm, gva_t start, uint64_t length)
 
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	err = do_munmap(mm, start, length);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	return err;
 }
 
@@ -412,11 +413,11 @@ gva_t mm_brk(struct mm *mm, gva_t brk)
 {
 	uint64_t locked_bytes = 0;
 
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	if (brk_within_limits(mm, brk) && page_align_up(brk) >= brk)
 		do_brk(mm, brk, &locked_bytes);
 	gva_t result = mm->brk;
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	if (locked_bytes)
 		mm_populate(mm, page_align_up(result) - locked_bytes, locked_bytes);
 	return result;

@@ -12,6 +12,7 @@
 #include "block.h"
 #include "fault.h"
 #include "gather.h"
+#include "lock.h"
 #include "pagewalk.h"
 #include "rmap.h"
 
@@ -203,8 +204,8 @@ int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot)
 		return -ENOMEM;
 	if (prot & ~(grows | PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC | PROT_SEM_BIT))
 		return -EINVAL;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	int err = do_mprotect(mm, start, end, access, grows);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	return err;
 }

@@ -12,6 +12,7 @@
 #include "pagewalk.h"
 #include "rmap.h"
 #include "unmapped_area.h"
+#include "vma_lock.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4 /* Linux 5.7 */
@@ -94,7 +95,7 @@ static struct vma *make_copy(struct mremap *m, const struct vma *vma)
 
 	if (!copy)
 		return NULL;
-	*copy = *vma;
+	vma_copy(copy, vma);
 	copy->start = m->new;
 	copy->end = m->new + m->new_len;
 	/* Anonymous memory without pages yet is numbered as if it had been mapped here, so that it joins what is here. */
@@ -211,6 +212,7 @@ static void move_entries(struct mremap *m, struct vma *vma)
 	static const struct pte_walk_ops ops = {move_entry, move_huge, move_table};
 	struct move v = {.m = m};
 
+	vma_write_lock(vma);
 	vma_interval_lock(vma);
 	gather_begin(&v.gather, m->mm);
 	pthread_mutex_lock(&m->mm->page_table_lock);
@@ -377,14 +379,14 @@ int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, 
 
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	bool grows = growth_pages(&m), locked = false;
 	uint64_t had = m.old_len;
 	/* A move needs up to three areas more for a moment. */
 	int64_t result = place_given(&m) && mm->vmas.nr + 5 >= mm->max_map_count ? -ENOMEM : do_mremap(&m);
 	if (result >= 0 && grows)
 		locked = vma_find(&mm->vmas, (gva_t)result)->flags & VM_LOCKED;
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	if (locked)
 		mm_populate(mm, (gva_t)result + had, m.new_len - had);
 	return result;

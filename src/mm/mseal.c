@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "area.h"
+#include "lock.h"
 
 static bool all_mapped(const struct mm *mm, gva_t start, gva_t end)
 {
@@ -39,8 +40,8 @@ int mm_mseal(struct mm *mm, gva_t start, uint64_t length, unsigned long flags)
 		return -EINVAL;
 	if (!bytes)
 		return 0;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	int err = do_mseal(mm, start, start + bytes);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	return err;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "fault.h"
+#include "lock.h"
 #include "populate.h"
 
 #define BATCH_BYTES (512 * PAGE_SIZE)
@@ -87,9 +88,9 @@ int mm_populate_for(struct mm *mm, gva_t start, gva_t end, enum populate_for wha
 	int err = 0;
 
 	while (start < end && !err) {
-		pthread_rwlock_rdlock(&mm->mmap_lock);
+		mm_read_lock(mm);
 		err = populate_batch(mm, &start, end, what);
-		pthread_rwlock_unlock(&mm->mmap_lock);
+		mm_read_unlock(mm);
 	}
 	return err;
 }

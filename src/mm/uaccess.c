@@ -12,6 +12,7 @@
 
 #include "block.h"
 #include "fault.h"
+#include "lock.h"
 
 bool access_ok(gva_t address, uint64_t bytes)
 {
@@ -84,15 +85,15 @@ static struct page *get_page(struct mm *mm, gva_t address, unsigned int gup)
 /* A guest's stack grows under a copy as under its own push. */
 static void grow_stack(struct mm *mm, gva_t address)
 {
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	struct vma *vma = vma_find(&mm->vmas, address);
 	bool grow = vma && vma->start > address && (vma->flags & VM_GROWSDOWN);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	if (!grow)
 		return;
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	mm_expand_stack(mm, address);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 }
 
 enum copy_kind { COPY_FROM_USER, COPY_TO_USER, CLEAR_USER };
@@ -101,7 +102,7 @@ enum copy_kind { COPY_FROM_USER, COPY_TO_USER, CLEAR_USER };
 static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind)
 {
 	grow_stack(mm, user);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	struct page *page = get_page(mm, user, kind != COPY_FROM_USER ? GUP_WRITE : 0);
 	if (page) {
 		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
@@ -115,7 +116,7 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 			filemap_set_dirty(page); /* it may have been written out since it was looked up */
 		page_put(mm->frames, page);
 	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return page;
 }
 
@@ -187,7 +188,7 @@ int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int
 	if (!access_ok(start, (uint64_t)nr << PAGE_SHIFT))
 		return -EFAULT;
 	grow_stack(mm, start);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	for (; n < nr; n++) {
 		gva_t at = start + ((uint64_t)n << PAGE_SHIFT);
 		pages[n] = may_get(mm, at, gup) ? get_page(mm, at, gup) : NULL;
@@ -195,7 +196,7 @@ int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int
 			break;
 	}
 	atomic_fetch_add(&mm->nr_pins, n); /* before a fork can look */
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return n || !nr ? (int64_t)n : -EFAULT;
 }
 
@@ -225,12 +226,12 @@ static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backi
 {
 	*file = NULL;
 	grow_stack(mm, user);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	struct page *page = get_page(mm, user, write);
 	struct address_space *mapping = page && write ? page_mapping(page) : NULL;
 	if (mapping && !mapping->shmem)
 		*file = backing_get(mapping->host);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return page;
 }
 

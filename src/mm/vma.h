@@ -6,10 +6,12 @@
  *   V2  the list and the tree hold the same areas in the same order
  *   V3  subtree_gap is the largest gap in front of any area of the subtree (stack guard gaps counted as used)
  *   V4  no two neighbours could have been merged, except where an operation failed half way
- * Locking: mm->mmap_lock; writing for anything that changes the tree.
+ * Locking: mm->mmap_lock; writing for anything that changes the tree. A change of an area takes its own lock, too (vma_lock.h).
  */
 #ifndef LODGE_MM_VMA_H
 #define LODGE_MM_VMA_H
+
+#include <stdatomic.h>
 
 #include "interval_tree.h"
 #include "list.h"
@@ -116,6 +118,10 @@ struct vma {
 	struct vma *prev, *next;
 	struct rb_node rb;
 	uint64_t subtree_gap;
+	/* vma_lock.h; last, and not copied with the rest: see vma_copy. */
+	_Atomic uint32_t lock_readers;
+	_Atomic uint64_t lock_seq; /* of the mm_write_lock that locked the area last */
+	bool detached;
 };
 
 static inline uint64_t vma_pages(const struct vma *vma)

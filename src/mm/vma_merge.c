@@ -16,6 +16,7 @@
  */
 #include "area.h"
 #include "rmap.h"
+#include "vma_lock.h"
 #include "vma_merge.h"
 #include "zap.h"
 
@@ -51,9 +52,9 @@ static struct vma *merge_whole(struct vma_merge *m, bool left, bool right)
 	gva_t end = right ? m->next->end : m->like.end;
 
 	if (m->middle)
-		vma_unlink(&m->mm->vmas, m->middle);
+		area_leave(m->mm, m->middle);
 	if (next)
-		vma_unlink(&m->mm->vmas, next);
+		area_leave(m->mm, next);
 	area_resize(m->mm, into, start, end);
 	if (m->middle)
 		take_over(m->mm, into, m->middle);
@@ -86,6 +87,8 @@ static struct vma *merge_part(struct vma_merge *m, bool left)
 {
 	struct vma *into = left ? m->prev : m->next, *from = m->middle;
 
+	vma_write_lock(into);
+	vma_write_lock(from);
 	if (!vma_anon_vma(into) && anon_vma_clone(into, from))
 		return NULL;
 	if (left)
@@ -112,8 +115,9 @@ struct vma *vma_merge(struct vma_merge *m)
 
 struct vma_merge vma_merge_part(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags)
 {
-	struct vma_merge m = {.mm = mm, .middle = vma, .like = *vma};
+	struct vma_merge m = {.mm = mm, .middle = vma};
 
+	vma_copy(&m.like, vma);
 	m.prev = start == vma->start ? vma->prev : NULL;
 	m.next = end == vma->end ? vma->next : NULL;
 	m.like.start = start;

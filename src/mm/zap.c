@@ -244,7 +244,10 @@ void vma_free(struct mm *mm, struct vma *vma)
 		vma->vm_ops->close(vma);
 	if (vma->file)
 		backing_put(vma->file);
-	kmem_cache_free(&mm->host->vma_cache, vma);
+	if (vma->detached) /* a lookup may still look at its lock */
+		kmem_cache_free_deferred(&mm->host->vma_cache, vma);
+	else
+		kmem_cache_free(&mm->host->vma_cache, vma);
 }
 
 void zap_all(struct mm *mm)
