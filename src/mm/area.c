@@ -125,9 +125,16 @@ struct vma *area_merge(struct mm *mm, struct vma *vma)
 
 struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags)
 {
-	struct vma_merge m = vma_merge_part(mm, vma, start, end, flags);
+	return area_change(mm, vma, start, end, (struct area_change){flags, vma->policy});
+}
+
+struct vma *area_change(struct mm *mm, struct vma *vma, gva_t start, gva_t end, struct area_change to)
+{
+	struct vma_merge m = vma_merge_part(mm, vma, start, end, to.flags);
 	int64_t pages = (int64_t)((end - start) >> PAGE_SHIFT);
 	uint64_t old_flags = vma->flags;
+
+	m.like.policy = to.policy;
 	struct vma *merged = vma_merge(&m);
 
 	if (!merged) {
@@ -142,11 +149,12 @@ struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, 
 		if (end < vma->end)
 			area_split(mm, vma, end, &spare);
 		vma_write_lock(vma);
-		vma->flags = flags;
+		vma->flags = to.flags;
+		vma->policy = to.policy;
 		merged = vma;
 	}
 	vm_stat_account(mm, old_flags, -pages);
-	vm_stat_account(mm, flags, pages);
+	vm_stat_account(mm, to.flags, pages);
 	return merged;
 }
 

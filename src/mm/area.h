@@ -35,9 +35,17 @@ struct vma *area_split(struct mm *mm, struct vma *vma, gva_t address, struct spa
 void area_hold_mapping(struct vma *vma);
 
 /*
- * Gives the part [start, end) of `vma` other flags, cutting or joining areas as needed. Returns the area that holds the
+ * Gives the part [start, end) of `vma` other flags and policy, cutting or joining areas as needed. Returns the area that holds the
  * part now, which may be larger, or NULL, with nothing changed: no memory, or too many areas. The counts of account.h follow.
  */
+struct area_change {
+	uint64_t flags;
+	struct mempolicy_setting policy;
+};
+
+struct vma *area_change(struct mm *mm, struct vma *vma, gva_t start, gva_t end, struct area_change to);
+
+/* The same with the policy that it has. */
 struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags);
 
 /* Joins `vma` with its neighbours where nothing tells them apart; returns the area that holds it now. */

@@ -79,16 +79,41 @@ struct frame_run {
 	unsigned int left;
 };
 
-static struct page *run_next(struct fault *f, struct frame_run *run, uint64_t wanted)
+/* Frames from the nodes that the area's policy says, or the space's. */
+static struct page *alloc_by_policy(struct vma *vma, gva_t address, gfp_t gfp, unsigned int order)
 {
-	unsigned int order = 63u - (unsigned int)__builtin_clzll(wanted);
+	struct mm *mm = vma->mm;
+	bool own = vma->policy.mode != MPOL_DEFAULT;
+	struct mempolicy_setting s = own ? vma->policy : mm_mempolicy(mm);
+
+	if (s.mode == MPOL_DEFAULT)
+		return page_alloc(mm->frames, gfp, order);
+	/* An area interleaves by the numbers of its pages, so that it does not matter who touches them when. */
+	uint32_t turn =
+		own ? (uint32_t)vma_linear_index(vma, address) : atomic_fetch_add(&mm->policy_turn, 1);
+	struct mempolicy policy = mempolicy_of(s, turn);
+	const struct alloc_task task = {.policy = &policy};
+	return page_alloc_task(mm->frames, &task, gfp, order);
+}
+
+/* Interleaving goes page by page. */
+static bool is_interleaved(const struct vma *vma)
+{
+	unsigned int mode = vma->policy.mode != MPOL_DEFAULT ? vma->policy.mode : mm_mempolicy(vma->mm).mode;
+
+	return mode == MPOL_INTERLEAVE || mode == MPOL_WEIGHTED_INTERLEAVE;
+}
+
+static struct page *run_next(struct fault *f, struct frame_run *run, gva_t address, uint64_t wanted)
+{
+	unsigned int order = is_interleaved(f->vma) ? 0 : 63u - (unsigned int)__builtin_clzll(wanted);
 
 	if (order > 9)
 		order = 9;
 	while (!run->left) {
 		if (memcg_charge(f->mm->memcg, 1ull << order)) {
 			gfp_t gfp = order ? GFP_TRANSHUGE_LIGHT : GFP_HIGHUSER_MOVABLE;
-			run->page = page_alloc(f->mm->frames, gfp | __GFP_ZERO, order);
+			run->page = alloc_by_policy(f->vma, address, gfp | __GFP_ZERO, order);
 			if (run->page) {
 				run->left = 1u << order;
 				break;
@@ -149,7 +174,7 @@ static enum vm_fault_result map_anon_window(struct fault *f, struct window w)
 		pte_t *slot = fault_slot_at(f, at);
 		if (!pte_none(pte_read(slot)))
 			continue;
-		struct page *page = run_next(f, &run, (w.end - at) >> PAGE_SHIFT);
+		struct page *page = run_next(f, &run, at, (w.end - at) >> PAGE_SHIFT);
 		if (!page)
 			break;
 		fault_install_anon(f, at, page);

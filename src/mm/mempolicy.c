@@ -9,11 +9,27 @@ int mempolicy_init(struct mempolicy *policy, const struct frames *f, enum mempol
 {
 	nodemask_t exist = (1u << f->nr_nodes) - 1;
 
-	if (mode > MPOL_INTERLEAVE || (nodes && !(nodes & exist)))
+	if (mode >= NR_MPOL_MODES || (nodes && !(nodes & exist)))
 		return -EINVAL;
-	if ((mode == MPOL_DEFAULT && nodes) || ((mode == MPOL_BIND || mode == MPOL_INTERLEAVE) && !nodes))
+	if (mode == MPOL_DEFAULT || mode == MPOL_LOCAL ? nodes : !nodes && mode != MPOL_PREFERRED)
 		return -EINVAL;
 	*policy = (struct mempolicy){.mode = mode, .nodes = nodes & exist};
+	return 0;
+}
+
+int mempolicy_setting_init(struct mempolicy_setting *s, const struct frames *f, enum mempolicy_mode mode,
+			   unsigned int flags, nodemask_t nodes)
+{
+	struct mempolicy policy;
+	int err = mempolicy_init(&policy, f, mode, nodes);
+
+	if (err)
+		return err;
+	if (mode == MPOL_PREFERRED && !nodes)
+		mode = MPOL_LOCAL;
+	if (mode == MPOL_DEFAULT)
+		flags = 0;
+	*s = (struct mempolicy_setting){(uint16_t)mode, (uint16_t)flags, policy.nodes};
 	return 0;
 }
 
@@ -34,7 +50,9 @@ unsigned int mempolicy_node(struct mempolicy *policy, const struct frames *f, gf
 		return local;
 	if (policy->mode == MPOL_PREFERRED)
 		return (unsigned int)__builtin_ctz(mine);
-	if (policy->mode == MPOL_INTERLEAVE) {
+	if (policy->mode == MPOL_PREFERRED_MANY)
+		return mine & 1u << local ? local : (unsigned int)__builtin_ctz(mine);
+	if (policy->mode == MPOL_INTERLEAVE || policy->mode == MPOL_WEIGHTED_INTERLEAVE) {
 		unsigned int nr = (unsigned int)__builtin_popcount(mine);
 		return nth_node(mine, atomic_fetch_add_explicit(&policy->turn, 1, memory_order_relaxed) % nr);
 	}

@@ -95,6 +95,9 @@ struct mm {
 	gva_t start_stack, arg_start, arg_end, env_start, env_end;
 	uint64_t saved_auxv[MM_AUXV_WORDS]; /* what the loader told the program, as it was */
 	unsigned int nr_auxv_words;
+	struct mempolicy_setting
+		policy; /* (A) as one word; for areas that have none of their own. See mbind.c */
+	_Atomic uint32_t policy_turn; /* (A) */
 	/* account.h (mmap_lock) */
 	uint64_t total_vm_pages, data_vm_pages, exec_vm_pages, stack_vm_pages;
 	uint64_t locked_vm_pages, committed_pages;
@@ -147,6 +150,21 @@ bool mmget_not_zero(struct mm *mm);
 void mmput(struct mm *mm);
 void mmgrab(struct mm *mm);
 void mmdrop(struct mm *mm);
+
+_Static_assert(sizeof(struct mempolicy_setting) == sizeof(uint64_t), "mm->policy is loaded as one word");
+
+static inline void mm_set_mempolicy(struct mm *mm, struct mempolicy_setting s)
+{
+	__atomic_store(&mm->policy, &s, __ATOMIC_RELAXED);
+}
+
+static inline struct mempolicy_setting mm_mempolicy(struct mm *mm)
+{
+	struct mempolicy_setting s;
+
+	__atomic_load(&mm->policy, &s, __ATOMIC_RELAXED);
+	return s;
+}
 
 static inline int64_t mm_counter(struct mm *mm, enum mm_counter c)
 {
@@ -209,6 +227,14 @@ int mm_mseal(struct mm *mm, gva_t start, uint64_t length, unsigned long flags);
  */
 int mm_remap_file_pages(struct mm *mm, gva_t start, uint64_t length, unsigned int prot, uint64_t pgoff,
 			unsigned int flags);
+/* mbind.c. mm_mbind: 0, -EFAULT for a hole, -ENOMEM; the range is page aligned. */
+int mm_mbind(struct mm *mm, gva_t start, uint64_t length, struct mempolicy_setting s);
+/* The node that the space's interleaving comes to next. */
+int mm_mempolicy_next(struct mm *mm);
+/* The policy of the area of an address, if it has one: else *s stays. 0, or -EFAULT: no area. */
+int mm_vma_mempolicy(struct mm *mm, gva_t address, struct mempolicy_setting *s);
+/* The node of the page at an address, which is faulted in; or -EFAULT. */
+int mm_node_of(struct mm *mm, gva_t address);
 /* mlock.c; flags: MLOCK_ONFAULT, MCL_. */
 int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
 int mm_munlock(struct mm *mm, gva_t start, uint64_t length);

@@ -15,6 +15,7 @@
 
 #include "interval_tree.h"
 #include "list.h"
+#include "mempolicy.h"
 #include "types.h"
 
 struct anon_vma;
@@ -115,6 +116,7 @@ struct vma {
 		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */
 	struct list_head anon_vma_chain; /* struct anon_vma_chain, the newest first */
 	struct interval_node shared; /* (mapping->i_mmap_lock) in mapping->i_mmap, if there is a mapping */
+	struct mempolicy_setting policy; /* {0}: the space's. See mbind.c */
 	struct vma *prev, *next;
 	struct rb_node rb;
 	uint64_t subtree_gap;

@@ -24,6 +24,8 @@ bool vma_mergeable(const struct vma *a, const struct vma *b)
 {
 	if (a->end != b->start || a->flags != b->flags || a->file != b->file || a->name != b->name)
 		return false;
+	if (!mempolicy_equal(a->policy, b->policy))
+		return false;
 	if ((a->flags & VM_SPECIAL) || a->pgoff + vma_pages(a) != b->pgoff || !anon_vma_mergeable(a, b))
 		return false;
 	/* Two areas of one file have the same operations, whether or not its mmap has been asked yet. */
