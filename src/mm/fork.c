@@ -25,6 +25,7 @@
 #include "memcg.h"
 #include "pagewalk.h"
 #include "rmap.h"
+#include "vma_lock.h"
 #include "zap.h"
 
 struct fork {
@@ -286,7 +287,7 @@ static struct vma *dup_area(struct fork *f, const struct vma *vma)
 	struct vma *copy = kmem_cache_alloc(&mm->host->vma_cache);
 	if (!copy)
 		return NULL;
-	*copy = *vma;
+	vma_copy(copy, vma);
 	copy->mm = mm;
 	copy->flags &= ~VM_LOCKED_MASK;
 	copy->window_end = 0;
@@ -308,6 +309,8 @@ static int dup_mmap(struct fork *f)
 	struct vma *vma;
 
 	trace(f, "dup_mmap", 0);
+	vma_for_each (vma, &f->parent->vmas) /* a table that is shared may serve several of them */
+		vma_write_lock(vma);
 	for (enum mm_counter c = 0; c < NR_MM_COUNTERS; c++)
 		atomic_store(&f->child->rss[c], mm_counter(f->parent, c));
 	vma_for_each (vma, &f->parent->vmas) {
@@ -357,6 +360,7 @@ static void copy_fields(struct mm *to, const struct mm *from)
 	to->mmap_min_addr = from->mmap_min_addr;
 	to->max_map_count = from->max_map_count;
 	to->fault_around_pages = from->fault_around_pages;
+	mm_set_mempolicy(to, mm_mempolicy(from));
 	atomic_store(&to->membarrier_state, atomic_load(&from->membarrier_state));
 }
 
@@ -382,9 +386,9 @@ int mm_fork(struct mm *parent, struct mm **child)
 {
 	struct fork f = {.parent = parent};
 
-	pthread_rwlock_wrlock(&parent->mmap_lock);
+	mm_write_lock(parent);
 	int err = dup_mm(&f);
-	pthread_rwlock_unlock(&parent->mmap_lock);
+	mm_write_unlock(parent);
 	if (!err)
 		*child = f.child;
 	return err;

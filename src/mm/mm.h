@@ -158,7 +158,7 @@ static inline void mm_set_mempolicy(struct mm *mm, struct mempolicy_setting s)
 	__atomic_store(&mm->policy, &s, __ATOMIC_RELAXED);
 }
 
-static inline struct mempolicy_setting mm_mempolicy(struct mm *mm)
+static inline struct mempolicy_setting mm_mempolicy(const struct mm *mm)
 {
 	struct mempolicy_setting s;
 
