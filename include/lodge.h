@@ -76,6 +76,7 @@ enum lodge_trace {
 	LODGE_TRACE_FAULT = 1,
 	LODGE_TRACE_SYSCALL = 2,
 	LODGE_TRACE_EXIT = 4,
+	LODGE_TRACE_VMF = 8, /* what each fault found and left: area, entries, frames */
 };
 
 struct lodge_space_options {
@@ -145,6 +146,16 @@ int lodge_space_report_json(struct lodge_space *space, FILE *out);
 
 /* The areas in the format of /proc/pid/maps; after the program ended, as they were at its end. 0 or -EIO. */
 int lodge_space_maps(struct lodge_space *space, FILE *out);
+
+enum lodge_dump {
+	LODGE_DUMP_MM = 1,     /* the space: layout, counts */
+	LODGE_DUMP_AREAS = 2,  /* every field of every area */
+	LODGE_DUMP_TABLES = 4, /* every entry of its page tables, from the root down */
+	LODGE_DUMP_PAGES = 8,  /* every page that is mapped, with its frame */
+};
+
+/* For looking for faults: the parts named in `what`, in this order. The text may change with any version. 0, -EINVAL, -EIO. */
+int lodge_space_dump(struct lodge_space *space, unsigned int what, FILE *out);
 
 /* Frees the space and all it owns. NULL is allowed. */
 void lodge_space_destroy(struct lodge_space *space);

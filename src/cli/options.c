@@ -104,39 +104,62 @@ static int set_rw(struct run_options *o, const char *arg)
 	return 0;
 }
 
-/* The bit of the event that begins at `name` and is `length` long, or 0. */
-static unsigned int trace_bit(const char *name, size_t length)
-{
-	static const struct {
-		const char *name;
-		unsigned int bit;
-	} events[] = {{"fault", LODGE_TRACE_FAULT},
-		      {"syscall", LODGE_TRACE_SYSCALL},
-		      {"exit", LODGE_TRACE_EXIT}};
+struct named_bit {
+	const char *name;
+	unsigned int bit;
+};
 
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		if (strlen(events[i].name) == length && !memcmp(events[i].name, name, length))
-			return events[i].bit;
+/* The bit of the name that begins at `name` and is `length` long, or 0. The table ends with a name that is NULL. */
+static unsigned int find_bit(const struct named_bit *table, const char *name, size_t length)
+{
+	for (; table->name; table++)
+		if (strlen(table->name) == length && !memcmp(table->name, name, length))
+			return table->bit;
 	return 0;
+}
+
+/* Adds the bits of a list of names, separated by commas. */
+static int add_bits(const struct named_bit *table, const char *list, unsigned int *bits)
+{
+	for (const char *name = list;; name++) {
+		size_t length = strcspn(name, ",");
+		unsigned int bit = find_bit(table, name, length);
+
+		if (!bit)
+			return -EINVAL;
+		*bits |= bit;
+		name += length;
+		if (!*name)
+			return 0;
+	}
 }
 
 static int set_trace(struct run_options *o, const char *arg)
 {
-	const char *name = arg;
+	static const struct named_bit events[] = {{"fault", LODGE_TRACE_FAULT},
+						  {"syscall", LODGE_TRACE_SYSCALL},
+						  {"exit", LODGE_TRACE_EXIT},
+						  {"vmf", LODGE_TRACE_VMF},
+						  {NULL, 0}};
+	int err = add_bits(events, arg, &o->trace);
 
-	for (;;) {
-		size_t length = strcspn(name, ",");
-		unsigned int bit = trace_bit(name, length);
+	if (err)
+		message("--trace '%s': must be a list of fault, syscall, exit, vmf", arg);
+	return err;
+}
 
-		if (!bit) {
-			message("--trace '%s': must be a list of fault, syscall, exit", arg);
-			return -EINVAL;
-		}
-		o->trace |= bit;
-		if (!name[length])
-			return 0;
-		name += length + 1;
-	}
+static int set_dump(struct run_options *o, const char *arg)
+{
+	static const struct named_bit parts[] = {{"mm", LODGE_DUMP_MM},
+						 {"areas", LODGE_DUMP_AREAS},
+						 {"tables", LODGE_DUMP_TABLES},
+						 {"pages", LODGE_DUMP_PAGES},
+						 {NULL, 0}};
+	int err = add_bits(parts, arg, &o->dump);
+
+	if (err)
+		message("--dump '%s': must be a list of mm, areas, tables, pages", arg);
+	return err;
 }
 
 static int set_stats_file(struct run_options *o, const char *arg)
@@ -237,7 +260,9 @@ static const struct option_spec specs[] = {
 	{"stats", NULL, "at the end: a readable report on stderr", set_stats},
 	{"stats-file", "FILE", "at the end: the same numbers as JSON into FILE", set_stats_file},
 	{"maps", NULL, "at the end: the address space on stderr, as /proc/PID/maps", set_maps},
-	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit", set_trace},
+	{"dump", "PARTS", "at the end: the space's inside on stderr: a list of mm,areas,tables,pages",
+	 set_dump},
+	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit,vmf", set_trace},
 	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},

@@ -155,6 +155,8 @@ static int report(struct run *r, int status)
 
 	if (r->options.maps && lodge_space_maps(r->space, stderr) < 0)
 		failed = 1;
+	if (r->options.dump && lodge_space_dump(r->space, r->options.dump, stderr) < 0)
+		failed = 1;
 	if (r->options.stats &&
 	    (lodge_space_report(r->space, stderr) < 0 || lodge_host_report(r->host, stderr) < 0))
 		failed = 1;

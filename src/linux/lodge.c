@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../include/lodge.h"
+#include "../mm/dump.h"
 #include "../mm/zeropool.h"
 #include "../uffd/arena.h"
 #include "../vmm/vm.h"
@@ -27,7 +28,8 @@
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
 #define MIN_MEMORY_BYTES     (64ull << 10)
 #define MAX_FAULT_AROUND     512u
-#define TRACE_ALL	     (LODGE_TRACE_FAULT | LODGE_TRACE_SYSCALL | LODGE_TRACE_EXIT)
+#define TRACE_ALL	     (LODGE_TRACE_FAULT | LODGE_TRACE_SYSCALL | LODGE_TRACE_EXIT | LODGE_TRACE_VMF)
+#define DUMP_ALL	     (LODGE_DUMP_MM | LODGE_DUMP_AREAS | LODGE_DUMP_TABLES | LODGE_DUMP_PAGES)
 #define KILL_REPEAT_NS	     2000000l
 #define KILL_REPEATS	     1000
 
@@ -374,18 +376,43 @@ int lodge_space_report_json(struct lodge_space *space, FILE *out)
 	return report_json(space->sandbox, out);
 }
 
-int lodge_space_maps(struct lodge_space *space, FILE *out)
+/* The space of the first process, with a user for the caller. */
+static struct mm *first_mm(struct sandbox *s)
 {
-	struct sandbox *s = space->sandbox;
 	struct mm *mm;
 
 	pthread_mutex_lock(&s->lock);
 	mm = s->first_mm;
 	mmget(mm);
 	pthread_mutex_unlock(&s->lock);
+	return mm;
+}
+
+int lodge_space_maps(struct lodge_space *space, FILE *out)
+{
+	struct mm *mm = first_mm(space->sandbox);
 	int ret = proc_maps(mm, out);
 	mmput(mm);
 	return ret || fflush(out) ? -EIO : 0;
+}
+
+int lodge_space_dump(struct lodge_space *space, unsigned int what, FILE *out)
+{
+	struct mm *mm;
+
+	if (what & ~DUMP_ALL)
+		return -EINVAL;
+	mm = first_mm(space->sandbox);
+	if (what & LODGE_DUMP_MM)
+		mm_dump(mm, out);
+	if (what & LODGE_DUMP_AREAS)
+		mm_dump_areas(mm, out);
+	if (what & LODGE_DUMP_TABLES)
+		pgtable_dump(mm, 0, mm->task_size, out);
+	if (what & LODGE_DUMP_PAGES)
+		mm_dump_pages(mm, out);
+	mmput(mm);
+	return fflush(out) || ferror(out) ? -EIO : 0;
 }
 
 void lodge_space_destroy(struct lodge_space *space)

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "../../include/lodge.h"
+#include "../mm/dump.h"
 #include "../vmm/vm.h"
 #include "exec.h"
 #include "futex.h"
@@ -102,11 +103,28 @@ static void fault_counts_read(const struct mm *mm, struct fault_counts *c)
 		c->leaf[i] = atomic_load_explicit(&mm->faults[i], memory_order_relaxed);
 }
 
-/* One line for a fault: where, why, with which flags, and the leaves of the ladder that it came to. */
+/*
+ * One line for a fault: where, why, with which flags, and the way that it took: the kernel's names for the steps from the
+ * exception to the ladder, then the leaves that it came to.
+ */
+static void trace_vmf(struct task *t, const struct vmf_view *before, uint32_t flags)
+{
+	struct vmf_view after;
+	char text[LOG_BYTES];
+
+	vmf_read(t->mm, before->address, &after);
+	vmf_string(before, &after, flags, text, sizeof(text));
+	task_log(t, "%s", text);
+}
+
+static uint32_t fault_flags(uint32_t error_code)
+{
+	return FAULT_FLAGS_USER | (error_code & PF_WRITE ? FAULT_FLAG_WRITE : 0) |
+	       (error_code & PF_INSTR ? FAULT_FLAG_INSTR : 0);
+}
+
 static void trace_fault(struct task *t, gva_t address, uint32_t error_code, const struct fault_counts *before)
 {
-	uint32_t flags = FAULT_FLAGS_USER | (error_code & PF_WRITE ? FAULT_FLAG_WRITE : 0) |
-			 (error_code & PF_INSTR ? FAULT_FLAG_INSTR : 0);
 	char words[96], path[256] = "";
 	struct fault_counts now;
 	bool handled = false;
@@ -119,20 +137,27 @@ static void trace_fault(struct task *t, gva_t address, uint32_t error_code, cons
 		handled |= i <= FAULT_SPURIOUS;
 		len += (size_t)snprintf(path + len, sizeof(path) - len, " > %s", fault_leaf_names[i]);
 	}
-	task_log(t, "fault %#" PRIx64 " error %#x (%s) flags %#x rip %#" PRIx64 ": do_user_addr_fault%s%s",
-		 address, error_code, fault_error_string(error_code, words, sizeof(words)), flags,
-		 t->regs.rip, handled ? " > handle_mm_fault" : "", path);
+	task_log(t,
+		 "fault %#" PRIx64 " error %#x (%s) flags %#x rip %#" PRIx64
+		 ": asm_exc_page_fault > exc_page_fault > handle_page_fault > do_user_addr_fault%s%s",
+		 address, error_code, fault_error_string(error_code, words, sizeof(words)),
+		 fault_flags(error_code), t->regs.rip, handled ? " > handle_mm_fault" : "", path);
 }
 
 static struct fault_signal resolve_fault(struct task *t, gva_t address, uint32_t error_code)
 {
 	struct fault_counts before;
+	struct vmf_view view;
 
-	if (!(t->trace & LODGE_TRACE_FAULT))
+	if (!(t->trace & (LODGE_TRACE_FAULT | LODGE_TRACE_VMF)))
 		return do_user_addr_fault(t->mm, address, error_code);
 	fault_counts_read(t->mm, &before);
+	vmf_read(t->mm, address, &view);
 	struct fault_signal fs = do_user_addr_fault(t->mm, address, error_code);
-	trace_fault(t, address, error_code, &before);
+	if (t->trace & LODGE_TRACE_FAULT)
+		trace_fault(t, address, error_code, &before);
+	if (t->trace & LODGE_TRACE_VMF)
+		trace_vmf(t, &view, fault_flags(error_code));
 	return fs;
 }
 

@@ -396,6 +396,41 @@ static void the_harness_knows_json_when_it_sees_it(void **state)
 	assert_false(json_valid(""));
 }
 
+/* [A16] [K26] [K28] [R8] The way of a fault by the kernel's names, its code and flags; and what it found. */
+static void a_fault_is_traced_from_the_exception_to_its_leaf(void **state)
+{
+	struct outcome o =
+		lodge_run("--fault-around", "4K", "--trace=fault,vmf", guest_path("anon_mmap"), NULL);
+	const char *line = listing_line(o.err, "lodge: fault 0x");
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_non_null(strstr(line, " error 0x"));
+	assert_non_null(strstr(line, " flags 0x25"));
+	assert_non_null(strstr(line, ": asm_exc_page_fault > exc_page_fault > handle_page_fault > "
+				     "do_user_addr_fault > handle_mm_fault > "));
+	line = listing_line(o.err, "lodge: vmf vma 0x");
+	assert_non_null(strstr(line, " orig_pte "));
+	assert_non_null(strstr(line, " prealloc_pte "));
+	outcome_free(&o);
+}
+
+/* [R9] [R10] [H3] [G2] */
+static void a_dump_shows_space_areas_tables_and_pages(void **state)
+{
+	struct outcome o = lodge_run("--dump=tables,areas", "--dump=mm,pages", guest_path("anon_mmap"), NULL);
+	const char *mm = strstr(o.err, "mm 0x"), *vma = strstr(o.err, "\nvma 0x"),
+		   *tables = strstr(o.err, "\nCR3 0x"), *page = strstr(o.err, "\n  page refcount ");
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_int_equal(o.out_bytes, 0);
+	assert_true(mm && vma && tables && page);
+	assert_true(mm < vma && vma < tables && tables < page);
+	assert_non_null(strstr(tables, "\n      PTE["));
+	outcome_free(&o);
+}
+
 static void traces_are_lines_of_lodge_on_stderr(void **state)
 {
 	static const char *const kinds[] = {"fault", "syscall", "exit", "fault,syscall,exit"};
@@ -601,6 +636,10 @@ int main(void)
 		     a_report_that_cannot_be_written_is_a_failure_of_lodge),
 		CASE("run: the harness knows JSON when it sees it", the_harness_knows_json_when_it_sees_it),
 		CASE("run: traces are lines of lodge on stderr", traces_are_lines_of_lodge_on_stderr),
+		CASE("run: a fault is traced from the exception to its leaf [A16][K26][K28][R8]",
+		     a_fault_is_traced_from_the_exception_to_its_leaf),
+		CASE("run: a dump shows space, areas, tables and pages [R9][R10][H3][G2]",
+		     a_dump_shows_space_areas_tables_and_pages),
 		CASE("run: fault around sets how much one fault maps",
 		     fault_around_sets_how_much_one_fault_maps),
 		CASE("run: the owners of frames add up to the arena", the_owners_of_frames_add_up),
