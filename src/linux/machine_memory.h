@@ -12,7 +12,7 @@ struct machine_memory {
 	uint64_t shmem;	 /* of cache, and mapped by this space: shared memory */
 	uint64_t mapped; /* of cache: by some entry */
 	uint64_t active_anon, inactive_anon, active_file, inactive_file, locked, dirty, writeback;
-	uint64_t committed;
+	uint64_t committed, commit_limit; /* promised, and the most that may be in mode 2 */
 };
 
 /* Looks at every frame; takes mmap_lock. */

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "../mm/account.h"
 #include "../mm/census.h"
 #include "../mm/vmstat.h"
 #include "machine_memory.h"
@@ -46,7 +47,8 @@ void machine_memory(struct mm *mm, struct machine_memory *m)
 		.anon = c.anon,
 		.mapped = c.mapped,
 		.tables = c.tables,
-		.committed = s.data + s.stack,
+		.committed = (uint64_t)atomic_load(&mm->memcg->committed_pages),
+		.commit_limit = vm_commit_limit(mm),
 	};
 	m->available = m->free + (c.cache - c.mapped);
 }
@@ -108,7 +110,7 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	rows_of_nothing(out, slab, ARRAY_SIZE(slab));
 	row(out, "PageTables:", m.tables);
 	rows_of_nothing(out, rest, ARRAY_SIZE(rest));
-	row(out, "CommitLimit:", m.total / 2);
+	row(out, "CommitLimit:", m.commit_limit);
 	row(out, "Committed_AS:", m.committed);
 	fputs("VmallocTotal:   34359738367 kB\n", out);
 	row(out, "VmallocUsed:", 0);

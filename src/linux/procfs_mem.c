@@ -24,24 +24,16 @@
 #define PM_PRESENT     (1ull << 63)
 #define PM_ENTRY_BYTES sizeof(uint64_t)
 
-void mm_sizes(struct mm *mm, struct mm_sizes *s)
+void mm_sizes(const struct mm *mm, struct mm_sizes *s)
 {
-	struct vma *vma;
-
-	*s = (struct mm_sizes){0};
-	vma_for_each (vma, &mm->vmas) {
-		uint64_t pages = vma_pages(vma), flags = vma->flags;
-
-		s->total += pages;
-		if ((flags & (VM_EXEC | VM_WRITE | VM_GROWSDOWN)) == VM_EXEC)
-			s->exec += pages;
-		else if (flags & VM_GROWSDOWN)
-			s->stack += pages;
-		else if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
-			s->data += pages;
-		if (flags & VM_LOCKED)
-			s->locked += pages;
-	}
+	*s = (struct mm_sizes){
+		.total = mm->total_vm_pages,
+		.peak = mm->hiwater_vm_pages,
+		.locked = mm->locked_vm_pages,
+		.exec = mm->exec_vm_pages,
+		.data = mm->data_vm_pages,
+		.stack = mm->stack_vm_pages,
+	};
 	s->text = (page_align_up(mm->end_code) - page_align_down(mm->start_code)) >> PAGE_SHIFT;
 	s->text = min_u64(s->text, s->exec);
 }

@@ -7,7 +7,7 @@
 
 /* In pages. */
 struct mm_sizes {
-	uint64_t total, locked;
+	uint64_t total, peak, locked;
 	uint64_t exec;	/* executable and not writable */
 	uint64_t data;	/* private and writable */
 	uint64_t stack; /* grow down */
@@ -15,6 +15,6 @@ struct mm_sizes {
 };
 
 /* mmap_lock held. */
-void mm_sizes(struct mm *mm, struct mm_sizes *s);
+void mm_sizes(const struct mm *mm, struct mm_sizes *s);
 
 #endif

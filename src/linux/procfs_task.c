@@ -81,7 +81,7 @@ static void show_memory(struct mm *mm, FILE *out)
 	mm_sizes(mm, &s);
 	pthread_rwlock_unlock(&mm->mmap_lock);
 	uint64_t rss = mm_rss_pages(mm);
-	kib_row(out, "VmPeak", s.total);
+	kib_row(out, "VmPeak", s.peak);
 	kib_row(out, "VmSize", s.total);
 	kib_row(out, "VmLck", s.locked);
 	kib_row(out, "VmPin", 0);

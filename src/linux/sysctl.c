@@ -104,6 +104,42 @@ static uint64_t get_mmap_min_addr(struct task *t)
 	return t->mm->mmap_min_addr;
 }
 
+static uint64_t get_overcommit_memory(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->overcommit_memory);
+}
+
+static int set_overcommit_memory(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->overcommit_memory, (uint32_t)value);
+	return 0;
+}
+
+static uint64_t get_overcommit_ratio(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->overcommit_ratio);
+}
+
+/* Ratio and kbytes say the same thing: setting one makes the other 0. */
+static int set_overcommit_ratio(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->overcommit_ratio, (uint32_t)value);
+	atomic_store(&t->mm->memcg->overcommit_kbytes, 0);
+	return 0;
+}
+
+static uint64_t get_overcommit_kbytes(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->overcommit_kbytes);
+}
+
+static int set_overcommit_kbytes(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->overcommit_kbytes, value);
+	atomic_store(&t->mm->memcg->overcommit_ratio, 0);
+	return 0;
+}
+
 static uint64_t get_min_free(struct task *t)
 {
 	return atomic_load(&t->mm->frames->min_free_kbytes);
@@ -133,6 +169,10 @@ static int set_compact_memory(struct task *t, uint64_t value)
 	return 0;
 }
 
+static const struct sysctl overcommit_memory = {get_overcommit_memory, set_overcommit_memory, 0, 2},
+			   overcommit_ratio = {get_overcommit_ratio, set_overcommit_ratio, 0, INT_MAX},
+			   overcommit_kbytes = {get_overcommit_kbytes, set_overcommit_kbytes, 0, INT64_MAX};
+
 static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count, 0, INT_MAX},
 			   mmap_min_addr = {.get = get_mmap_min_addr}, min_free = {.get = get_min_free},
 			   randomize = {.get = get_randomize}, none = {.least = 0},
@@ -153,9 +193,17 @@ static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count
 	}
 
 const struct proc_file sysctl_files[] = {
-	READ_WRITE("vm/max_map_count", max_map_count), READ("vm/mmap_min_addr", mmap_min_addr),
-	READ("vm/min_free_kbytes", min_free),	       READ("vm/nr_hugepages", none),
-	READ("vm/nr_hugepages_mempolicy", none),       READ("vm/nr_overcommit_hugepages", none),
-	WRITE("vm/drop_caches", drop_caches),	       WRITE("vm/compact_memory", compact_memory),
-	READ("kernel/randomize_va_space", randomize),  {0},
+	READ_WRITE("vm/overcommit_memory", overcommit_memory),
+	READ_WRITE("vm/overcommit_ratio", overcommit_ratio),
+	READ_WRITE("vm/overcommit_kbytes", overcommit_kbytes),
+	READ_WRITE("vm/max_map_count", max_map_count),
+	READ("vm/mmap_min_addr", mmap_min_addr),
+	READ("vm/min_free_kbytes", min_free),
+	READ("vm/nr_hugepages", none),
+	READ("vm/nr_hugepages_mempolicy", none),
+	READ("vm/nr_overcommit_hugepages", none),
+	WRITE("vm/drop_caches", drop_caches),
+	WRITE("vm/compact_memory", compact_memory),
+	READ("kernel/randomize_va_space", randomize),
+	{0},
 };

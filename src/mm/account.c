@@ -23,6 +23,7 @@ void vm_stat_account(struct mm *mm, uint64_t vm_flags, int64_t nr_pages)
 	uint64_t nr = (uint64_t)nr_pages; /* wraps as it should */
 
 	mm->total_vm_pages += nr;
+	mm->hiwater_vm_pages = max_u64(mm->hiwater_vm_pages, mm->total_vm_pages);
 	if ((vm_flags & (VM_EXEC | VM_WRITE | VM_GROWSDOWN)) == VM_EXEC)
 		mm->exec_vm_pages += nr;
 	else if (vm_flags & VM_GROWSDOWN)
@@ -49,19 +50,23 @@ bool may_expand_vm(const struct mm *mm, uint64_t vm_flags, uint64_t nr_pages)
 
 uint64_t vm_commit_limit(const struct mm *mm)
 {
-	const struct mm_host *h = mm->host;
+	const struct memcg *cg = mm->memcg;
+	uint64_t kbytes = atomic_load(&cg->overcommit_kbytes);
 
-	if (h->overcommit_kbytes)
-		return h->overcommit_kbytes >> (PAGE_SHIFT - 10);
+	if (kbytes)
+		return kbytes >> (PAGE_SHIFT - 10);
 	/* What the account may own, as far as the machine has it. */
-	return min_u64(mm->memcg->max_pages, frames_guest_pages(mm->frames)) * h->overcommit_ratio / 100;
+	return min_u64(cg->max_pages, frames_guest_pages(mm->frames)) * atomic_load(&cg->overcommit_ratio) /
+	       100;
 }
 
 bool vm_enough_memory(const struct mm *mm, uint64_t nr_pages)
 {
-	if (mm->host->overcommit_memory == OVERCOMMIT_ALWAYS)
+	uint32_t mode = atomic_load(&mm->memcg->overcommit_memory);
+
+	if (mode == OVERCOMMIT_ALWAYS)
 		return true;
-	if (mm->host->overcommit_memory == OVERCOMMIT_GUESS)
+	if (mode == OVERCOMMIT_GUESS)
 		return nr_pages <= frames_guest_pages(mm->frames);
 	uint64_t reserve = (mm->privileged ? 0 : ADMIN_RESERVE_PAGES) +
 			   min_u64(mm->total_vm_pages / 32, USER_RESERVE_PAGES);

@@ -15,8 +15,6 @@
 /* /proc/sys/vm/overcommit_memory */
 enum overcommit_mode { OVERCOMMIT_GUESS, OVERCOMMIT_ALWAYS, OVERCOMMIT_NEVER };
 
-#define OVERCOMMIT_RATIO 50 /* per cent */
-
 /* nr_pages with these VM_ flags came to the space (or, negative, went): A1 and A2 follow. */
 void vm_stat_account(struct mm *mm, uint64_t vm_flags, int64_t nr_pages);
 

@@ -8,6 +8,7 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 {
 	memset(cg, 0, sizeof(*cg));
 	cg->max_pages = max_pages;
+	cg->overcommit_ratio = OVERCOMMIT_RATIO;
 	cg->refs = 1;
 	cg->release = release;
 }

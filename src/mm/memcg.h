@@ -12,12 +12,17 @@
 
 #include "types.h"
 
+#define OVERCOMMIT_RATIO 50 /* per cent, at first */
+
 struct memcg {
 	_Atomic uint64_t usage_pages;	 /* (A) */
 	_Atomic uint64_t peak_pages;	 /* (A) highest usage so far */
 	uint64_t max_pages;		 /* (C) */
 	_Atomic uint64_t nr_failures;	 /* (A) charges refused */
 	_Atomic int64_t committed_pages; /* (A) promised to its spaces: account.h */
+	/* vm.overcommit_ of its spaces, see account.h. (A) */
+	_Atomic uint32_t overcommit_memory, overcommit_ratio;
+	_Atomic uint64_t overcommit_kbytes; /* 0: the ratio holds */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);

@@ -73,11 +73,7 @@ static int make_caches(struct mm_host *h)
 
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx)
 {
-	*h = (struct mm_host){.frames = f,
-			      .mmu_ops = ops,
-			      .mmu_ctx = ctx,
-			      .levels = 4,
-			      .overcommit_ratio = OVERCOMMIT_RATIO};
+	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
 	int err = zero_page_init(f);
 	if (!err)
 		err = make_caches(h);

@@ -58,13 +58,10 @@ struct mm_host {
 	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
 	unsigned int levels; /* of page tables: 4 or 5 */
 	struct writeback writeback;
-	pthread_mutex_t mappings_lock; /* a leaf, but for references of files */
-	struct list_head mappings;     /* (mappings_lock) caches of files, by mapping_node */
-	_Atomic uint64_t shrink_pass;  /* (A) */
-	_Atomic uint64_t shmem_ino;    /* (A) of the newest object of shared memory */
-	/* vm.overcommit_: see account.h */
-	unsigned int overcommit_memory, overcommit_ratio;
-	uint64_t overcommit_kbytes;	 /* 0: the ratio holds */
+	pthread_mutex_t mappings_lock;	 /* a leaf, but for references of files */
+	struct list_head mappings;	 /* (mappings_lock) caches of files, by mapping_node */
+	_Atomic uint64_t shrink_pass;	 /* (A) */
+	_Atomic uint64_t shmem_ino;	 /* (A) of the newest object of shared memory */
 	_Atomic int64_t committed_pages; /* (A) of all spaces */
 	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
 	void (*fork_trace)(void *ctx, const char *function, gva_t address);
@@ -99,6 +96,7 @@ struct mm {
 		policy; /* (A) as one word; for areas that have none of their own. See mbind.c */
 	_Atomic uint32_t policy_turn; /* (A) */
 	/* account.h (mmap_lock) */
+	uint64_t hiwater_vm_pages; /* the most that total_vm_pages was */
 	uint64_t total_vm_pages, data_vm_pages, exec_vm_pages, stack_vm_pages;
 	uint64_t locked_vm_pages, committed_pages;
 	uint64_t def_flags; /* (mmap_lock) VM_LOCKED and kin, for areas to come */

@@ -68,7 +68,7 @@ static uint64_t request_vm_flags(const struct mm *mm, const struct mmap_request 
 		flags |= VM_LOCKED;
 	if (r->flags & MAP_STACK)
 		flags |= VM_NOHUGEPAGE;
-	if ((r->flags & MAP_NORESERVE) && mm->host->overcommit_memory != OVERCOMMIT_NEVER)
+	if ((r->flags & MAP_NORESERVE) && mm->memcg->overcommit_memory != OVERCOMMIT_NEVER)
 		flags |= VM_NORESERVE;
 	return flags;
 }

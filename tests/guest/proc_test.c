@@ -259,19 +259,23 @@ static void tools_of_others_read_them(void **state)
 /* [R15] What is written to a number of the space takes effect in it. */
 static void numbers_take_effect(void **state)
 {
-	struct outcome o = lodge_run(BUSYBOX, "sh", "-c",
-				     "show() { read n < /proc/sys/vm/$1; echo $n; }; cd /proc/sys/vm;"
-				     "echo 7 > max_map_count && show max_map_count; show mmap_min_addr;"
-				     "echo 1 > drop_caches; echo 1 > compact_memory && echo done;"
-				     "echo 9 > drop_caches; echo 1 > mmap_min_addr",
-				     NULL);
+	struct outcome o =
+		lodge_run(BUSYBOX, "sh", "-c",
+			  "show() { read n < /proc/sys/vm/$1; echo $n; }; cd /proc/sys/vm;"
+			  "echo 7 > max_map_count && show max_map_count; show mmap_min_addr;"
+			  "echo 2 > overcommit_memory; echo 90 > overcommit_ratio; show overcommit_memory;"
+			  "echo 8192 > overcommit_kbytes; show overcommit_ratio;"
+			  "while read -r k n u; do [ $k = CommitLimit: ] && echo $n; done < /proc/meminfo;"
+			  "echo 1 > drop_caches; echo 1 > compact_memory && echo done;"
+			  "echo 9 > drop_caches; echo 1 > mmap_min_addr",
+			  NULL);
 
 	(void)state;
 	if (geteuid()) { /* the files are root's */
 		outcome_free(&o);
 		skip();
 	}
-	assert_int_equal(strncmp(o.out, "7\n65536\n", 8), 0);
+	assert_int_equal(strncmp(o.out, "7\n65536\n2\n0\n8192\n", 17), 0);
 	assert_non_null(strstr(o.out, "done\n"));
 	assert_non_null(strstr(o.err, "Invalid argument"));
 	assert_non_null(strstr(o.err, "Permission denied"));

@@ -174,17 +174,17 @@ static void data_limit(void **state)
 static void overcommit(void **state)
 {
 	struct fixture *x = *state;
-	struct mm_host *h = &x->machine->host;
+	struct memcg *cg = x->mm->memcg;
 	uint64_t all = frames_guest_pages(x->mm->frames);
 
 	x->mm->privileged = true;
 	assert_int_equal(fixture_map(x, A, all + 1, RW, MAP_FIXED), -ENOMEM);
 	assert_int_equal(fixture_map(x, A, all + 1, RW, MAP_FIXED | MAP_NORESERVE), A);
-	h->overcommit_memory = OVERCOMMIT_ALWAYS;
+	cg->overcommit_memory = OVERCOMMIT_ALWAYS;
 	assert_int_equal(fixture_map(x, A, all + 1, RW, MAP_FIXED), A);
 	assert_int_equal(mm_munmap(x->mm, A, (all + 1) * P), 0);
-	h->overcommit_memory = OVERCOMMIT_NEVER;
-	h->overcommit_kbytes = 400;
+	cg->overcommit_memory = OVERCOMMIT_NEVER;
+	cg->overcommit_kbytes = 400;
 	assert_int_equal(vm_commit_limit(x->mm), 100);
 	assert_int_equal(fixture_map(x, A, 60, RW, MAP_FIXED | MAP_NORESERVE),
 			 A); /* the flag does not help */
@@ -195,8 +195,8 @@ static void overcommit(void **state)
 	assert_int_equal(mm_mremap(x->mm, A, 60 * P, 90 * P, 0, 0), -ENOMEM);
 	assert_int_equal(mm_munmap(x->mm, A, 30 * P), 0);
 	assert_int_equal(mm_mremap(x->mm, A + 30 * P, 30 * P, 60 * P, 0, 0), A + 30 * P);
-	h->overcommit_kbytes = 0;
-	h->overcommit_ratio = 10;
+	cg->overcommit_kbytes = 0;
+	cg->overcommit_ratio = 10;
 	x->mm->memcg->max_pages = 1000;
 	assert_int_equal(vm_commit_limit(x->mm), min_u64(1000, all) / 10);
 	assert_mm_sound(x->mm);

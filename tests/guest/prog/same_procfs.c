@@ -150,6 +150,20 @@ static void smaps_flags(void)
 	mprotect(p, 4 * PAGE, PROT_NONE);
 	puts(flags_of(p));
 	puts(flags_of(fenced(4, MAP_SHARED)));
+	puts(flags_of(fenced(4, MAP_PRIVATE)));
+	puts(flags_of(fenced(4, MAP_PRIVATE | MAP_NORESERVE)));
+	p = fenced(4, MAP_PRIVATE);
+	madvise(p, 4 * PAGE, MADV_DONTDUMP);
+	madvise(p, 4 * PAGE, MADV_DONTFORK);
+	madvise(p, 4 * PAGE, MADV_WIPEONFORK);
+	madvise(p, 4 * PAGE, MADV_RANDOM);
+	puts(flags_of(p));
+	p = fenced(4, MAP_PRIVATE);
+	mlock(p, 4 * PAGE);
+	puts(flags_of(p));
+	tell_block("locked", p);
+	slurp("/proc/self/status");
+	printf("VmLck %ld\n", value_of(text, "VmLck:"));
 }
 
 static void sums(void)
