@@ -8,7 +8,7 @@ T = $(B)/tests
 RESULTS = $(B)/results
 LDLIBS_TEST = -lcmocka
 
-sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/fixture.c sim/disk.c sim/model.c)
+sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/fixture.c sim/disk.c sim/model.c)
 sim_objects := $(sim_objects:.c.o=.o)
 unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
 fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))
@@ -47,7 +47,7 @@ $(fuzzers): $(T)/fuzz_%: $(T)/fuzz/%.o $(sim_objects) $(B)/liblodge.a
 
 # The core built anew with six block orders instead of eleven.
 order6_test = $(T)/page_order6_test
-$(order6_test): tests/order6/page_order6_test.c tests/sim/sim_cpu.c $(wildcard src/mm/*.c) $(wildcard src/mm/*.h)
+$(order6_test): tests/order6/page_order6_test.c tests/sim/sim_cpu.c tests/sim/sim_tlb.c $(wildcard src/mm/*.c) $(wildcard src/mm/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -DMAX_ORDER=6 -o $@ $(filter %.c,$^) $(LDFLAGS_ALL) $(LDLIBS_TEST)

@@ -28,7 +28,7 @@ void mm_sizes(const struct mm *mm, struct mm_sizes *s)
 {
 	*s = (struct mm_sizes){
 		.total = mm->total_vm_pages,
-		.peak = mm->hiwater_vm_pages,
+		.peak = max_u64(mm->hiwater_vm_pages, mm->total_vm_pages),
 		.locked = mm->locked_vm_pages,
 		.exec = mm->exec_vm_pages,
 		.data = mm->data_vm_pages,

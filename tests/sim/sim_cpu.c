@@ -75,6 +75,8 @@ struct sim_machine *sim_frames_new(const struct sim_config *config)
 	m->config.levels = m->config.levels ? m->config.levels : 4;
 	m->config.cpus = m->config.cpus ? m->config.cpus : 1;
 	m->config.tlb_entries = m->config.tlb_entries ? m->config.tlb_entries : SIM_TLB_ENTRIES;
+	m->config.tlb_ways = m->config.tlb_ways ? m->config.tlb_ways : 1;
+	m->config.psc_levels = m->config.no_psc ? 0 : m->config.psc_levels ? m->config.psc_levels : 1;
 	m->pages_left[ZONE_TABLE] = pages_or(m->config.table_pages, DEFAULT_TABLE_PAGES);
 	m->pages_left[ZONE_OBJECT] = pages_or(m->config.object_pages, DEFAULT_OBJECT_PAGES);
 	m->pages_left[ZONE_NORMAL] = pages_or(m->config.normal_pages, DEFAULT_NORMAL_PAGES);
@@ -97,16 +99,6 @@ void sim_frames_free(struct sim_machine *m)
 
 /* --- revocation -------------------------------------------------------------------------------------------------- */
 
-static struct sim_translation *tlb_slot(struct sim_cpu *cpu, uint64_t page)
-{
-	return &cpu->tlb[page & (cpu->machine->config.tlb_entries - 1)];
-}
-
-static struct sim_translation *psc_slot(struct sim_cpu *cpu, gva_t address)
-{
-	return &cpu->psc[(address >> PMD_SHIFT) % SIM_PSC_ENTRIES];
-}
-
 /* A frame may be given away only after the revocation: what is forgotten now must still be somebody's. */
 static void check_frame_is_held(struct sim_cpu *cpu, pte_t entry)
 {
@@ -120,11 +112,11 @@ static void check_frame_is_held(struct sim_cpu *cpu, pte_t entry)
 
 static void tlb_revoke(struct sim_cpu *cpu, const struct mmu_batch *batch)
 {
-	memset(cpu->psc, 0, sizeof(cpu->psc));
-	if (cpu->mm != batch->mm)
+	sim_psc_flush(&cpu->psc);
+	if (cpu->mm != batch->mm && !cpu->uses_pcid)
 		return;
-	for (unsigned int i = 0; i < cpu->machine->config.tlb_entries; i++) {
-		struct sim_translation *t = &cpu->tlb[i];
+	for (unsigned int i = 0; i < cpu->tlb.entries; i++) {
+		struct sim_translation *t = &cpu->tlb.entry[i];
 		gva_t address = (t->page - 1) << PAGE_SHIFT;
 
 		if (!t->page || address < batch->start || address >= batch->end)
@@ -251,6 +243,7 @@ struct sim_machine *sim_machine_new(const struct sim_config *config)
 		return NULL;
 	for (unsigned int i = 0; i < SIM_MAX_CPUS; i++) {
 		m->cpu[i].machine = m;
+		sim_tlb_init(&m->cpu[i].tlb, m->config.tlb_entries, m->config.tlb_ways);
 		pthread_mutex_init(&m->cpu[i].lock, NULL);
 	}
 	if (mm_host_init(&m->host, &m->frames, &sim_mmu_ops, m)) {
@@ -296,16 +289,29 @@ void sim_cpu_load(struct sim_cpu *cpu, struct mm *mm)
 {
 	pthread_mutex_lock(&cpu->lock);
 	cpu->mm = mm;
-	memset(cpu->tlb, 0, sizeof(cpu->tlb));
-	memset(cpu->psc, 0, sizeof(cpu->psc));
+	sim_tlb_flush(&cpu->tlb);
+	sim_psc_flush(&cpu->psc);
+	pthread_mutex_unlock(&cpu->lock);
+}
+
+void sim_cpu_load_cr3(struct sim_cpu *cpu, struct mm *mm, uint16_t pcid, bool keep)
+{
+	pthread_mutex_lock(&cpu->lock);
+	cpu->mm = mm;
+	cpu->pcid = pcid & 0xfff;
+	cpu->uses_pcid = true;
+	if (!keep) {
+		sim_tlb_flush_context(&cpu->tlb, cpu->pcid);
+		sim_psc_flush(&cpu->psc);
+	}
 	pthread_mutex_unlock(&cpu->lock);
 }
 
 void sim_cpu_flush(struct sim_cpu *cpu)
 {
 	pthread_mutex_lock(&cpu->lock);
-	memset(cpu->tlb, 0, sizeof(cpu->tlb));
-	memset(cpu->psc, 0, sizeof(cpu->psc));
+	sim_tlb_flush(&cpu->tlb);
+	sim_psc_flush(&cpu->psc);
 	for (pfn_t t = 0; t < SIM_MAX_TABLES; t++) {
 		free(cpu->shadow[t]);
 		cpu->shadow[t] = NULL;
@@ -321,7 +327,8 @@ struct walk {
 	enum sim_access kind;
 	uint32_t error;	       /* bits that any fault of this access has */
 	pte_t rights;	       /* of the levels so far */
-	pte_t upper_rights;    /* without the leaf's */
+	pte_t rights_at[5];    /* down to and with each entry used */
+	unsigned int level;    /* of the first of them */
 	unsigned int depth;    /* entries used */
 	pte_t *slot[5];	       /* where they are, from the root down */
 	pte_t entry[5];	       /* what they were */
@@ -382,16 +389,19 @@ static uint32_t walk_step(struct walk *w, pfn_t *table, unsigned int level, bool
 	w->slot[d] = (pte_t *)pfn_address(f, *table) + index;
 	w->shadow_slot[d] = shadow_slot(w->cpu, *table, index);
 	entry = use_shadow && w->shadow_slot[d] ? *w->shadow_slot[d] : 0;
-	if (!entry)
+	if (!entry) {
 		entry = pte_read(w->slot[d]);
+		w->cpu->nr_entry_reads++;
+		w->cpu->nr_uncached_reads += d && (w->entry[d - 1] & PTE_PCD);
+	}
 	if (!(entry & PTE_PRESENT))
 		return SIM_FAULTED | w->error;
 	if (has_reserved_bits(entry, level))
 		return SIM_FAULTED | w->error | PF_PROT | PF_RSVD;
 	w->entry[d] = entry;
 	w->depth++;
-	w->upper_rights = w->rights;
 	w->rights = rights_join(w->rights, entry);
+	w->rights_at[d] = w->rights;
 	*table = pte_pfn(entry);
 	return 0;
 }
@@ -412,11 +422,10 @@ static bool walk_mark(struct walk *w, unsigned int d)
 	return true;
 }
 
-static void walk_cache(struct walk *w, unsigned int first_level)
+static void walk_cache(struct walk *w)
 {
 	struct sim_cpu *cpu = w->cpu;
 	unsigned int leaf = w->depth - 1;
-	struct sim_translation *t = tlb_slot(cpu, w->address >> PAGE_SHIFT);
 
 	if (cpu->machine->config.kind == SIM_SHADOW) {
 		for (unsigned int d = 0; d <= leaf; d++) {
@@ -425,14 +434,12 @@ static void walk_cache(struct walk *w, unsigned int first_level)
 		}
 		return;
 	}
-	t->page = (w->address >> PAGE_SHIFT) + 1;
-	t->rights = (w->gpa & PTE_PFN_MASK) | w->rights | (w->entry[leaf] & PTE_DIRTY);
-	if (first_level && leaf == first_level && !(w->entry[leaf - 1] & PTE_HUGE)) {
-		struct sim_translation *p = psc_slot(cpu, w->address);
-
-		p->page = (w->address >> PMD_SHIFT) + 1;
-		p->rights = (w->entry[leaf - 1] & PTE_PFN_MASK) | w->upper_rights;
-	}
+	sim_tlb_insert(&cpu->tlb, w->address >> PAGE_SHIFT, cpu->pcid,
+		       (w->gpa & PTE_PFN_MASK) | w->rights | (w->entry[leaf] & (PTE_DIRTY | PTE_GLOBAL)));
+	for (unsigned int d = 0; d < leaf; d++)
+		if (w->level - d <= cpu->machine->config.psc_levels)
+			sim_psc_insert(&cpu->psc, w->level - d, w->address, cpu->pcid,
+				       (w->entry[d] & PTE_PFN_MASK) | w->rights_at[d]);
 }
 
 enum walk_result { WALK_DONE, WALK_FAULT, WALK_AGAIN };
@@ -441,10 +448,10 @@ enum walk_result { WALK_DONE, WALK_FAULT, WALK_AGAIN };
 static enum walk_result walk_from(struct walk *w, pfn_t table, unsigned int level, bool use_shadow,
 				  uint32_t *error)
 {
-	unsigned int first_level = level;
 	gpa_t offset_mask;
 
 	w->depth = 0;
+	w->level = level;
 	for (;; level--) {
 		*error = walk_step(w, &table, level, use_shadow);
 		if (*error)
@@ -465,7 +472,7 @@ static enum walk_result walk_from(struct walk *w, pfn_t table, unsigned int leve
 		if (!cached && !walk_mark(w, d))
 			return WALK_AGAIN;
 	}
-	walk_cache(w, first_level);
+	walk_cache(w);
 	return WALK_DONE;
 }
 
@@ -486,9 +493,9 @@ static uint32_t walk_memory(struct walk *w)
 /* What the processor remembers of a page: 0 and w->gpa, an error code, or ~0 when it must walk. */
 static uint32_t tlb_lookup(struct walk *w)
 {
-	struct sim_translation *t = tlb_slot(w->cpu, w->address >> PAGE_SHIFT);
+	struct sim_translation *t = sim_tlb_find(&w->cpu->tlb, w->address >> PAGE_SHIFT, w->cpu->pcid);
 
-	if (t->page != (w->address >> PAGE_SHIFT) + 1)
+	if (!t)
 		return ~0u;
 	if (!rights_allow(t->rights, w->kind))
 		return SIM_FAULTED | w->error | PF_PROT;
@@ -498,15 +505,30 @@ static uint32_t tlb_lookup(struct walk *w)
 	return 0;
 }
 
+/* The lowest level that is cached: its slot and *level, or NULL. */
+static const struct sim_translation *psc_find(const struct walk *w, unsigned int *level)
+{
+	struct sim_cpu *cpu = w->cpu;
+
+	for (*level = 1; *level <= cpu->machine->config.psc_levels; ++*level) {
+		const struct sim_translation *p = sim_psc_slot(&cpu->psc, *level, w->address);
+		if (sim_psc_holds(p, *level, w->address, cpu->pcid))
+			return p;
+	}
+	return NULL;
+}
+
 static uint32_t psc_lookup(struct walk *w)
 {
-	struct sim_translation *p = psc_slot(w->cpu, w->address);
+	unsigned int level;
+	const struct sim_translation *p = psc_find(w, &level);
 	uint32_t error;
 
-	if (p->page != (w->address >> PMD_SHIFT) + 1)
+	if (!p)
 		return ~0u;
+	w->cpu->psc.nr_hits[level - 1]++;
 	w->rights = p->rights & (ALL_RIGHTS | PTE_NX);
-	switch (walk_from(w, pte_pfn(p->rights), 0, false, &error)) {
+	switch (walk_from(w, pte_pfn(p->rights), level - 1, false, &error)) {
 	case WALK_DONE:
 		return 0;
 	case WALK_FAULT:
@@ -526,8 +548,9 @@ static uint32_t translate_tlb(struct walk *w)
 		r = walk_memory(w);
 	if (r) {
 		/* A page fault makes the processor forget what it knew of the address. */
-		tlb_slot(w->cpu, w->address >> PAGE_SHIFT)->page = 0;
-		psc_slot(w->cpu, w->address)->page = 0;
+		sim_tlb_forget(&w->cpu->tlb, w->address >> PAGE_SHIFT, w->cpu->pcid);
+		for (unsigned int level = 1; level <= SIM_PSC_LEVELS; level++)
+			sim_psc_slot(&w->cpu->psc, level, w->address)->page = 0;
 	}
 	return r;
 }

@@ -19,11 +19,9 @@
 #ifndef LODGE_TESTS_SIM_CPU_H
 #define LODGE_TESTS_SIM_CPU_H
 
-#include "../../src/mm/mm.h"
+#include "sim_tlb.h"
 
 #define SIM_MAX_CPUS	 4
-#define SIM_TLB_ENTRIES	 4096 /* most that a processor may have */
-#define SIM_PSC_ENTRIES	 64
 #define SIM_MAX_TABLES	 8192 /* pages of ZONE_TABLE that a machine may have */
 #define SIM_PHYS_BITS	 46
 #define SIM_TABLE_POISON 0xa5a5a5a5a5a5a5a5ull /* present, and reserved bits set */
@@ -33,20 +31,19 @@ enum sim_kind { SIM_TLB, SIM_SHADOW };
 
 enum sim_access { SIM_LOAD, SIM_STORE, SIM_FETCH };
 
-struct sim_translation {
-	uint64_t page; /* virtual page number + 1; 0: empty */
-	pte_t rights;  /* frame and the rights of all levels together; PTE_DIRTY when the leaf is dirty */
-};
-
 struct sim_machine;
 
 struct sim_cpu {
 	struct sim_machine *machine;
 	struct mm *mm; /* NULL: none loaded */
 	pthread_mutex_t lock;
-	struct sim_translation tlb[SIM_TLB_ENTRIES];
-	struct sim_translation psc[SIM_PSC_ENTRIES]; /* page: address >> PMD_SHIFT, + 1 */
-	pte_t *shadow[SIM_MAX_TABLES];		     /* by table page: 512 entries, 0: not cached */
+	struct sim_tlb tlb;
+	struct sim_psc psc;
+	uint16_t pcid;	/* of the space that is loaded */
+	bool uses_pcid; /* spaces were loaded without forgetting others */
+	uint64_t nr_entry_reads,
+		nr_uncached_reads;     /* of table entries; those whose table is not to be cached */
+	pte_t *shadow[SIM_MAX_TABLES]; /* by table page: 512 entries, 0: not cached */
 	uint64_t nr_faults;
 	uint32_t last_error; /* of the last #PF */
 	gva_t last_address;
@@ -57,6 +54,9 @@ struct sim_config {
 	unsigned int levels;	  /* 4 or 5; 0: 4 */
 	unsigned int cpus;	  /* 0: 1 */
 	unsigned int tlb_entries; /* a power of two; 0: SIM_TLB_ENTRIES */
+	unsigned int tlb_ways;	  /* a power of two up to tlb_entries; 0: 1 */
+	unsigned int psc_levels;  /* upper levels that are cached, 1..SIM_PSC_LEVELS; 0: 1 */
+	bool no_psc;		  /* none of them */
 	/* Frames that the zones can get, multiples of 512; 0: plenty. */
 	uint64_t table_pages, object_pages, normal_pages;
 	/* As in struct frames_setup; normal_pages are then shared out among nodes and their movable zones. */
@@ -96,6 +96,12 @@ gva_t sim_kernel_base(const struct sim_machine *m);
 
 /* Makes the processor run in a space, or in none (NULL). */
 void sim_cpu_load(struct sim_cpu *cpu, struct mm *mm);
+
+/*
+ * What MOV to CR3 does with PCIDs: runs in a space (NULL: none) under a context number of 12 bits, and forgets what it knew under
+ * that number, but for global pages, unless told to keep it.
+ */
+void sim_cpu_load_cr3(struct sim_cpu *cpu, struct mm *mm, uint16_t pcid, bool keep);
 
 /* Makes the processor forget every translation, as a full flush (and, for SIM_SHADOW, a zap of all tables) does. */
 void sim_cpu_flush(struct sim_cpu *cpu);
