@@ -79,6 +79,13 @@ enum lodge_trace {
 	LODGE_TRACE_VMF = 8, /* what each fault found and left: area, entries, frames */
 };
 
+/* When anonymous memory is mapped by 2 MiB at once. */
+enum lodge_thp {
+	LODGE_THP_MADVISE, /* where the program asked for it (MADV_HUGEPAGE), and where its use shows to be dense */
+	LODGE_THP_ALWAYS, /* wherever 2 MiB fit */
+	LODGE_THP_NEVER,
+};
+
 struct lodge_space_options {
 	size_t size; /* sizeof(struct lodge_space_options) */
 	uint64_t
@@ -94,6 +101,7 @@ struct lodge_space_options {
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
 	uint32_t max_pids; /* processes and threads that may be there at once; 0: 512 */
+	enum lodge_thp thp;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

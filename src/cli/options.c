@@ -214,21 +214,47 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
+/* One of a list of names that ends with NULL: its number, or -EINVAL and the user has been told. */
+static int choose(const char *option, const char *arg, const char *const *names)
+{
+	char list[128] = "";
+	int i;
+
+	for (i = 0; names[i]; i++) {
+		if (!strcmp(names[i], arg))
+			return i;
+		size_t len = strlen(list);
+		snprintf(list + len, sizeof(list) - len, "%s%s",
+			 !i		? ""
+			 : names[i + 1] ? ", "
+					: " or ",
+			 names[i]);
+	}
+	message("--%s '%s': must be %s", option, arg, list);
+	return -EINVAL;
+}
+
 static int set_kmem(struct run_options *o, const char *arg)
 {
 	static const char *const names[] = {[LODGE_KMEM_SLUB] = "slub",
 					    [LODGE_KMEM_SLAB] = "slab",
 					    [LODGE_KMEM_SLOB] = "slob",
-					    [LODGE_KMEM_MAGAZINE] = "magazine"};
+					    [LODGE_KMEM_MAGAZINE] = "magazine",
+					    NULL};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(names[i], arg)) {
-			o->kmem = (int)i;
-			return 0;
-		}
-	}
-	message("--kmem '%s': must be slub, slab, slob or magazine", arg);
-	return -EINVAL;
+	o->kmem = choose("kmem", arg, names);
+	return o->kmem < 0 ? o->kmem : 0;
+}
+
+static int set_thp(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {[LODGE_THP_MADVISE] = "madvise",
+					    [LODGE_THP_ALWAYS] = "always",
+					    [LODGE_THP_NEVER] = "never",
+					    NULL};
+
+	o->thp = choose("thp", arg, names);
+	return o->thp < 0 ? o->thp : 0;
 }
 
 static int set_zero_ahead(struct run_options *o, const char *arg)
@@ -266,6 +292,8 @@ static const struct option_spec specs[] = {
 	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},
+	{"thp", "WHEN", "2 MiB pages: madvise (where asked for or use is dense; default), always, never",
+	 set_thp},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},

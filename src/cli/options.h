@@ -22,6 +22,7 @@ struct run_options {
 	unsigned int nodes;	     /* 0: the library's default */
 	int kmem;		     /* enum lodge_kmem */
 	unsigned int dump;	     /* enum lodge_dump bits */
+	int thp;		     /* enum lodge_thp */
 	bool stats, maps, aslr, zero_ahead, help, version;
 	const char *stats_file;
 	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */

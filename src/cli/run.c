@@ -82,6 +82,7 @@ static int create_space(struct run *r)
 	lodge_space_options_init(&opt);
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.fault_around_pages = r->options.fault_around_pages;
+	opt.thp = (enum lodge_thp)r->options.thp;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;
 	opt.rw_dirs = r->options.rw_dirs;

@@ -89,6 +89,10 @@ _Static_assert(LODGE_KMEM_SLUB == (int)KMEM_SLUB && LODGE_KMEM_SLAB == (int)KMEM
 		       LODGE_KMEM_SLOB == (int)KMEM_SLOB && LODGE_KMEM_MAGAZINE == (int)KMEM_MAGAZINE,
 	       "lodge.h numbers the allocators as kmem.h does");
 
+_Static_assert(LODGE_THP_MADVISE == (int)THP_MADVISE && LODGE_THP_ALWAYS == (int)THP_ALWAYS &&
+		       LODGE_THP_NEVER == (int)THP_NEVER,
+	       "lodge.h numbers the policies as mm.h does");
+
 /* The errors that lodge_host_open promises. */
 static int host_error(int error)
 {
@@ -207,6 +211,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 	for (int i = 0; i < 3; i++)
 		if (o->fds[i] < -1)
 			return report_error(err, -EINVAL, "descriptor %d for the guest's %d", o->fds[i], i);
+	if ((unsigned int)o->thp > LODGE_THP_NEVER)
+		return report_error(err, -EINVAL, "unknown policy %d for huge pages", (int)o->thp);
 	if (o->trace & ~TRACE_ALL)
 		return report_error(err, -EINVAL, "unknown trace bits %#x", o->trace & ~TRACE_ALL);
 	return 0;
@@ -242,6 +248,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 
 	if (!mm)
 		return report_error(err, -ENOMEM, "no memory for an address space");
+	mm->thp = (enum thp_mode)o->thp;
 	if (o->fault_around_pages)
 		mm->fault_around_pages = o->fault_around_pages;
 	ret = sandbox_create(&setup, &space->sandbox, &bad);

@@ -3,7 +3,7 @@
  * fault.c - the fault ladder: from an address and an error code to a page, or to a signal.
  *
  *	do_user_addr_fault		which area, may it, does a stack grow
- *	  handle_mm_fault		tables down to the entry
+ *	  handle_mm_fault		one huge entry if that serves (fault_huge.c), else tables down to the entry
  *	    handle_pte_fault
  *	      empty, anonymous		do_anonymous_page: new zeroed pages, or the zero page for a read
  *	      empty, with a mapping	do_fault: do_read_fault, do_cow_fault, do_shared_fault
@@ -41,6 +41,9 @@ const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_WP_COPY] = "do_wp_page copy",
 	[FAULT_WP_SHARED] = "do_wp_page shared",
 	[FAULT_WP_TABLE] = "do_wp_page table",
+	[FAULT_HUGE_ANON] = "do_huge_pmd_anonymous_page write",
+	[FAULT_HUGE_ZERO_PAGE] = "do_huge_pmd_anonymous_page zero page",
+	[FAULT_HUGE_WP_REUSE] = "do_huge_pmd_wp_page reuse",
 	[FAULT_SPURIOUS] = "spurious",
 	[FAULT_STACK_GROWTH] = "expand_stack",
 	[FAULT_SIGSEGV_MAPERR] = "SEGV_MAPERR",
@@ -150,7 +153,7 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 		return VM_FAULT_OOM;
 	gather_begin(&f.gather, f.mm);
 	pthread_mutex_lock(&f.mm->page_table_lock);
-	if (is_spurious(&f)) {
+	if (is_spurious(&f) || do_huge_fault(&f)) {
 		r = VM_FAULT_DONE;
 	} else {
 		f.took_table = table_is_read_only(&f);

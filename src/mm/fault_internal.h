@@ -73,6 +73,12 @@ struct page *fault_copy_page(struct mm *mm, const struct page *from);
 /* Makes a page that nobody else knows the area's own and maps it. */
 void fault_install_anon(struct fault *f, gva_t address, struct page *page);
 
+/*
+ * fault_huge.c. page_table_lock is held, f->slot not looked for yet. True: resolved. False: nothing is mapped there by a huge entry
+ * that the ladder may not split, and small pages are to serve.
+ */
+bool do_huge_fault(struct fault *f);
+
 /* fault_file.c. Called without page_table_lock, since the file may have to be read. */
 enum vm_fault_result do_fault(struct fault *f);
 

@@ -16,4 +16,9 @@
  */
 bool huge_split_entry(struct mm *mm, pte_t *slot, gva_t address, unsigned int level, struct gather *g);
 
+/* The frames that huge entries of untouched memory map, made at the first call; NULL: there is no block. Any thread. */
+struct page *huge_zero_page(struct mm_host *h);
+
+bool huge_is_zero_page(struct mm_host *h, pte_t entry);
+
 #endif

@@ -39,6 +39,9 @@ enum fault_leaf {
 	FAULT_WP_COPY,
 	FAULT_WP_SHARED,
 	FAULT_WP_TABLE,
+	FAULT_HUGE_ANON,
+	FAULT_HUGE_ZERO_PAGE,
+	FAULT_HUGE_WP_REUSE,
 	FAULT_SPURIOUS,
 	FAULT_STACK_GROWTH,
 	FAULT_SIGSEGV_MAPERR,
@@ -49,6 +52,13 @@ enum fault_leaf {
 };
 
 extern const char *const fault_leaf_names[NR_FAULT_LEAVES];
+
+/* When private anonymous memory is mapped by huge entries. See fault_huge.c. */
+enum thp_mode {
+	THP_MADVISE, /* where the area asked for it, and where use shows to be dense */
+	THP_ALWAYS,  /* wherever 2 MiB fit */
+	THP_NEVER,
+};
 
 /* What all spaces of one host share; the embedder fills it with mm_host_init. */
 struct mm_host {
@@ -66,6 +76,7 @@ struct mm_host {
 	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
 	void (*fork_trace)(void *ctx, const char *function, gva_t address);
 	void *fork_trace_ctx;
+	struct page *_Atomic huge_zero; /* (A) 512 frames of zeroes; NULL: nobody has needed them yet */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 	struct kmem_cache anon_vma_cache, chain_cache;
 };
@@ -109,7 +120,8 @@ struct mm {
 	bool privileged;	      /* limits on locking and reserves of memory do not hold */
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
-	_Atomic uint32_t membarrier_state;	  /* (A) commands that the space registered for */
+	_Atomic uint32_t membarrier_state; /* (A) commands that the space registered for */
+	enum thp_mode thp;
 	uint32_t fault_around_pages;		  /* widest anonymous window: a power of two, 1..512 */
 	_Atomic int64_t rss[NR_MM_COUNTERS];	  /* (A) pages */
 	_Atomic uint64_t peak_rss;		  /* (A) pages */

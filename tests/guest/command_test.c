@@ -95,6 +95,7 @@ static void bad_options_are_refused_by_one_line(void **state)
 		"--nodes=12",
 		"--kmem=",
 		"--kmem=slug",
+		"--thp=sometimes",
 		"--timeout=0",
 		"--timeout=",
 		"--timeout=.",

@@ -538,8 +538,10 @@ static void frames_are_cleared_ahead_when_asked_for(void **state)
 
 static void every_allocator_and_every_number_of_nodes_serves(void **state)
 {
-	static const char *const options[] = {"--kmem=slub", "--kmem=slab", "--kmem=slob", "--kmem=magazine",
-					      "--nodes=1",   "--nodes=2",   "--nodes=8"};
+	static const char *const options[] = {"--thp=always",	 "--thp=madvise", "--thp=never",
+					      "--kmem=slub",	 "--kmem=slab",	  "--kmem=slob",
+					      "--kmem=magazine", "--nodes=1",	  "--nodes=2",
+					      "--nodes=8"};
 	struct outcome n = native_run(BUSYBOX, "md5sum", BUSYBOX, NULL);
 
 	(void)state;

@@ -306,6 +306,17 @@ static void every_leaf(void **state)
 	__atomic_fetch_and(pgtable_find_pmd(&x->mm->pgt, A), ~PTE_WRITE, __ATOMIC_ACQ_REL);
 	sim_cpu_flush(x->cpu);
 	fixture_store(x, A, 1); /* as after the other user of a shared table has gone */
+	const struct mmap_request huge = {.address = A + 0x2000000,
+					  .length = PMD_SIZE,
+					  .prot = RW,
+					  .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+					  .extra_flags = VM_HUGEPAGE};
+	assert_int_equal(mm_mmap(x->mm, &huge), huge.address);
+	fixture_load(x, huge.address);
+	fixture_store(x, huge.address, 1);
+	mm_mprotect(x->mm, huge.address, PMD_SIZE, PROT_READ);
+	mm_mprotect(x->mm, huge.address, PMD_SIZE, RW);
+	fixture_store(x, huge.address, 2);
 	/* Another processor was faster: the entry is there. */
 	sig = do_user_addr_fault(x->mm, A, PF_USER | PF_WRITE);
 	assert_int_equal(sig.signo, 0);
@@ -331,7 +342,7 @@ static void every_leaf(void **state)
 	assert_int_equal(visits(x, FAULT_WP_COPY), 1);
 	assert_int_equal(visits(x, FAULT_SIGBUS), 1);
 	assert_int_equal(visits(x, FAULT_OOM), 1);
-	mm_munmap(x->mm, A, 0x1100000);
+	mm_munmap(x->mm, A, 0x2200000);
 	backing_put(&file.backing);
 }
 
