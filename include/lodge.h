@@ -55,6 +55,7 @@ struct lodge_host_options {
 	unsigned int nodes;   /* virtual NUMA nodes to share it out to, 1..LODGE_MAX_NODES; 0: 1 */
 	enum lodge_kmem kmem; /* where lodge's own objects come from */
 	int zero_ahead;	      /* nonzero: a thread of lowest priority keeps cleared frames ready for faults */
+	int collapse; /* nonzero: a thread turns tables that are full enough into 2 MiB pages where thp allows it */
 };
 
 /*

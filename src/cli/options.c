@@ -264,6 +264,13 @@ static int set_zero_ahead(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_collapse(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->collapse = true;
+	return 0;
+}
+
 static int set_help(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -297,6 +304,8 @@ static const struct option_spec specs[] = {
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},
+	{"collapse", NULL, "turn tables that are full enough into 2 MiB pages, in the background",
+	 set_collapse},
 	{"help", NULL, "show this text", set_help},
 	{"version", NULL, "show the version", set_version},
 };

@@ -70,7 +70,8 @@ static int create_space(struct run *r)
 	const struct lodge_host_options host = {.size = sizeof(host),
 						.nodes = r->options.nodes,
 						.kmem = (enum lodge_kmem)r->options.kmem,
-						.zero_ahead = r->options.zero_ahead};
+						.zero_ahead = r->options.zero_ahead,
+						.collapse = r->options.collapse};
 	struct lodge_space_options opt;
 	struct lodge_error err = {""};
 	int ret = lodge_host_open(&host, &r->host, &err);

@@ -14,6 +14,7 @@
 
 #include "../../include/lodge.h"
 #include "../mm/dump.h"
+#include "../mm/khugepaged.h"
 #include "../mm/zeropool.h"
 #include "../uffd/arena.h"
 #include "../vmm/vm.h"
@@ -39,6 +40,7 @@ struct lodge_host {
 	struct vm *vm;
 	struct hostfile_table hostfiles;
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
+	struct khugepaged *khugepaged;	     /* likewise */
 };
 
 struct lodge_space {
@@ -117,6 +119,16 @@ static int check_host_options(const struct lodge_host_options *o, struct lodge_e
 	return 0;
 }
 
+static int start_threads(struct lodge_host *host, const struct lodge_host_options *o, struct lodge_error *err)
+{
+	int ret = o->zero_ahead ? zeropool_start(&host->arena.frames, &host->zero_thread) : 0;
+
+	if (ret)
+		return report_error(err, -ENOMEM, "no thread to clear frames: %s", strerror(-ret));
+	ret = o->collapse ? khugepaged_start(vm_mm_host(host->vm), &host->khugepaged) : 0;
+	return ret ? report_error(err, -ENOMEM, "no thread to collapse tables: %s", strerror(-ret)) : 0;
+}
+
 static int host_init(struct lodge_host *host, const struct lodge_host_options *o, struct lodge_error *err)
 {
 	const struct arena_setup setup = {
@@ -143,8 +155,7 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
 				    strerror(why.error));
 	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm));
-	ret = o->zero_ahead ? zeropool_start(&host->arena.frames, &host->zero_thread) : 0;
-	return ret ? report_error(err, -ENOMEM, "no thread to clear frames: %s", strerror(-ret)) : 0;
+	return start_threads(host, o, err);
 }
 
 int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **result, struct lodge_error *err)
@@ -177,6 +188,8 @@ uint64_t lodge_host_close(struct lodge_host *host)
 
 	if (!host)
 		return 0;
+	if (host->khugepaged)
+		khugepaged_stop(host->khugepaged);
 	if (host->zero_thread)
 		zeropool_stop(host->zero_thread);
 	if (host->vm) {
@@ -248,7 +261,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 
 	if (!mm)
 		return report_error(err, -ENOMEM, "no memory for an address space");
-	mm->thp = (enum thp_mode)o->thp;
+	atomic_store(&mm->memcg->thp, (uint32_t)o->thp);
 	if (o->fault_around_pages)
 		mm->fault_around_pages = o->fault_around_pages;
 	ret = sandbox_create(&setup, &space->sandbox, &bad);

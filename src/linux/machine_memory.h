@@ -9,8 +9,9 @@
 struct machine_memory {
 	uint64_t total, free, available; /* available: free, or could be without asking anybody */
 	uint64_t anon, cache, tables;
-	uint64_t shmem;	 /* of cache, and mapped by this space: shared memory */
-	uint64_t mapped; /* of cache: by some entry */
+	uint64_t anon_huge; /* of anon: by 2 MiB entries */
+	uint64_t shmem;	    /* of cache, and mapped by this space: shared memory */
+	uint64_t mapped;    /* of cache: by some entry */
 	uint64_t active_anon, inactive_anon, active_file, inactive_file, locked, dirty, writeback;
 	uint64_t committed, commit_limit; /* promised, and the most that may be in mode 2 */
 };

@@ -45,6 +45,7 @@ void machine_memory(struct mm *mm, struct machine_memory *m)
 		.dirty = c.dirty,
 		.writeback = c.writeback,
 		.anon = c.anon,
+		.anon_huge = c.anon_huge,
 		.mapped = c.mapped,
 		.tables = c.tables,
 		.committed = (uint64_t)atomic_load(&mm->memcg->committed_pages),
@@ -85,9 +86,8 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	static const char *const slab[] = {"KReclaimable:", "Slab:", "SReclaimable:", "SUnreclaim:",
 					   "KernelStack:"};
 	static const char *const rest[] = {"SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"};
-	static const char *const large[] = {"Percpu:",	       "AnonHugePages:", "ShmemHugePages:",
-					    "ShmemPmdMapped:", "FileHugePages:", "FilePmdMapped:",
-					    "Balloon:"};
+	static const char *const large[] = {"ShmemHugePages:", "ShmemPmdMapped:", "FileHugePages:",
+					    "FilePmdMapped:", "Balloon:"};
 	static const char *const pool[] = {"HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:",
 					   "HugePages_Surp:"};
 	struct machine_memory m;
@@ -115,6 +115,8 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	fputs("VmallocTotal:   34359738367 kB\n", out);
 	row(out, "VmallocUsed:", 0);
 	row(out, "VmallocChunk:", 0);
+	row(out, "Percpu:", 0);
+	row(out, "AnonHugePages:", m.anon_huge);
 	rows_of_nothing(out, large, ARRAY_SIZE(large));
 	for (size_t i = 0; i < ARRAY_SIZE(pool); i++)
 		fprintf(out, "%-16s%8d\n", pool[i], 0);
@@ -142,8 +144,8 @@ static int show_vmstat(struct task *t, const struct proc_file *file, FILE *out)
 	fprintf(out,
 		"nr_anon_pages %" PRIu64 "\nnr_mapped %" PRIu64 "\nnr_file_pages %" PRIu64
 		"\nnr_dirty %" PRIu64 "\nnr_writeback %" PRIu64 "\nnr_shmem %" PRIu64
-		"\nnr_page_table_pages %" PRIu64 "\n",
-		m.anon, m.mapped, m.cache, m.dirty, m.writeback, m.shmem, m.tables);
+		"\nnr_page_table_pages %" PRIu64 "\nnr_anon_transparent_hugepages %" PRIu64 "\n",
+		m.anon, m.mapped, m.cache, m.dirty, m.writeback, m.shmem, m.tables, m.anon_huge >> (PMD_SHIFT - PAGE_SHIFT));
 	fprintf(out, "pgfault %" PRIu64 "\npgmajfault %" PRIu64 "\n",
 		atomic_load(&t->mm->min_flt) + atomic_load(&t->mm->maj_flt), atomic_load(&t->mm->maj_flt));
 	return 0;

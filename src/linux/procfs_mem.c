@@ -111,6 +111,18 @@ static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vm
 	return err;
 }
 
+/* Whether a fault could map a huge page there: as far as flags and bounds tell. */
+static int thp_eligible(const struct vma *vma)
+{
+	gva_t first = (vma->start + PMD_SIZE - 1) & PMD_MASK;
+	enum thp_mode mode = thp_mode(vma->mm);
+
+	if (!vma_is_anonymous(vma) || (vma->flags & (VM_SHARED | VM_NOHUGEPAGE)) ||
+	    vma->end < first + PMD_SIZE)
+		return 0;
+	return mode == THP_ALWAYS || (mode == THP_MADVISE && (vma->flags & VM_HUGEPAGE));
+}
+
 static int smaps_area(const struct vma *vma, char *line, FILE *out)
 {
 	struct vma_usage u = {0};
@@ -124,7 +136,7 @@ static int smaps_area(const struct vma *vma, char *line, FILE *out)
 	row(out, "KernelPageSize:", KIB(PAGE_SIZE));
 	row(out, "MMUPageSize:", KIB(PAGE_SIZE));
 	show_usage(out, &u, false);
-	fprintf(out, "THPeligible:    %8d\n", 0);
+	fprintf(out, "THPeligible:    %8d\n", thp_eligible(vma));
 	show_flags(out, vma->flags);
 	return 0;
 }

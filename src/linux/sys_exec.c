@@ -197,7 +197,6 @@ static struct mm *new_space(struct task *t)
 	mm->mmap_min_addr = t->mm->mmap_min_addr;
 	mm->max_map_count = t->mm->max_map_count;
 	mm->fault_around_pages = t->mm->fault_around_pages;
-	mm->thp = t->mm->thp;
 	return mm;
 }
 

@@ -4,7 +4,9 @@
  *
  * A guest has one processor. Of its nodes, those show that the host has a directory for.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "../mm/vmstat.h"
 #include "machine_memory.h"
@@ -93,13 +95,42 @@ static int show_numastat(struct task *t, const struct proc_file *file, FILE *out
 	return 0;
 }
 
+static const char *const thp_names[] = {
+	[THP_MADVISE] = "madvise", [THP_ALWAYS] = "always", [THP_NEVER] = "never"};
+
+static int show_thp(struct task *t, const struct proc_file *file, FILE *out)
+{
+	static const enum thp_mode order[] = {THP_ALWAYS, THP_MADVISE, THP_NEVER};
+
+	(void)file;
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		fprintf(out, order[i] == thp_mode(t->mm) ? "%s[%s]" : "%s%s", i ? " " : "",
+			thp_names[order[i]]);
+	fputc('\n', out);
+	return 0;
+}
+
+/* For all spaces of the account. */
+static int64_t write_thp(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	(void)file;
+	text[strcspn(text, "\n")] = 0;
+	for (uint32_t i = 0; i < ARRAY_SIZE(thp_names); i++) {
+		if (strcmp(text, thp_names[i]))
+			continue;
+		atomic_store(&t->mm->memcg->thp, i);
+		return (int64_t)bytes;
+	}
+	return -EINVAL;
+}
+
 #define TEXT(path, text)                                      \
 	{                                                     \
 		.name = path, .show = show_text, .data = text \
 	}
 
 const struct proc_file sysfs_files[] = {
-	TEXT(TRANSPARENT "enabled", "always [madvise] never\n"),
+	{.name = TRANSPARENT "enabled", .show = show_thp, .write = write_thp},
 	TEXT(TRANSPARENT "hpage_pmd_size", "2097152\n"),
 	TEXT(HUGE_2M "nr_hugepages", "0\n"),
 	TEXT(HUGE_2M "free_hugepages", "0\n"),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "anon_vma.h"
+#include "block.h"
 
 /* --- lifetime ------------------------------------------------------------------------------------------------------ */
 
@@ -47,7 +48,7 @@ struct anon_vma *page_get_anon_vma(const struct page *page)
 
 	kmem_read_lock();
 	uintptr_t word = page_mapping_word(page);
-	if ((word & PAGE_MAPPING_ANON) && atomic_load(&page->mapcount)) {
+	if ((word & PAGE_MAPPING_ANON) && (atomic_load(&page->mapcount) || page_in_block(page))) {
 		av = (struct anon_vma *)(word & ~PAGE_MAPPING_ANON);
 		if (av && !get_unless_zero(av))
 			av = NULL;

@@ -54,6 +54,7 @@ static void memcg_count(struct memcg_census *c, const struct page *page, uint32_
 		c->tables++;
 	} else if (page_anon(page)) {
 		c->anon++;
+		c->anon_huge += !!(flags & PG_BLOCK);
 		c->active_anon += !!(flags & PG_ACTIVE);
 	} else if (flags & PG_CACHE) {
 		c->cache++;

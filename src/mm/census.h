@@ -34,6 +34,7 @@ struct memcg_census {
 	uint64_t anon, cache, tables; /* cache: pages of files and of shared memory */
 	uint64_t mapped, dirty, writeback, active_anon,
 		active_cache; /* of these; mapped and dirty: of the cache */
+	uint64_t anon_huge;   /* of anon, what huge entries map */
 };
 
 /* Looks at every frame that was ever handed out; exact while nobody allocates. */

@@ -3,13 +3,13 @@
  * collapse.c - 512 entries become a huge one. See collapse.h.
  *
  *	take a block of frames
- *	page_table_lock:  look again       each page present is anonymous, the space's own, and pinned by nobody
+ *	page_table_lock:  look again       each page present is anonymous and pinned by nobody
  *	                  empty the pmd    processors forget the table: from here on nobody writes the old pages
  *	                  copy, set the pmd
  *	put the old pages and the table
  *
  * A guest that touches the range meanwhile faults and waits for page_table_lock. Copying 2 MiB under it takes about as long as
- * clearing a block for a fault does.
+ * clearing a block for a fault does. Pages that other spaces map too are copied like others: nobody writes such.
  *
  * khugepaged leaves alone what is mostly empty: at most a quarter of a table's entries may be missing, which is the density from
  * which on windows fill up too (fault_anon.c).
@@ -26,9 +26,7 @@
 #include "gather.h"
 #include "huge.h"
 
-#define MAX_MISSING   (PTRS_PER_TABLE / 4)
-#define SCAN_TABLES   64
-#define SCAN_PAUSE_NS 100000000l
+#define MAX_MISSING (PTRS_PER_TABLE / 4)
 
 struct collapse {
 	struct mm *mm;
@@ -40,21 +38,19 @@ struct collapse {
 	struct gather gather;
 };
 
-/* 1: a page of the space's own; 0: nothing, or zeroes; -EAGAIN: a page that must stay where it is. */
+/* 1: an anonymous page; 0: nothing, or zeroes; -EAGAIN: a page that must stay where it is; -EINVAL: no page at all. */
 static int entry_is_movable(const struct collapse *c, pte_t pte)
 {
 	if (pte_none(pte) || (pte_present(pte) && (pte & PTE_SPECIAL)))
 		return 0;
-	if (!(pte & PTE_PRESENT))
-		return -EAGAIN;
+	if (!pte_present(pte))
+		return entry_type(pte) == ENTRY_MIGRATION ? -EAGAIN : -EINVAL;
 	struct page *page = pfn_to_page(c->mm->frames, pte_pfn(pte));
-	if (!page_anon(page) || page_in_block(page) || atomic_load(&page->mapcount) != 1 ||
-	    atomic_load(&page->refs) != 1)
-		return -EAGAIN;
-	return 1;
+	uint32_t users = atomic_load(&page->mapcount) + (page_in_block(page) ? 1 : 0);
+	return page_anon(page) && atomic_load(&page->refs) == users ? 1 : -EAGAIN;
 }
 
-/* Counts the pages of the table: 0, or -EAGAIN when one of them must stay. */
+/* Counts the pages of the table: 0, or what forbids that they go. */
 static int look(struct collapse *c)
 {
 	const pte_t *entry = page_address(c->mm->frames, c->table);
@@ -91,6 +87,8 @@ static void copy_pages(struct collapse *c)
 static void install(struct collapse *c)
 {
 	uint64_t write = c->vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
+	uint64_t rights = c->vma->flags & VM_ACCESS_FLAGS ? vma_pte_flags(c->vma->flags) | write
+							  : PTE_ACCESSED | PTE_PROTNONE;
 
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
 		c->head[i].memcg = c->mm->memcg;
@@ -98,9 +96,9 @@ static void install(struct collapse *c)
 			      vma_linear_index(c->vma, c->start + ((gva_t)i << PAGE_SHIFT)));
 	}
 	block_make(c->head);
-	pte_set(c->pmd, pte_make(page_to_pfn(c->mm->frames, c->head),
-				 vma_pte_flags(c->vma->flags) | write | PTE_HUGE));
+	pte_set(c->pmd, pte_make(page_to_pfn(c->mm->frames, c->head), rights | PTE_HUGE));
 	c->head = NULL;
+	frames_count(c->mm->frames, THP_COLLAPSE_ALLOC, 1);
 	atomic_fetch_add_explicit(&c->mm->rss[MM_ANONPAGES], (int64_t)(BLOCK_PAGES - c->nr_present),
 				  memory_order_relaxed);
 }
@@ -125,28 +123,31 @@ static int collapse_table(struct collapse *c)
 	return 0;
 }
 
-/* What is there to collapse: 1 when a table of the space's own is there, 0 when nothing has to be done, or -EAGAIN, -ENOMEM. */
+/* What is there to collapse: 1 when there is a table, which is the space's own then, 0 when nothing has to be done, or -errno. */
 static int find_table(struct collapse *c)
 {
-	c->pmd = pgtable_alloc_pmd(&c->mm->pgt, c->start);
-	if (!c->pmd)
-		return -ENOMEM;
+	c->pmd = pgtable_find_pmd(&c->mm->pgt, c->start);
+	if (!c->pmd || pte_none(pte_read(c->pmd)))
+		return -EINVAL;
 	if (pte_huge(pte_read(c->pmd)))
-		return 0;
-	if (!pgtable_own(c->mm, c->start, &c->gather)) /* makes a table where there was none */
+		return pte_read(c->pmd) & PTE_SPECIAL ? -EINVAL : 0;
+	if (!pgtable_own(c->mm, c->start, &c->gather))
 		return -ENOMEM;
 	c->table = pgtable_below(&c->mm->pgt, pte_read(c->pmd));
 	return 1;
 }
 
-static bool take_block(struct collapse *c)
+/* 0, -EBUSY: the account is full, or -ENOMEM. */
+static int take_block(struct collapse *c)
 {
 	if (!memcg_charge(c->mm->memcg, BLOCK_PAGES))
-		return false;
+		return -EBUSY;
 	c->head = page_alloc(c->mm->frames, GFP_TRANSHUGE_LIGHT, BLOCK_ORDER);
-	if (!c->head)
-		memcg_uncharge(c->mm->memcg, BLOCK_PAGES);
-	return c->head;
+	if (c->head)
+		return 0;
+	memcg_uncharge(c->mm->memcg, BLOCK_PAGES);
+	frames_count(c->mm->frames, THP_COLLAPSE_ALLOC_FAILED, 1);
+	return -ENOMEM;
 }
 
 static void give_block_back(struct collapse *c)
@@ -161,49 +162,59 @@ static void give_block_back(struct collapse *c)
 static int collapse_one(struct vma *vma, gva_t start, unsigned int max_missing)
 {
 	struct collapse c = {.mm = vma->mm, .vma = vma, .start = start};
-	int err = anon_vma_prepare(vma);
+	int got, err;
 
-	if (err)
-		return err;
-	bool got = take_block(&c);
+	if (!vma_anon_vma(vma))
+		return -EINVAL; /* nothing was ever written there */
+	got = take_block(&c);
 	gather_begin(&c.gather, c.mm);
 	pthread_mutex_lock(&c.mm->page_table_lock);
 	err = find_table(&c);
 	if (err > 0)
 		err = look(&c);
 	if (!err && c.table && c.nr_present + max_missing >= PTRS_PER_TABLE)
-		err = got ? collapse_table(&c) : -ENOMEM;
+		err = got ? got : collapse_table(&c);
 	gather_end(&c.gather);
 	pthread_mutex_unlock(&c.mm->page_table_lock);
 	give_block_back(&c);
 	return err;
 }
 
+static gva_t block_up(gva_t address)
+{
+	return (address + PMD_SIZE - 1) & PMD_MASK;
+}
+
+/* Private memory without a file, with an aligned 2 MiB in it. */
 static bool area_collapses(const struct vma *vma)
 {
-	return vma_is_anonymous(vma) && !(vma->flags & (VM_SHARED | VM_NOHUGEPAGE));
+	return vma_is_anonymous(vma) && !(vma->flags & (VM_SHARED | VM_NOHUGEPAGE | VM_SPECIAL)) &&
+	       block_up(vma->start) + PMD_SIZE <= vma->end;
 }
 
 int collapse_range(struct vma *vma, gva_t start, gva_t end)
 {
-	int first = 0;
+	int last = 0;
 
-	start = (start + PMD_SIZE - 1) & PMD_MASK;
-	if (!area_collapses(vma) || start >= end || end - start < PMD_SIZE)
+	start = block_up(start);
+	end &= PMD_MASK;
+	if (!area_collapses(vma) || start > end)
 		return -EINVAL;
-	for (; end - start >= PMD_SIZE; start += PMD_SIZE) {
+	for (; start < end; start += PMD_SIZE) {
 		int err = collapse_one(vma, start, PTRS_PER_TABLE);
-		first = first ? first : err;
+		if (err == -ENOMEM || err == -EBUSY)
+			return err;
+		last = err ? err : last;
 	}
-	return first;
+	return last;
 }
 
 /* --- in the background ------------------------------------------------------------------------------------------------------ */
 
 static bool policy_collapses(const struct vma *vma)
 {
-	return area_collapses(vma) && vma->mm->thp != THP_NEVER &&
-	       (vma->mm->thp == THP_ALWAYS || (vma->flags & VM_HUGEPAGE));
+	return area_collapses(vma) && thp_mode(vma->mm) != THP_NEVER &&
+	       (thp_mode(vma->mm) == THP_ALWAYS || (vma->flags & VM_HUGEPAGE));
 }
 
 /* The first aligned 2 MiB at or after `at` that lie in an area whose tables may collapse; *vma is that area. */

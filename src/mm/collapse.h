@@ -11,9 +11,9 @@
 
 /*
  * MADV_COLLAPSE: every aligned 2 MiB within [start, end), which lies in `vma`, is mapped by a huge entry afterwards, with what is
- * missing filled by zeroes. mmap_lock is held. 0, -ENOMEM (no block, or no room in the account), -EAGAIN (a page is pinned, or another
- * space maps it too), -EINVAL (not private anonymous memory, or not an aligned 2 MiB in it); the first failure, after
- * the rest was tried.
+ * missing filled by zeroes. mmap_lock is held. 0, or as Linux says it: -ENOMEM (no block), -EBUSY (no room in the account), and with
+ * either the rest is not tried; -EAGAIN (a page is pinned or moves), -EINVAL (not private anonymous memory, no aligned 2 MiB in it,
+ * nothing there yet, a guard): the last of such, after the rest was tried.
  */
 int collapse_range(struct vma *vma, gva_t start, gva_t end);
 
@@ -23,10 +23,5 @@ int collapse_range(struct vma *vma, gva_t start, gva_t end);
  * collapsed.
  */
 unsigned int collapse_scan(struct mm *mm, gva_t *cursor, unsigned int nr_tables);
-
-/* khugepaged: a thread that goes round the spaces of a host. 0 or -errno. */
-struct khugepaged;
-int khugepaged_start(struct mm_host *h, struct khugepaged **k);
-void khugepaged_stop(struct khugepaged *k);
 
 #endif

@@ -38,7 +38,8 @@ static bool area_takes_block(const struct vma *vma, gva_t address)
 
 static bool asked_for(const struct fault *f)
 {
-	return f->mm->thp == THP_ALWAYS || (f->mm->thp == THP_MADVISE && (f->vma->flags & VM_HUGEPAGE));
+	return thp_mode(f->mm) == THP_ALWAYS ||
+	       (thp_mode(f->mm) == THP_MADVISE && (f->vma->flags & VM_HUGEPAGE));
 }
 
 /* A row of windows has come here, the last of them as wide as growth by four allows before a block. */
@@ -56,7 +57,7 @@ static bool all_is_wanted(const struct fault *f)
 
 static bool wants_block(const struct fault *f)
 {
-	if (f->mm->thp == THP_NEVER || memcg_room(f->mm->memcg) < 2 * BLOCK_PAGES)
+	if (thp_mode(f->mm) == THP_NEVER || memcg_room(f->mm->memcg) < 2 * BLOCK_PAGES)
 		return false;
 	if (asked_for(f))
 		return true;
@@ -71,6 +72,7 @@ static struct page *block_alloc(struct fault *f, gva_t address)
 	if (!memcg_charge(mm->memcg, BLOCK_PAGES))
 		return NULL;
 	struct page *head = page_alloc(mm->frames, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, BLOCK_ORDER);
+	frames_count(mm->frames, head ? THP_FAULT_ALLOC : THP_FAULT_FALLBACK, 1);
 	if (!head) {
 		memcg_uncharge(mm->memcg, BLOCK_PAGES);
 		return NULL;

@@ -361,7 +361,6 @@ static void copy_fields(struct mm *to, const struct mm *from)
 	to->max_map_count = from->max_map_count;
 	to->fault_around_pages = from->fault_around_pages;
 	mm_set_mempolicy(to, mm_mempolicy(from));
-	to->thp = from->thp;
 	atomic_store(&to->membarrier_state, atomic_load(&from->membarrier_state));
 }
 

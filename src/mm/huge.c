@@ -23,8 +23,10 @@ struct page *huge_zero_page(struct mm_host *h)
 		return NULL;
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
 		atomic_fetch_or(&zero[i].flags, PG_RESERVED);
-	if (atomic_compare_exchange_strong(&h->huge_zero, &none, zero))
+	if (atomic_compare_exchange_strong(&h->huge_zero, &none, zero)) {
+		frames_count(h->frames, THP_ZERO_PAGE_ALLOC, 1);
 		return zero;
+	}
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
 		atomic_fetch_and(&zero[i].flags, ~(uint32_t)PG_RESERVED);
 	page_free_block(h->frames, zero, BLOCK_ORDER);
@@ -64,6 +66,7 @@ bool huge_split_entry(struct mm *mm, pte_t *slot, gva_t address, unsigned int le
 		block_split(mm->frames, pfn_to_page(mm->frames, pte_pfn(old)));
 	pte_set(slot, pte_make(page_to_pfn(mm->frames, table), TABLE_FLAGS));
 	mm->pgt.nr_tables++;
+	frames_count(mm->frames, THP_SPLIT_PMD, level == 1);
 	if (old & PTE_PRESENT)
 		gather_entry_at(g, slot, address, level);
 	return true;

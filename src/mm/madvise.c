@@ -5,6 +5,7 @@
  *	flags of areas		NORMAL, SEQUENTIAL, RANDOM, DONTFORK, WIPEONFORK, DONTDUMP, HUGEPAGE, MERGEABLE and their opposites:
  *				areas are cut and joined by them; mmap_lock for writing
  *	contents		DONTNEED, FREE, REMOVE, PAGEOUT
+ *	how it is mapped	COLLAPSE (collapse.c)
  *	making resident		WILLNEED, POPULATE_READ, POPULATE_WRITE (populate.c)
  *
  * MADV_FREE allows pages to vanish until they are written again: they never do, which is within what it allows. COLD is
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "area.h"
+#include "collapse.h"
 #include "i_mmap.h"
 #include "lock.h"
 #include "populate.h"
@@ -32,6 +34,9 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
 /* One call, and the part of it that one area has. */
@@ -237,6 +242,8 @@ static int advise_part(const struct madvise *m, struct vma *vma)
 		return pageout(m, vma);
 	case MADV_WILLNEED:
 		return willneed(m, vma);
+	case MADV_COLLAPSE:
+		return collapse_range(vma, m->start, m->end);
 	default:
 		return advise_flags(m, vma);
 	}
@@ -254,6 +261,7 @@ static bool is_known(int advice)
 	case MADV_PAGEOUT:
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
+	case MADV_COLLAPSE:
 		return true;
 	default:
 		return changes_flags(advice);

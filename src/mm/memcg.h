@@ -23,6 +23,7 @@ struct memcg {
 	/* vm.overcommit_ of its spaces, see account.h. (A) */
 	_Atomic uint32_t overcommit_memory, overcommit_ratio;
 	_Atomic uint64_t overcommit_kbytes; /* 0: the ratio holds */
+	_Atomic uint32_t thp;		    /* (A) enum thp_mode of its spaces (mm.h) */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);

@@ -74,6 +74,8 @@ static int make_caches(struct mm_host *h)
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx)
 {
 	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
+	pthread_mutex_init(&h->spaces_lock, NULL);
+	list_init(&h->spaces);
 	int err = zero_page_init(f);
 	if (!err)
 		err = make_caches(h);
@@ -91,6 +93,7 @@ uint64_t mm_host_destroy(struct mm_host *h)
 	writeback_destroy(h);
 	pthread_mutex_destroy(&h->mappings_lock);
 	reclaim_set_ops(h->frames, NULL, NULL);
+	pthread_mutex_destroy(&h->spaces_lock);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
 	       kmem_cache_destroy(&h->node_cache) + kmem_cache_destroy(&h->anon_vma_cache) +
@@ -134,6 +137,9 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	mm->mmap_min_addr = DEFAULT_MMAP_MIN_ADDR;
 	mm->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	mm->fault_around_pages = FAULT_AROUND_PAGES;
+	pthread_mutex_lock(&h->spaces_lock);
+	list_add_tail(&mm->host_node, &h->spaces);
+	pthread_mutex_unlock(&h->spaces_lock);
 	return mm;
 }
 
@@ -168,9 +174,27 @@ void mmput(struct mm *mm)
 {
 	if (!mm || atomic_fetch_sub_explicit(&mm->mm_users, 1, memory_order_acq_rel) != 1)
 		return;
+	pthread_mutex_lock(&mm->host->spaces_lock);
+	list_del(&mm->host_node);
+	pthread_mutex_unlock(&mm->host->spaces_lock);
 	zap_all(mm);
 	pgtable_destroy(&mm->pgt);
 	mmdrop(mm);
+}
+
+struct mm *mm_next_space(struct mm_host *h, struct mm *mm)
+{
+	struct mm *found = NULL;
+	struct list_head *at;
+
+	pthread_mutex_lock(&h->spaces_lock);
+	for (at = mm ? mm->host_node.next : h->spaces.next; at != &h->spaces && !found; at = at->next) {
+		struct mm *next = list_entry(at, struct mm, host_node);
+		found = mmget_not_zero(next) ? next : NULL;
+	}
+	pthread_mutex_unlock(&h->spaces_lock);
+	mmput(mm);
+	return found;
 }
 
 void mmgrab(struct mm *mm)

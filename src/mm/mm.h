@@ -76,6 +76,8 @@ struct mm_host {
 	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
 	void (*fork_trace)(void *ctx, const char *function, gva_t address);
 	void *fork_trace_ctx;
+	pthread_mutex_t spaces_lock;	/* nothing is taken under it */
+	struct list_head spaces;	/* (spaces_lock) struct mm, by host_node: those with users */
 	struct page *_Atomic huge_zero; /* (A) 512 frames of zeroes; NULL: nobody has needed them yet */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 	struct kmem_cache anon_vma_cache, chain_cache;
@@ -83,6 +85,7 @@ struct mm_host {
 
 struct mm {
 	struct mm_host *host;
+	struct list_head host_node; /* (host->spaces_lock) in host->spaces */
 	struct frames *frames;
 	_Atomic uint32_t mm_users;	 /* (A) who run in the space or use its areas; at 0 it is emptied */
 	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */
@@ -120,8 +123,7 @@ struct mm {
 	bool privileged;	      /* limits on locking and reserves of memory do not hold */
 	uint64_t mmap_min_addr;
 	uint32_t max_map_count;
-	_Atomic uint32_t membarrier_state; /* (A) commands that the space registered for */
-	enum thp_mode thp;
+	_Atomic uint32_t membarrier_state;	  /* (A) commands that the space registered for */
 	uint32_t fault_around_pages;		  /* widest anonymous window: a power of two, 1..512 */
 	_Atomic int64_t rss[NR_MM_COUNTERS];	  /* (A) pages */
 	_Atomic uint64_t peak_rss;		  /* (A) pages */
@@ -174,6 +176,17 @@ static inline struct mempolicy_setting mm_mempolicy(const struct mm *mm)
 
 	__atomic_load(&mm->policy, &s, __ATOMIC_RELAXED);
 	return s;
+}
+
+/*
+ * Goes round the spaces of a host: the one after `mm`, whose user the caller is and no more afterwards, with the caller as a user; NULL,
+ * and the next call begins anew, when there is none. `mm` NULL: the first.
+ */
+struct mm *mm_next_space(struct mm_host *h, struct mm *mm);
+
+static inline enum thp_mode thp_mode(const struct mm *mm)
+{
+	return (enum thp_mode)atomic_load_explicit(&mm->memcg->thp, memory_order_relaxed);
 }
 
 static inline int64_t mm_counter(struct mm *mm, enum mm_counter c)

@@ -176,6 +176,12 @@ enum vm_event {
 	FRESH_HIT,	 /* or never used */
 	ZEROED_ON_ALLOC, /* frames that had to be cleared by who needed them */
 	BAD_PAGE,
+	THP_FAULT_ALLOC,    /* huge entries that faults made, */
+	THP_FAULT_FALLBACK, /* or would have, had there been a block */
+	THP_COLLAPSE_ALLOC,
+	THP_COLLAPSE_ALLOC_FAILED,
+	THP_SPLIT_PMD,
+	THP_ZERO_PAGE_ALLOC,
 	NR_VM_EVENTS,
 };
 

@@ -10,12 +10,12 @@
 /* Tries for a lock that a walk must not wait for: the thread itself may have it, when it came here for want of memory. */
 #define BUSY_TRIES 32
 
-static bool maps(const struct mm_host *h, pte_t pte, const struct page *page)
+static bool maps(const struct mm_host *h, pte_t pte, unsigned int level, const struct page *page)
 {
 	pfn_t pfn = page_to_pfn(h->frames, page);
 
 	if (pte_present(pte))
-		return !(pte & PTE_SPECIAL) && pte_pfn(pte) == pfn;
+		return !(pte & PTE_SPECIAL) && pfn - pte_pfn(pte) < 1ull << (9 * level);
 	return entry_type(pte) == ENTRY_MIGRATION && entry_offset(pte) == pfn;
 }
 
@@ -47,9 +47,9 @@ static bool visit(struct page *page, uint64_t index, struct vma *vma, const stru
 	if (!lock_space(mm, w))
 		return false;
 	gather_begin(&g, mm);
-	hit.slot = pgtable_find(&mm->pgt, hit.address);
+	hit.slot = pgtable_leaf(&mm->pgt, hit.address, &hit.level);
 	hit.pte = hit.slot ? pte_read(hit.slot) : 0;
-	if (maps(mm->host, hit.pte, page))
+	if (maps(mm->host, hit.pte, hit.level, page))
 		more = w->fn(w->ctx, &hit, &g);
 	pthread_mutex_unlock(&mm->page_table_lock);
 	gather_end(&g);

@@ -46,9 +46,9 @@ static inline void page_move_anon_rmap(struct page *page, const struct vma *vma)
 struct rmap_hit {
 	struct vma *vma;
 	gva_t address;
-	pte_t *slot; /* page_table_lock of vma->mm is held */
-	pte_t pte;   /* what it held when the walk came by */
-	unsigned int level;
+	pte_t *slot;	    /* page_table_lock of vma->mm is held */
+	pte_t pte;	    /* what it held when the walk came by */
+	unsigned int level; /* 1: a huge entry, which maps the page among others; address is the page's */
 };
 
 struct rmap_walk {

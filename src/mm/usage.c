@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* usage.c - see usage.h. */
+#include "block.h"
 #include "gather.h"
 #include "pagewalk.h"
 #include "usage.h"
@@ -23,6 +24,19 @@ static bool entry_read(struct mm *mm, pte_t *slot, struct usage_entry *e)
 	e->page_flags = atomic_load_explicit(&e->page->flags, memory_order_relaxed);
 	e->mappings = atomic_load_explicit(&e->page->mapcount, memory_order_relaxed) +
 		      atomic_load_explicit(&pgtable_page(&mm->pgt, slot)->refs, memory_order_relaxed) - 1;
+	return true;
+}
+
+/* The frame that a huge entry maps `address` with; false: it counts for nothing. */
+static bool huge_read(struct mm *mm, pte_t pte, gva_t address, struct usage_entry *e)
+{
+	if (pte & PTE_SPECIAL)
+		return false;
+	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte)) + level_index(address, 0);
+	*e = (struct usage_entry){.pte = pte,
+				  .page = page,
+				  .page_flags = atomic_load_explicit(&page->flags, memory_order_relaxed),
+				  .mappings = page_total_mapcount(mm->frames, page)};
 	return true;
 }
 
@@ -56,43 +70,58 @@ static void add_proportional(struct usage_walk *w, const struct usage_entry *e, 
 		sum->pss_locked += pss;
 }
 
-static void add_entry(void *ctx, pte_t *slot, gva_t address)
+static void add_page(struct usage_walk *w, const struct usage_entry *e)
 {
-	struct usage_walk *w = ctx;
 	struct vma_usage *sum = w->sum;
-	struct usage_entry e;
-	bool shared;
+	bool shared = e->mappings > 1;
 
-	(void)address;
-	if (!entry_read(w->vma->mm, slot, &e))
-		return;
-	shared = e.mappings > 1;
 	sum->rss += PAGE_SIZE;
-	if (entry_dirty(&e))
+	if (entry_dirty(e))
 		*(shared ? &sum->shared_dirty : &sum->private_dirty) += PAGE_SIZE;
 	else
 		*(shared ? &sum->shared_clean : &sum->private_clean) += PAGE_SIZE;
-	if ((e.pte & PTE_ACCESSED) || (e.page_flags & PG_REFERENCED))
+	if ((e->pte & PTE_ACCESSED) || (e->page_flags & PG_REFERENCED))
 		sum->referenced += PAGE_SIZE;
-	if (page_anon(e.page))
+	if (page_anon(e->page))
 		sum->anonymous += PAGE_SIZE;
-	add_proportional(w, &e, PAGE_SIZE);
+	add_proportional(w, e, PAGE_SIZE);
 }
 
-static void walk_area(const struct vma *vma, void (*fn)(void *ctx, pte_t *slot, gva_t address), void *ctx)
+static void add_entry(void *ctx, pte_t *slot, gva_t address)
 {
-	const struct pte_walk_ops ops = {.pte = fn};
+	struct usage_walk *w = ctx;
+	struct usage_entry e;
 
+	(void)address;
+	if (entry_read(w->vma->mm, slot, &e))
+		add_page(w, &e);
+}
+
+static void add_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct usage_walk *w = ctx;
+	struct usage_entry e;
+
+	(void)level; /* 1: those above it map no frames that count */
+	for (; address < end && huge_read(w->vma->mm, pte_read(slot), address, &e); address += PAGE_SIZE) {
+		add_page(w, &e);
+		w->sum->anon_huge += PAGE_SIZE;
+	}
+}
+
+static void walk_area(const struct vma *vma, const struct pte_walk_ops *ops, void *ctx)
+{
 	pthread_mutex_lock(&vma->mm->page_table_lock);
-	pte_walk(vma->mm, vma->start, vma->end, &ops, ctx);
+	pte_walk(vma->mm, vma->start, vma->end, ops, ctx);
 	pthread_mutex_unlock(&vma->mm->page_table_lock);
 }
 
 void vma_usage_add(const struct vma *vma, struct vma_usage *sum)
 {
+	static const struct pte_walk_ops ops = {.pte = add_entry, .huge = add_huge};
 	struct usage_walk w = {vma, sum};
 
-	walk_area(vma, add_entry, &w);
+	walk_area(vma, &ops, &w);
 }
 
 /* --- numa_maps ------------------------------------------------------------------------------- */
@@ -102,30 +131,47 @@ struct nodes_walk {
 	struct vma_nodes *n;
 };
 
+static void count_page(struct nodes_walk *w, const struct usage_entry *e)
+{
+	struct vma_nodes *n = w->n;
+
+	n->pages++;
+	n->anon += page_anon(e->page);
+	n->dirty += entry_dirty(e);
+	n->active += !!(e->page_flags & PG_ACTIVE);
+	n->writeback += !!(e->page_flags & PG_WRITEBACK);
+	n->mapcount_max = max_u64(n->mapcount_max, e->mappings);
+	n->node[page_zone(w->mm->frames, e->page)->node]++;
+}
+
 static void count_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	struct nodes_walk *w = ctx;
-	struct vma_nodes *n = w->n;
 	struct usage_entry e;
 
 	(void)address;
-	if (!entry_read(w->mm, slot, &e))
-		return;
-	n->pages++;
-	n->anon += page_anon(e.page);
-	n->dirty += entry_dirty(&e);
-	n->active += !!(e.page_flags & PG_ACTIVE);
-	n->writeback += !!(e.page_flags & PG_WRITEBACK);
-	n->mapcount_max = max_u64(n->mapcount_max, e.mappings);
-	n->node[page_zone(w->mm->frames, e.page)->node]++;
+	if (entry_read(w->mm, slot, &e))
+		count_page(w, &e);
+}
+
+static void count_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct nodes_walk *w = ctx;
+	struct usage_entry e;
+
+	(void)level;
+	for (; address < end && huge_read(w->mm, pte_read(slot), address, &e); address += PAGE_SIZE)
+		count_page(w, &e);
 }
 
 void vma_nodes_count(const struct vma *vma, struct vma_nodes *n)
 {
+	static const struct pte_walk_ops ops = {.pte = count_entry, .huge = count_huge};
+
 	*n = (struct vma_nodes){0};
 	struct nodes_walk w = {vma->mm, n};
 
-	walk_area(vma, count_entry, &w);
+	walk_area(vma, &ops, &w);
 }
 
 /* --- one page -------------------------------------------------------------------------------- */
@@ -134,18 +180,33 @@ struct page_view page_view_at(struct mm *mm, gva_t address)
 {
 	struct page_view view = {0};
 	struct usage_entry e;
+	unsigned int level;
 
 	pthread_mutex_lock(&mm->page_table_lock);
-	pte_t *slot = pgtable_find(&mm->pgt, address);
-	if (slot && entry_read(mm, slot, &e))
+	pte_t *slot = pgtable_leaf(&mm->pgt, address, &level);
+	if (slot && (level ? huge_read(mm, pte_read(slot), address, &e) : entry_read(mm, slot, &e)))
 		view = (struct page_view){true, !page_anon(e.page), e.mappings == 1};
 	else if (slot)
-		view.present = pte_present(e.pte);
+		view.present = pte_present(pte_read(slot));
 	pthread_mutex_unlock(&mm->page_table_lock);
 	return view;
 }
 
 /* --- clear_refs ------------------------------------------------------------------------------ */
+
+static void forget_page(struct mm *mm, pfn_t pfn)
+{
+	atomic_fetch_and_explicit(&pfn_to_page(mm->frames, pfn)->flags, ~(uint32_t)PG_REFERENCED,
+				  memory_order_relaxed);
+}
+
+static void forget_entry(struct gather *g, pte_t *slot, gva_t address, unsigned int level)
+{
+	pte_t old = __atomic_fetch_and(slot, ~PTE_ACCESSED, __ATOMIC_ACQ_REL);
+
+	if ((old & PTE_ACCESSED) && (old & PTE_PRESENT))
+		gather_entry_at(g, slot, address, level);
+}
 
 static void clear_accessed(void *ctx, pte_t *slot, gva_t address)
 {
@@ -154,16 +215,25 @@ static void clear_accessed(void *ctx, pte_t *slot, gva_t address)
 
 	if (!entry_read(g->batch.mm, slot, &e))
 		return;
-	atomic_fetch_and_explicit(&pfn_to_page(g->batch.mm->frames, pte_pfn(e.pte))->flags,
-				  ~(uint32_t)PG_REFERENCED, memory_order_relaxed);
-	if (!(__atomic_fetch_and(slot, ~PTE_ACCESSED, __ATOMIC_ACQ_REL) & PTE_ACCESSED))
+	forget_page(g->batch.mm, pte_pfn(e.pte));
+	forget_entry(g, slot, address, 0);
+}
+
+static void clear_huge_accessed(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct gather *g = ctx;
+	pte_t pte = pte_read(slot);
+
+	if (pte & PTE_SPECIAL)
 		return;
-	if (e.pte & PTE_PRESENT)
-		gather_entry(g, slot, address);
+	for (gva_t at = address; at < end; at += PAGE_SIZE)
+		forget_page(g->batch.mm, pte_pfn(pte) + level_index(at, 0));
+	forget_entry(g, slot, address & PMD_MASK, level);
 }
 
 void mm_clear_refs(struct mm *mm, enum clear_refs_what what)
 {
+	static const struct pte_walk_ops ops = {.pte = clear_accessed, .huge = clear_huge_accessed};
 	struct gather g;
 	struct vma *vma;
 
@@ -171,7 +241,7 @@ void mm_clear_refs(struct mm *mm, enum clear_refs_what what)
 	vma_for_each (vma, &mm->vmas) {
 		if (what == (vma->file ? CLEAR_REFS_ANON : CLEAR_REFS_MAPPED))
 			continue;
-		walk_area(vma, clear_accessed, &g);
+		walk_area(vma, &ops, &g);
 	}
 	gather_end(&g);
 }

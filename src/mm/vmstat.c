@@ -44,6 +44,12 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[FRESH_HIT] = "zero_fresh_hit",
 	[ZEROED_ON_ALLOC] = "zero_on_alloc",
 	[BAD_PAGE] = "bad_page",
+	[THP_FAULT_ALLOC] = "thp_fault_alloc",
+	[THP_FAULT_FALLBACK] = "thp_fault_fallback",
+	[THP_COLLAPSE_ALLOC] = "thp_collapse_alloc",
+	[THP_COLLAPSE_ALLOC_FAILED] = "thp_collapse_alloc_failed",
+	[THP_SPLIT_PMD] = "thp_split_pmd",
+	[THP_ZERO_PAGE_ALLOC] = "thp_zero_page_alloc",
 };
 
 /* Guest zones of a node in order, then its special ones. */

@@ -541,7 +541,7 @@ static void every_allocator_and_every_number_of_nodes_serves(void **state)
 	static const char *const options[] = {"--thp=always",	 "--thp=madvise", "--thp=never",
 					      "--kmem=slub",	 "--kmem=slab",	  "--kmem=slob",
 					      "--kmem=magazine", "--nodes=1",	  "--nodes=2",
-					      "--nodes=8"};
+					      "--nodes=8",	 "--collapse"};
 	struct outcome n = native_run(BUSYBOX, "md5sum", BUSYBOX, NULL);
 
 	(void)state;

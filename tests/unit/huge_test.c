@@ -3,7 +3,13 @@
 #include "../../src/mm/block.h"
 #include "../../src/mm/collapse.h"
 #include "../../src/mm/huge.h"
+#include "../../src/mm/rmap.h"
+#include "../../src/mm/usage.h"
 #include "../sim/fixture.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 #define A   0x40000000ull
 #define P   PAGE_SIZE
@@ -104,11 +110,11 @@ static void policy_decides(void **state)
 	map_at(x, A, M2);
 	fixture_store(x, A, 1);
 	assert_int_equal(level_at(x, A), 0); /* nobody asked */
-	x->mm->thp = THP_NEVER;
+	atomic_store(&x->mm->memcg->thp, THP_NEVER);
 	map_advised(x, A + M2, M2);
 	fixture_store(x, A + M2, 1);
 	assert_int_equal(level_at(x, A + M2), 0);
-	x->mm->thp = THP_ALWAYS;
+	atomic_store(&x->mm->memcg->thp, THP_ALWAYS);
 	map_at(x, A + 2 * M2, M2);
 	fixture_store(x, A + 2 * M2, 1);
 	assert_int_equal(level_at(x, A + 2 * M2), 1);
@@ -292,6 +298,8 @@ static void collapse_fills_and_copies(void **state)
 	for (gva_t at = A; at < A + M2; at += 3 * P)
 		fixture_store(x, at, at);
 	assert_int_equal(fixture_load(x, A + P), 0); /* the zero page is there too */
+	fixture_store(x, A + M2, 1);
+	assert_int_equal(mm_madvise(x->mm, A + M2, P, MADV_DONTNEED), 0); /* a table with nothing in it */
 	assert_int_equal(collapse_range(vma_find(&x->mm->vmas, A), A, A + 2 * M2), 0);
 	assert_int_equal(level_at(x, A), 1);
 	assert_int_equal(level_at(x, A + M2), 1);
@@ -327,9 +335,9 @@ static void collapse_needs_room(void **state)
 	map_at(x, A, M2 + P);
 	fixture_store(x, A, 1);
 	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 5;
-	assert_int_equal(collapse_range(vma_find(&x->mm->vmas, A), A, A + M2), -ENOMEM);
+	assert_int_equal(collapse_range(vma_find(&x->mm->vmas, A), A, A + M2), -EBUSY);
 	x->mm->memcg->max_pages = max;
-	assert_int_equal(collapse_range(vma_find(&x->mm->vmas, A), A, A + P), -EINVAL);
+	assert_int_equal(collapse_range(vma_find(&x->mm->vmas, A), A + P, A + 2 * P), -EINVAL);
 	for (long n = 1;; n++) {
 		x->machine->frames.fail_in = n;
 		int err = collapse_range(vma_find(&x->mm->vmas, A), A, A + M2);
@@ -358,13 +366,133 @@ static void background_collapses_what_is_full(void **state)
 	fixture_store(x, A + M2, 1);				 /* one page of the second table */
 	assert_int_equal(collapse_scan(x->mm, &cursor, 100), 0); /* nobody asked for it */
 	assert_int_equal(cursor, 0);
-	x->mm->thp = THP_ALWAYS;
+	atomic_store(&x->mm->memcg->thp, THP_ALWAYS);
 	assert_int_equal(collapse_scan(x->mm, &cursor, 100), 1);
 	assert_int_equal(level_at(x, A), 1);
 	assert_int_equal(level_at(x, A + M2), 0);
 	assert_int_equal(collapse_scan(x->mm, &cursor, 100), 0);
 	for (gva_t at = A; at < A + M2; at += P)
 		assert_int_equal(fixture_load(x, at), at);
+}
+
+static void collapse_says_what_linux_says(void **state)
+{
+	struct fixture *x = *state;
+
+	map_at(x, A, 4 * M2);
+	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), -EINVAL); /* nothing there */
+	assert_int_equal(fixture_load(x, A), 0);
+	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), -EINVAL); /* never written */
+	fixture_store(x, A, 1);
+	assert_int_equal(mm_madvise(x->mm, A, 4 * M2, MADV_COLLAPSE),
+			 -EINVAL);	     /* part of it never touched, */
+	assert_int_equal(level_at(x, A), 1); /* but the rest was done */
+	assert_int_equal(mm_madvise(x->mm, A + P, P, MADV_COLLAPSE), -EINVAL);
+	assert_int_equal(mm_madvise(x->mm, A + P, M2, MADV_COLLAPSE), 0);
+	assert_int_equal(mm_madvise(x->mm, A, P, MADV_COLLAPSE), 0);
+	assert_int_equal(mm_madvise(x->mm, A, 0, MADV_COLLAPSE), 0);
+	assert_int_equal(fixture_map(x, A, 512, RW, MAP_FIXED | MAP_SHARED), A);
+	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), -EINVAL);
+}
+
+static void collapse_of_what_nobody_may_touch(void **state)
+{
+	struct fixture *x = *state;
+
+	map_at(x, A, M2);
+	fixture_store(x, A + P, 7);
+	assert_int_equal(mm_mprotect(x->mm, A, M2, PROT_NONE), 0);
+	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), 0);
+	assert_int_equal(level_at(x, A), 1);
+	assert_signal(x, SIM_LOAD, A + P, SIGSEGV, SEGV_ACCERR);
+	assert_mm_sound(x->mm);
+	assert_int_equal(mm_mprotect(x->mm, A, M2, RW), 0);
+	assert_int_equal(fixture_load(x, A + P), 7);
+	fixture_store(x, A, 8);
+	assert_int_equal(level_at(x, A), 1);
+}
+
+/* What two spaces share is copied for the one that collapses; the other keeps its pages. */
+static void collapse_of_what_others_share(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	map_at(x, A, M2);
+	for (gva_t at = A; at < A + M2; at += P)
+		fixture_store(x, at, at);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), 0);
+	assert_int_equal(level_at(x, A), 1);
+	fixture_store(x, A, 1);
+	assert_mm_sound(x->mm);
+	assert_mm_sound(child);
+	uint64_t word = 0;
+	assert_int_equal(copy_from_user(child, &word, A, sizeof(word)), 0);
+	assert_int_equal(word, A);
+	assert_int_equal(mm_madvise(child, A, M2, MADV_COLLAPSE), 0); /* its own again */
+	assert_mm_sound(child);
+	assert_int_equal(copy_from_user(child, &word, A + P, sizeof(word)), 0);
+	assert_int_equal(word, A + P);
+	mmput(child);
+}
+
+/* --- what others see of it ------------------------------------------------------------------------------------------------ */
+
+static void walks_find_huge_entries(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	map_advised(x, A, M2);
+	fixture_store(x, A, 1);
+	struct page *head = pfn_to_page(x->mm->frames, pte_pfn(leaf_at(x, A)));
+	assert_int_equal(rmap_count(x->mm->host, &head[77]), 1);
+	assert_int_equal(page_referenced(x->mm->host, &head[77]), 1);
+	assert_int_equal(page_referenced(x->mm->host, &head[77]), 0);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(rmap_count(x->mm->host, &head[77]), 2);
+	assert_int_equal(mm_munmap(child, A, P), 0); /* from here on one by PDE, one by an entry of its own */
+	assert_int_equal(rmap_count(x->mm->host, &head[77]), 2);
+	assert_int_equal(page_total_mapcount(x->mm->frames, &head[77]), 2);
+	assert_int_equal(rmap_count(x->mm->host, head), 1);
+	struct mm *const all[] = {x->mm, child};
+	assert_int_equal(mm_check_host(x->mm->host, all, 2, NULL), 0);
+	mmput(child);
+	assert_int_equal(rmap_count(x->mm->host, &head[77]), 1);
+}
+
+static void usage_counts_blocks(void **state)
+{
+	struct fixture *x = *state;
+	struct vma_usage u = {0};
+	struct mm *child;
+
+	map_advised(x, A, 2 * M2);
+	fixture_store(x, A, 1);
+	assert_int_equal(fixture_load(x, A + M2), 0); /* zeroes count for nothing */
+	vma_usage_add(vma_find(&x->mm->vmas, A), &u);
+	assert_int_equal(u.rss, M2);
+	assert_int_equal(u.anon_huge, M2);
+	assert_int_equal(u.private_dirty, M2);
+	assert_int_equal(u.pss >> USAGE_PSS_SHIFT, M2);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	u = (struct vma_usage){0};
+	vma_usage_add(vma_find(&x->mm->vmas, A), &u);
+	assert_int_equal(u.shared_dirty, M2);
+	assert_int_equal(u.anon_huge, M2);
+	assert_int_equal(u.pss >> USAGE_PSS_SHIFT, M2 / 2);
+	assert_true(page_view_at(x->mm, A + 5 * P).present);
+	assert_false(page_view_at(x->mm, A + 5 * P).exclusive);
+	mmput(child);
+	assert_true(page_view_at(x->mm, A + 5 * P).exclusive);
+	mm_clear_refs(x->mm, CLEAR_REFS_ALL);
+	assert_false(leaf_at(x, A) & PTE_ACCESSED);
+	assert_int_equal(mm_munmap(x->mm, A, P), 0);
+	u = (struct vma_usage){0};
+	vma_usage_add(vma_find(&x->mm->vmas, A + P), &u);
+	assert_int_equal(u.rss, M2 - P);
+	assert_int_equal(u.anon_huge, 0);
 }
 
 #define T(name, fn)                                             \
@@ -406,6 +534,13 @@ int main(void)
 		S("collapse: on a shadow MMU", collapse_fills_and_copies),
 		T("collapse: pinned pages stay where they are [P5]", pinned_pages_stay),
 		T("collapse: out of memory leaves all as it was", collapse_needs_room),
+		T("collapse: refused as Linux refuses it", collapse_says_what_linux_says),
+		T("collapse: memory that nobody may touch stays so", collapse_of_what_nobody_may_touch),
+		T("collapse: pages that another space has too are copied [M4]",
+		  collapse_of_what_others_share),
+		S("collapse: the same on a shadow MMU", collapse_of_what_others_share),
+		T("huge: walks from a page find the huge entries that map it [N2]", walks_find_huge_entries),
+		T("huge: what is told of an area counts its blocks", usage_counts_blocks),
 		T("collapse: the background takes tables that are three quarters full",
 		  background_collapses_what_is_full),
 	};
