@@ -198,7 +198,7 @@ int collapse_range(struct vma *vma, gva_t start, gva_t end)
 
 	start = block_up(start);
 	end &= PMD_MASK;
-	if (!area_collapses(vma) || start > end)
+	if (!area_collapses(vma) || !vma_anon_vma(vma) || start > end)
 		return -EINVAL;
 	for (; start < end; start += PMD_SIZE) {
 		int err = collapse_one(vma, start, PTRS_PER_TABLE);

@@ -381,6 +381,7 @@ static void collapse_says_what_linux_says(void **state)
 
 	map_at(x, A, 4 * M2);
 	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), -EINVAL); /* nothing there */
+	assert_int_equal(mm_madvise(x->mm, A, P, MADV_COLLAPSE), -EINVAL);
 	assert_int_equal(fixture_load(x, A), 0);
 	assert_int_equal(mm_madvise(x->mm, A, M2, MADV_COLLAPSE), -EINVAL); /* never written */
 	fixture_store(x, A, 1);

@@ -104,6 +104,36 @@ static void moved_part(void)
 	printf("wrong: %ld %ld\n", wrong_words(0, 100), wrong_words(110, BLOCK - 110));
 }
 
+static void collapsed(void)
+{
+	put(0, BLOCK, RW);
+	for (long i = 0; i < BLOCK; i += 3)
+		*(long *)AT(i) = i + 1;
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_COLLAPSE));
+	for (long i = 0; i < BLOCK; i += 3)
+		if (*(long *)AT(i) != i + 1)
+			printf("page %ld is lost\n", i);
+	printf("%ld %ld\n", *(long *)AT(0), *(long *)AT(1));
+	show_resident("all there", 0, 4);
+}
+
+static void collapse_answers(void)
+{
+	put(0, 4 * BLOCK, RW);
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_COLLAPSE)); /* nothing there */
+	AT(0)[0] = 1;
+	TELL(madvise(AT(0), 4 * BLOCK * PAGE, MADV_COLLAPSE)); /* part of it never touched */
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_COLLAPSE));
+	TELL(madvise(AT(1), PAGE, MADV_COLLAPSE));
+	TELL(madvise(AT(1), BLOCK * PAGE, MADV_COLLAPSE));
+	TELL(madvise(AT(0), 0, MADV_COLLAPSE));
+	AT(BLOCK)[0] = 2;
+	TELL(mprotect(AT(BLOCK), BLOCK * PAGE, PROT_NONE));
+	TELL(madvise(AT(BLOCK), BLOCK * PAGE, MADV_COLLAPSE));
+	TELL(mprotect(AT(BLOCK), BLOCK * PAGE, R));
+	printf("%s %s\n", peek(AT(BLOCK)), poke(AT(BLOCK)));
+}
+
 static void collapse_refused(void)
 {
 	put(0, BLOCK, RW);
@@ -172,6 +202,8 @@ static const struct guest_case cases[] = {
 	{"locked in part [B19]", locked},
 	{"never, if so advised", unadvised},
 	{"shared memory", shared},
+	{"MADV_COLLAPSE keeps what is there [B19]", collapsed},
+	{"MADV_COLLAPSE: what it answers", collapse_answers},
 	{"MADV_COLLAPSE: where it is refused", collapse_refused},
 };
 
