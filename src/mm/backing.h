@@ -36,6 +36,11 @@ struct backing_ops {
 	 * (NULL: pages of no cache), flags. 0, or -errno and mmap fails with it. NULL: an area over the cache.
 	 */
 	int (*mmap)(struct backing *b, struct vma *vma);
+	/*
+	 * Called for the new area once it lies in its space, mmap_lock held for writing: maps what is to be there from the
+	 * beginning. 0, or -errno: the area goes again and mmap fails with it. NULL: pages come by faults.
+	 */
+	int (*mapped)(struct backing *b, struct vma *vma);
 	/* Where a mapping of it goes, or -errno; NULL: where anything goes. See unmapped_area.h. */
 	int64_t (*get_unmapped_area)(struct backing *b, struct mm *mm, const struct unmapped_request *r);
 };

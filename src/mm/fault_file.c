@@ -101,7 +101,7 @@ enum vm_fault_result do_fault(struct fault *f)
 				   .address = f->address,
 				   .pgoff = vma_linear_index(f->vma, f->address),
 				   .flags = f->flags};
-	r = f->vma->vm_ops->fault(&f->vmf);
+	r = f->vma->vm_ops->fault ? f->vma->vm_ops->fault(&f->vmf) : VM_FAULT_SIGBUS;
 	if (r != VM_FAULT_DONE)
 		return r;
 	struct page *page = f->vmf.page;

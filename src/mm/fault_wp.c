@@ -172,8 +172,37 @@ static enum vm_fault_result wp_shared(struct fault *f, struct page *page)
 	return r;
 }
 
+static bool is_device(const struct fault *f)
+{
+	return (f->orig & PTE_SPECIAL) &&
+	       pte_pfn(f->orig) != page_to_pfn(f->mm->frames, f->mm->frames->zero_page);
+}
+
+/* wp_pfn_shared, or the copy of a frame that nobody counts; one that is no memory cannot be copied. */
+static enum vm_fault_result wp_device(struct fault *f)
+{
+	if (f->vma->flags & VM_SHARED) {
+		__atomic_fetch_or(f->slot, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED, __ATOMIC_ACQ_REL);
+		return VM_FAULT_DONE;
+	}
+	if (pte_pfn(f->orig) >= f->mm->frames->max_pfn)
+		return VM_FAULT_SIGBUS;
+	struct page *copy = fault_copy_page(f->mm, pfn_to_page(f->mm->frames, pte_pfn(f->orig)));
+	if (!copy)
+		return VM_FAULT_OOM;
+	fault_count(f->mm, FAULT_WP_COPY);
+	pte_exchange(f->slot, 0);
+	gather_entry(&f->gather, f->slot, f->address);
+	gather_flush(&f->gather);
+	fault_install_anon(f, f->address, copy);
+	rss_add(f->mm, MM_ANONPAGES, 1);
+	return VM_FAULT_DONE;
+}
+
 enum vm_fault_result do_wp_page(struct fault *f)
 {
+	if (is_device(f))
+		return wp_device(f);
 	if (pte_is_zero_page(f->orig)) {
 		fault_count(f->mm, FAULT_WP_ZERO_PAGE);
 		return fault_map_anon(f);

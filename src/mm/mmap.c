@@ -189,18 +189,34 @@ static int make_area(const struct mmap_region *g, struct vma **result)
 	return 0;
 }
 
+/* Links an area of a file that has something to map there itself. What was there before is gone, even if that fails. */
+static int insert_mapped(struct mm *mm, struct vma *vma)
+{
+	struct spare_areas none;
+
+	area_link(mm, vma);
+	int err = vma->file->ops->mapped(vma->file, vma);
+	spare_none(&none);
+	if (err)
+		area_unmap(mm, vma->start, vma->end, &none);
+	return err;
+}
+
 /* Links a new area, or makes its neighbours swallow it. */
-static void insert_area(struct mm *mm, struct vma *vma)
+static int insert_area(struct mm *mm, struct vma *vma)
 {
 	struct vma_merge m = {.mm = mm, .like = *vma};
 
 	vm_stat_account(mm, vma->flags, (int64_t)vma_pages(vma));
+	if (vma->file && vma->file->ops->mapped)
+		return insert_mapped(mm, vma);
 	m.next = vma_find(&mm->vmas, vma->start);
 	m.prev = m.next ? m.next->prev : vma_last(&mm->vmas);
 	if (vma_merge(&m))
 		vma_free(mm, vma);
 	else
 		area_link(mm, vma);
+	return 0;
 }
 
 /* What the limits say about the region, once what lies there is gone. 0 or -errno. */
@@ -236,7 +252,7 @@ static int64_t mmap_region(struct mmap_region *g)
 	err = make_area(g, &vma);
 	if (!err) {
 		area_unmap(mm, g->start, g->end, &spare);
-		insert_area(mm, vma);
+		err = insert_area(mm, vma);
 	}
 	spare_put(mm, &spare);
 	return err ? err : (int64_t)g->start;

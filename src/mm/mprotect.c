@@ -83,8 +83,10 @@ static void protect_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsig
 	pte_t old = pte_read(slot), new;
 
 	(void)end;
+	bool device = (old & PTE_SPECIAL) && (p->vm_flags & VM_SHARED);
 	do
-		new = protected_entry(p, old, (p->vm_flags & VM_WRITE) && pte_write(old)) | PTE_HUGE;
+		new = protected_entry(p, old, (p->vm_flags & VM_WRITE) && (device || pte_write(old))) |
+		      PTE_HUGE;
 	while (!__atomic_compare_exchange_n(slot, &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 	if (gave_up_rights(old, new))
 		gather_entry_at(&p->gather, slot, address, level);

@@ -84,7 +84,7 @@ struct vm_fault {
 };
 
 /*
- * What an area does in place of anonymous memory. Any member but fault may be NULL. None is called with page_table_lock
+ * What an area does in place of anonymous memory. Any member may be NULL; without fault an empty entry is SIGBUS. None is called with page_table_lock
  * held but map_pages; open and close are called with mmap_lock held for writing.
  */
 struct vm_operations {
