@@ -249,7 +249,7 @@ static int64_t futex_requeue(const struct futex *f, bool compare)
 {
 	struct key k, k2;
 	struct bucket *b, *b2;
-	uint32_t value;
+	uint32_t value = 0;
 	int ret;
 
 	if ((int)f->value < 0 || (int)f->value2 < 0)

@@ -11,8 +11,6 @@
 
 #include "task.h"
 
-#define CODE_DUMPED 0x80
-
 /* --- finding -------------------------------------------------------------------------------- */
 
 struct process *process_find(struct sandbox *s, int pid)
@@ -352,12 +350,11 @@ static void end_process(struct process *p)
 {
 	struct sandbox *s = p->sandbox;
 	struct process *child, *next;
-	uint64_t one = 1;
 
 	list_for_each_entry_safe (child, next, &p->children, sibling)
 		adopt_orphan(child);
-	if (p->exit_event >= 0 && write(p->exit_event, &one, sizeof(one)) < 0)
-		p->exit_event = p->exit_event; /* it is readable already */
+	if (p->exit_event >= 0)
+		eventfd_write(p->exit_event, 1); /* refused only when it is readable already */
 	if (p == s->first) {
 		s->ending = true;
 		list_for_each_entry (child, &s->processes, node)

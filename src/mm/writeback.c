@@ -285,11 +285,13 @@ static void *flusher(void *arg)
 	struct writeback *wb = &h->writeback;
 	bool kicked;
 
-	while (wait_for_work(wb), !must_stop(wb, &kicked)) {
+	for (;;) {
+		wait_for_work(wb);
+		if (must_stop(wb, &kicked))
+			return NULL;
 		bool much = atomic_load(&wb->nr_dirty) > (int64_t)wb->dirty_background_pages;
 		write_listed(h, kicked || much ? 0 : wb->dirty_expire_ms * 1000000ull);
 	}
-	return NULL;
 }
 
 /* Without a thread, what is dirty waits for msync, fsync or the last reference. */
