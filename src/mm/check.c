@@ -2,7 +2,7 @@
 /*
  * check.c - mm_check: recounts a space and compares.
  *
- *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one, and the counts of account.h are their sums
+ *   M1  the areas obey V1-V3 (vma.h), no two neighbours could be one (but after a fork), and the counts of account.h are their sums
  *   M2  every entry lies in an area, allows no more than the area does, and maps an allocated frame
  *   M3  a private area maps its own anonymous pages writable or cache pages read-only; a shared one maps its object's pages
  *   M4  walks from a page find every entry that maps it: A1-A3 (anon_vma.h), i_mmap
@@ -207,7 +207,7 @@ static void check_areas(struct check *c)
 		const char *wrong = vma_interval_check(vma);
 		if (wrong)
 			fail(c, wrong, vma->start);
-		if (could_merge(vma, vma->next))
+		if (!c->mm->forked && could_merge(vma, vma->next))
 			fail(c, "two areas that should be one", vma->start);
 		if (vma->flags & VM_ACCESS_FLAGS & ~(vma->flags >> 4))
 			fail(c, "area allows what it never may", vma->start);

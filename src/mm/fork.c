@@ -21,6 +21,7 @@
 #include "account.h"
 #include "area.h"
 #include "block.h"
+#include "fault_internal.h"
 #include "huge.h"
 #include "memcg.h"
 #include "pagewalk.h"
@@ -115,15 +116,12 @@ static pte_t copy_pinned(struct fork *f, pte_t pte, gva_t address)
 {
 	struct mm *mm = f->child;
 	struct page *from = pfn_to_page(mm->frames, pte_pfn(pte));
-	struct page *page =
-		memcg_charge(mm->memcg, 1) ? page_alloc(mm->frames, GFP_HIGHUSER_MOVABLE, 0) : NULL;
+	struct page *page = fault_copy_page(mm, from);
 
 	if (!page) {
 		f->err = -ENOMEM;
 		return 0;
 	}
-	page->memcg = mm->memcg;
-	memcpy(page_address(mm->frames, page), page_address(mm->frames, from), PAGE_SIZE);
 	page_add_new_anon_rmap(page, f->copy, address);
 	return pte_make(page_to_pfn(mm->frames, page), pte & ~PTE_PFN_MASK);
 }
@@ -343,6 +341,7 @@ static void copy_fields(struct mm *to, const struct mm *from)
 	to->end_data = from->end_data;
 	to->start_brk = from->start_brk;
 	to->brk = from->brk;
+	to->forked = true;
 	to->start_stack = from->start_stack;
 	to->arg_start = from->arg_start;
 	to->arg_end = from->arg_end;

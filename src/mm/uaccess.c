@@ -231,6 +231,8 @@ static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backi
 	struct address_space *mapping = page && write ? page_mapping(page) : NULL;
 	if (mapping && !mapping->shmem)
 		*file = backing_get(mapping->host);
+	if (page)
+		atomic_fetch_add(&mm->nr_pins, 1); /* before a fork can look */
 	mm_read_unlock(mm);
 	return page;
 }
@@ -293,6 +295,7 @@ void user_pin_release(struct mm *mm, struct user_pin *pin)
 		if (pin->files[i])
 			backing_put(pin->files[i]);
 	}
+	atomic_fetch_sub(&mm->nr_pins, pin->nr_pages);
 	free(pin->pages);
 	*pin = (struct user_pin){0};
 }

@@ -227,6 +227,39 @@ static void pinned_pages_stay(void **state)
 	mmput(child);
 }
 
+/* A host call that is under way in the parent writes where the parent reads, and the child does not see it. */
+static void pins_of_a_call(void **state)
+{
+	struct fixture *x = *state;
+	struct iovec iov = {(void *)(A + P), 2 * P};
+	struct user_pin pin;
+
+	fill(x, 4);
+	assert_int_equal(user_pin(x->mm, &iov, 1, 0, true, &pin), 0);
+	assert_int_equal(x->mm->nr_pins, 2);
+	struct mm *child = fork_of(x->mm);
+	*(uint64_t *)page_address(x->mm->frames, pin.pages[0]) = 1000;
+	assert_int_equal(load_in(x, x->mm, A + P), 1000);
+	assert_int_equal(load_in(x, child, A + P), 2);
+	user_pin_release(x->mm, &pin);
+	assert_int_equal(x->mm->nr_pins, 0);
+	mmput(child);
+}
+
+/* A fork leaves out what told two areas apart and joins nothing, as Linux. */
+static void areas_that_became_alike(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(fixture_map(x, A, 8, RW, MAP_FIXED), A);
+	assert_int_equal(mm_mlock(x->mm, A + 2 * P, 2 * P, MLOCK_ONFAULT), 0);
+	assert_int_equal(x->mm->vmas.nr, 3);
+	struct mm *child = fork_of(x->mm);
+	assert_int_equal(child->vmas.nr, 3);
+	assert_mm_sound(child);
+	mmput(child);
+}
+
 static void a_debuggers_write(void **state)
 {
 	struct fixture *x = *state;
@@ -508,6 +541,9 @@ int main(void)
 		BOTH("fork: no stale translation writes what another space sees",
 		     nothing_stale_after_the_copy),
 		BOTH("fork: shared, wiped and left areas [M5][M3]", areas_that_are_not_copied),
+		BOTH("fork: what a call holds is the parent's, the child has a copy [P5][P6]",
+		     pins_of_a_call),
+		T("fork: areas that nothing tells apart any more stay areas", areas_that_became_alike),
 		BOTH("fork: pinned pages stay with who pinned them [P5][P6]", pinned_pages_stay),
 		T("fork: a debugger's write breaks a shared page, and only a private one [P5]",
 		  a_debuggers_write),
