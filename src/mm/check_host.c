@@ -1,121 +1,183 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_host.c - mm_check_host: recounts every frame over all spaces and compares.
+ * check_host.c - mm_check_host: recounts every frame of a host against all of its spaces.
  *
- *   H1  a table of level 0 has one reference per entry that points to it, one of an upper level has one (T1, T2 in pgtable.h)
- *   H2  a frame's mapcount is the number of level-0 entries that map it, in tables counted once (P2 in page.h)
- *   H3  a block's head counts its huge entries (K1 in block.h)
- *   H4  references beyond mapcount, cache and block are pins, and those are no more than the spaces say (P3)
- * No processor runs, and nobody else changes anything meanwhile.
+ *   H1  mapcount is the number of entries of level 0 that map a frame, where a table that several spaces share counts once
+ *   H2  block_mapcount is the number of huge entries that map a block, and only blocks are mapped so
+ *   H3  refs is mapcount, and one for the block, and one for the cache, and the pins that spaces tell of
+ *   H4  a table has as many references as entries point to it
+ *   H5  the account of each space's memcg is the number of frames that it pays for
+ *   H6  a walk from a frame finds as many entries as spaces show of it
+ *
+ * Not here: what one space can tell by itself (check.c).
  */
 #include <stdlib.h>
 
 #include "block.h"
-#include "mm.h"
+#include "rmap.h"
 
-struct recount {
-	struct frames *frames;
-	void (*complain)(const char *what, uint64_t where);
-	unsigned int bad;
-	uint32_t *found; /* by pfn: entries of level 0 that map it; of a table: entries that point to it */
-	uint32_t *huge;	 /* by pfn >> BLOCK_ORDER: huge entries */
-	uint64_t pins;	 /* that the spaces tell of */
+/* What was found of one frame. */
+struct found {
+	uint32_t entries; /* in distinct tables; of a table page: entries that point to it */
+	uint32_t huge;	  /* of the head of a block: in distinct tables */
+	uint32_t views;	  /* entries in all spaces */
 };
 
-static void fail(struct recount *r, const char *what, pfn_t pfn)
+struct host_check {
+	struct mm_host *h;
+	struct mm *mm;
+	void (*complain)(const char *what, uint64_t where);
+	unsigned int bad;
+	struct found *found; /* by frame */
+	uint64_t excess;     /* references that nothing explains */
+};
+
+static void fail(struct host_check *c, const char *what, pfn_t pfn)
 {
-	r->bad++;
-	if (r->complain)
-		r->complain(what, pfn);
+	c->bad++;
+	if (c->complain)
+		c->complain(what, pfn << PAGE_SHIFT);
 }
 
-static void count_entries(struct recount *r, pfn_t table)
+static void see_huge(struct host_check *c, pte_t pte, bool first_time)
 {
-	const pte_t *entry = pfn_address(r->frames, table);
+	pfn_t head = pte_pfn(pte);
 
-	for (unsigned int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(&entry[i]);
-		if (pte_present(pte) && !(pte & PTE_SPECIAL))
-			r->found[pte_pfn(pte)]++;
-	}
-}
-
-static void count_table(struct recount *r, pfn_t table, unsigned int level, unsigned int nr)
-{
-	const pte_t *entry = pfn_address(r->frames, table);
-
-	if (r->found[table]++)
-		return; /* its entries were counted for the first space that has it */
-	if (!level) {
-		count_entries(r, table);
+	if (pte & PTE_SPECIAL)
 		return;
-	}
+	c->found[head].huge += first_time;
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+		c->found[head + i].views++;
+}
+
+static void see_entry(struct host_check *c, pte_t pte, bool first_time)
+{
+	if (entry_type(pte) == ENTRY_MIGRATION)
+		fail(c, "entry waits for a page that nobody moves", entry_offset(pte));
+	if (!pte_present(pte) || (pte & PTE_SPECIAL))
+		return;
+	c->found[pte_pfn(pte)].entries += first_time;
+	c->found[pte_pfn(pte)].views++;
+}
+
+static void see_table(struct host_check *c, struct page *table, unsigned int level, bool first_time)
+{
+	const pte_t *entry = page_address(c->h->frames, table);
+	unsigned int nr = level + 1 == c->mm->pgt.levels ? PTRS_PER_TABLE / 2 : PTRS_PER_TABLE;
+
 	for (unsigned int i = 0; i < nr; i++) {
 		pte_t pte = pte_read(&entry[i]);
-		if (pte_table(pte))
-			count_table(r, pte_pfn(pte), level - 1, PTRS_PER_TABLE);
-		else if (pte_huge(pte) && !(pte & PTE_SPECIAL))
-			r->huge[pte_pfn(pte) >> BLOCK_ORDER]++;
-	}
-}
 
-static uint32_t held_otherwise(const struct recount *r, pfn_t pfn, uint32_t flags)
-{
-	return (flags & PG_CACHE ? 1 : 0) + (r->huge[pfn >> BLOCK_ORDER] ? 1 : 0);
-}
-
-static void check_frame(struct recount *r, pfn_t pfn)
-{
-	struct page *page = pfn_to_page(r->frames, pfn);
-	uint32_t flags = atomic_load(&page->flags), refs = atomic_load(&page->refs);
-	uint32_t expected = r->found[pfn] + held_otherwise(r, pfn, flags);
-	bool first = !(pfn & (BLOCK_PAGES - 1));
-
-	if (r->found[pfn] != atomic_load(&page->mapcount))
-		fail(r, "mapcount differs from the entries that map the frame", pfn);
-	if (first &&
-	    r->huge[pfn >> BLOCK_ORDER] != (flags & PG_BLOCK ? atomic_load(&page->block_mapcount) : 0))
-		fail(r, "block_mapcount differs from the huge entries that map the block", pfn);
-	if (refs < expected)
-		fail(r, "frame has fewer references than it has users", pfn);
-	else if (r->found[pfn] && refs - expected > r->pins)
-		fail(r, "frame has references that nobody tells of", pfn);
-	else if (r->found[pfn])
-		r->pins -= refs - expected;
-}
-
-static void check_frames(struct recount *r)
-{
-	for (pfn_t pfn = 0; pfn < r->frames->max_pfn; pfn++) {
-		const struct page *page = pfn_to_page(r->frames, pfn);
-		if (!r->found[pfn] && !atomic_load(&page->mapcount) && !r->huge[pfn >> BLOCK_ORDER])
+		if (pte_none(pte))
 			continue;
-		if (!(atomic_load(&page->flags) & PG_TABLE))
-			check_frame(r, pfn);
-		else if (atomic_load(&page->refs) != r->found[pfn])
-			fail(r, "table's references differ from the entries that point to it", pfn);
+		if (!level) {
+			see_entry(c, pte, first_time);
+		} else if (pte_huge(pte)) {
+			see_huge(c, pte, first_time);
+		} else {
+			struct page *below = pgtable_below(&c->mm->pgt, pte);
+			bool fresh = !c->found[pte_pfn(pte)].entries++;
+			see_table(c, below, level - 1, fresh);
+		}
 	}
+}
+
+static void see_space(struct host_check *c, struct mm *mm)
+{
+	c->mm = mm;
+	pthread_mutex_lock(&mm->page_table_lock);
+	c->found[page_to_pfn(c->h->frames, mm->pgt.root)].entries++;
+	see_table(c, mm->pgt.root, mm->pgt.levels - 1, true);
+	pthread_mutex_unlock(&mm->page_table_lock);
+}
+
+static void check_guest_frame(struct host_check *c, pfn_t pfn)
+{
+	struct page *page = pfn_to_page(c->h->frames, pfn);
+	const struct found *seen = &c->found[pfn];
+	uint32_t refs = atomic_load(&page->refs), flags = atomic_load(&page->flags);
+	uint32_t explained = seen->entries + !!(flags & PG_BLOCK) + !!(flags & PG_CACHE);
+
+	if (flags & (PG_RESERVED | PG_BAD))
+		return;
+	if (!refs && !(seen->entries | seen->views))
+		return;
+	if (atomic_load(&page->mapcount) != seen->entries)
+		fail(c, "mapcount differs from the entries", pfn);
+	if (refs < explained)
+		fail(c, "frame has fewer references than users", pfn);
+	else
+		c->excess += refs - explained;
+	struct page *head = block_head(c->h->frames, page);
+	uint32_t huge = c->found[page_to_pfn(c->h->frames, head)].huge;
+	if (!(flags & PG_BLOCK) != !huge)
+		fail(c, huge ? "huge entry maps a frame outside a block" : "block that no entry maps", pfn);
+	if (huge && atomic_load(&head->block_mapcount) != huge)
+		fail(c, "block_mapcount differs from the huge entries", pfn);
+	if (seen->views && rmap_count(c->h, page) != seen->views)
+		fail(c, "walk from the frame finds another number of entries", pfn);
+}
+
+static void check_table_frame(struct host_check *c, pfn_t pfn)
+{
+	const struct page *page = pfn_to_page(c->h->frames, pfn);
+
+	if (c->found[pfn].entries && atomic_load(&page->refs) != c->found[pfn].entries)
+		fail(c, "references of a table differ from the entries that point to it", pfn);
+}
+
+static void check_frames(struct host_check *c)
+{
+	struct frames *f = c->h->frames;
+
+	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++) {
+		const struct zone *z = &f->zone[i];
+
+		for (pfn_t pfn = z->start_pfn; pfn < z->fresh_pfn; pfn++) {
+			if (z->type == ZONE_TABLE)
+				check_table_frame(c, pfn);
+			else if (zone_is_guest(z->type))
+				check_guest_frame(c, pfn);
+		}
+	}
+}
+
+static void check_account(struct host_check *c, const struct memcg *cg)
+{
+	const struct frames *f = c->h->frames;
+	uint64_t charged = 0;
+
+	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++) {
+		const struct zone *z = &f->zone[i];
+
+		for (pfn_t pfn = z->start_pfn; z->type != ZONE_OBJECT && pfn < z->fresh_pfn; pfn++) {
+			const struct page *page = pfn_to_page(f, pfn);
+			charged += atomic_load(&page->refs) && page->memcg == cg;
+		}
+	}
+	if (charged != atomic_load(&cg->usage_pages))
+		fail(c, "account differs from the frames it pays for", charged);
 }
 
 unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned int nr,
 			   void (*complain)(const char *what, uint64_t where))
 {
-	struct frames *f = h->frames;
-	struct recount r = {.frames = f, .complain = complain};
+	struct host_check c = {.h = h, .complain = complain};
+	uint64_t pins = 0;
 
-	r.found = calloc(f->max_pfn, sizeof(*r.found));
-	r.huge = calloc((f->max_pfn >> BLOCK_ORDER) + 1, sizeof(*r.huge));
-	if (!r.found || !r.huge) {
-		fail(&r, "no memory to count in", 0);
-	} else {
-		for (unsigned int i = 0; i < nr; i++) {
-			r.pins += atomic_load(&space[i]->nr_pins);
-			count_table(&r, page_to_pfn(f, space[i]->pgt.root), h->levels - 1,
-				    PTRS_PER_TABLE / 2);
-		}
-		check_frames(&r);
+	c.found = calloc(h->frames->max_pfn, sizeof(*c.found));
+	if (!c.found)
+		return 1;
+	for (unsigned int i = 0; i < nr; i++) {
+		see_space(&c, space[i]);
+		pins += atomic_load(&space[i]->nr_pins);
 	}
-	free(r.found);
-	free(r.huge);
-	return r.bad;
+	check_frames(&c);
+	c.excess += atomic_load(&h->frames->zero_page->refs) - 1;
+	if (c.excess != pins)
+		fail(&c, "references that nobody holds", c.excess);
+	for (unsigned int i = 0; i < nr; i++)
+		check_account(&c, space[i]->memcg);
+	free(c.found);
+	return c.bad;
 }
