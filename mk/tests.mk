@@ -8,7 +8,8 @@ T = $(B)/tests
 RESULTS = $(B)/results
 LDLIBS_TEST = -lcmocka
 
-sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/fixture.c sim/disk.c sim/model.c)
+sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/sim_audit.c sim/fixture.c sim/disk.c \
+	sim/model.c sim/model_words.c sim/world.c sim/world_check.c)
 sim_objects := $(sim_objects:.c.o=.o)
 unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
 fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))
@@ -82,7 +83,7 @@ threaded_tests = $(filter $(patsubst %,$(T)/%_test,$(THREADED)),$(unit_tests))
 check-threads: $(threaded_tests)
 	$(run_tests) $(threaded_tests)
 
-# FUZZ_SECONDS is shared out among the fuzzers.
+# FUZZ_SECONDS is shared out among the fuzzers; the histories get most of it.
 FUZZ_SECONDS ?= 60
 
 fuzz: $(history) $(fuzzers)

@@ -1,69 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * history.c - random histories of one address space, run on the core and on the model side by side.
+ * history.c - random histories of spaces forked from one another, run on the core and on the model side by side.
  *
  * A history is a list of operations made from its seed alone; nothing in it depends on what happened before, so any part
- * of it is a history too, and one that fails can be cut down to the few steps that matter. Each runs in a process of its
- * own: a crash of the core is a failure like any other.
+ * of it is a history too, and one that fails can be cut down to the few steps that matter, which are printed as C. Each runs in a
+ * process of its own: a crash of the core is a failure like any other.
  *
  *	history_test			a fixed set of seeds, as cmocka tests
- *	history_test SECONDS [SEED]	new seeds until the time is over, or one seed
+ *	history_test SECONDS [SEED]	new seeds until the time is over, or (SECONDS 0) one seed
  */
-#include "model.h"
+#include "world.h"
 
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define STEPS	     1000 /* of one history */
-#define CHECK_EVERY  50
+#define CHECK_EVERY  100
 #define SWEEP_EVERY  250
-#define HISTORY_CPUS 2
-
-enum op_kind {
-	OP_MMAP,
-	OP_MUNMAP,
-	OP_MPROTECT,
-	OP_MREMAP,
-	OP_DONTNEED,
-	OP_BRK,
-	OP_LOAD,
-	OP_STORE,
-	OP_FETCH,
-	OP_COPY_IN,
-	OP_COPY_OUT,
-	OP_SWITCH,
-	NR_OPS,
-};
-
-static const char *const op_name[NR_OPS] = {"mmap", "munmap", "mprotect", "mremap",    "dontneed", "brk",
-					    "load", "store",  "fetch",	  "copy_from", "copy_to",  "switch"};
-
-/* How often each is drawn. */
-static const unsigned int op_weight[NR_OPS] = {12, 8, 12, 8, 4, 3, 22, 30, 6, 3, 3, 1};
-
-struct op {
-	enum op_kind kind;
-	unsigned int cpu, word, prot, place, flavour;
-	uint64_t page, nr, other, other_nr, value;
-};
-
-struct run {
-	struct fixture *x;
-	struct sim_file file[MODEL_FILES];
-	struct model model;
-	const struct op *op; /* under way */
-	unsigned int step;
-	char *why; /* set by the first difference */
-	size_t why_bytes;
-};
+#define FRAMES_EVERY 500
 
 /* --- making histories -------------------------------------------------------------------------------------------- */
-
-struct shape {
-	enum sim_kind kind;
-	unsigned int levels, tlb_entries, fault_around;
-};
 
 static struct shape shape_of(uint64_t seed)
 {
@@ -77,15 +34,10 @@ static struct shape shape_of(uint64_t seed)
 	return s;
 }
 
-/* The three stretches begin here; must agree with space_new below. */
-#define BREAK_PAGE (0x600000ull >> PAGE_SHIFT)
-#define MMAP_BASE  (0x7ffff7fff000ull >> PAGE_SHIFT)
-#define STACK_END  (TASK_SIZE >> PAGE_SHIFT)
-#define STACK_TOP  (STACK_END - 100) /* of the stack there is at first */
-#define HOT_PAGES  1024
-#define STACK_HOT  420
-#define MAX_PAGES  64
-#define BREAK_HOT  400
+#define HOT_PAGES 1024
+#define STACK_HOT 420
+#define MAX_PAGES 64
+#define BLOCKS	  6 /* aligned ones of 512 pages, below mmap_base */
 
 /* A page that operations like to use. Whatever is drawn, MAX_PAGES more are within the model. */
 static uint64_t draw_page(uint64_t *rng)
@@ -93,12 +45,17 @@ static uint64_t draw_page(uint64_t *rng)
 	uint64_t where = random_below(rng, 16);
 
 	if (where < 2)
-		return BREAK_PAGE + random_below(rng, BREAK_HOT);
+		return WORLD_BREAK_PAGE + random_below(rng, WORLD_BREAK_HOT);
 	if (where < 5)
-		return STACK_END - MAX_PAGES - 32 - random_below(rng, STACK_HOT);
+		return WORLD_STACK_END - MAX_PAGES - 32 - random_below(rng, STACK_HOT);
 	if (where < 6)
-		return MMAP_BASE - MAX_PAGES - random_below(rng, 3000);
-	return MMAP_BASE - MAX_PAGES - random_below(rng, HOT_PAGES);
+		return WORLD_MMAP_BASE - MAX_PAGES - random_below(rng, 3000);
+	return WORLD_MMAP_BASE - MAX_PAGES - random_below(rng, HOT_PAGES);
+}
+
+static uint64_t draw_block(uint64_t *rng)
+{
+	return (WORLD_MMAP_BASE & ~(PMD_PAGES - 1)) - PMD_PAGES * (1 + random_below(rng, BLOCKS));
 }
 
 static uint64_t draw_length(uint64_t *rng)
@@ -119,353 +76,80 @@ static enum op_kind draw_kind(uint64_t *rng)
 	return k;
 }
 
+/* Some operations are about what one table maps. */
+static void make_huge(uint64_t *rng, struct op *o)
+{
+	if (o->kind > OP_MLOCK || random_below(rng, 10))
+		return;
+	o->page = draw_block(rng);
+	o->other = draw_block(rng);
+	o->nr = o->other_nr = PMD_PAGES;
+	o->place = o->kind == OP_MMAP ? PLACE_FIXED : o->place;
+	o->flavour &= 3; /* of mmap: anonymous and private */
+}
+
+static void op_make(uint64_t *rng, struct op *o, uint64_t focus)
+{
+	memset(o, 0, sizeof(*o));
+	o->kind = draw_kind(rng);
+	o->space = (unsigned int)random_below(rng, WORLD_SPACES);
+	o->cpu = (unsigned int)random_below(rng, WORLD_CPUS);
+	o->word = (unsigned int)random_below(rng, MODEL_WORDS);
+	o->prot = (unsigned int)(random_below(rng, 3) ? 3 | random_below(rng, 2) * 4 : random_below(rng, 8));
+	o->place = (unsigned int)random_below(rng, NR_PLACES);
+	o->flavour = (unsigned int)random_below(rng, 8);
+	o->fail = random_below(rng, 24) ? 0 : 1 + (unsigned int)random_below(rng, 6);
+	/* Half of the operations stay close together, so that they meet. */
+	o->page = random_below(rng, 2) ? focus + random_below(rng, 24) - 12 : draw_page(rng);
+	o->nr = draw_length(rng);
+	o->other = random_below(rng, 2) ? focus + random_below(rng, 60) - 30 : draw_page(rng);
+	o->other_nr = draw_length(rng);
+	o->value = random_next(rng) | 1;
+	make_huge(rng, o);
+}
+
 static void history_make(uint64_t seed, struct op *ops, unsigned int nr)
 {
 	uint64_t rng = random_seed(seed);
 	uint64_t focus = draw_page(&rng);
 
 	for (unsigned int i = 0; i < nr; i++) {
-		struct op *o = &ops[i];
-
 		if (random_below(&rng, 20) == 0)
-			focus = draw_page(&rng);
-		memset(o, 0, sizeof(*o));
-		o->kind = draw_kind(&rng);
-		o->cpu = (unsigned int)random_below(&rng, HISTORY_CPUS);
-		o->word = (unsigned int)random_below(&rng, MODEL_WORDS);
-		o->prot = (unsigned int)(random_below(&rng, 3) ? 3 | random_below(&rng, 2) * 4
-							       : random_below(&rng, 8));
-		o->place = (unsigned int)random_below(&rng, NR_PLACES);
-		o->flavour = (unsigned int)random_below(&rng, 8);
-		/* Half of the operations stay close together, so that they meet. */
-		o->page = random_below(&rng, 2) ? focus + random_below(&rng, 24) - 12 : draw_page(&rng);
-		o->nr = draw_length(&rng);
-		o->other = random_below(&rng, 2) ? focus + random_below(&rng, 60) - 30 : draw_page(&rng);
-		o->other_nr = draw_length(&rng);
-		o->value = random_next(&rng) | 1;
-	}
-}
-
-static void op_print(FILE *to, unsigned int step, const struct op *o)
-{
-	fprintf(to, "#   %4u  %-9s page %#llx", step, op_name[o->kind], (unsigned long long)o->page);
-	switch (o->kind) {
-	case OP_MMAP:
-		fprintf(to, " +%llu prot %u place %u flavour %u pgoff %llu", (unsigned long long)o->nr,
-			o->prot, o->place, o->flavour, (unsigned long long)(o->other_nr % 40));
-		break;
-	case OP_MPROTECT:
-		fprintf(to, " +%llu prot %u", (unsigned long long)o->nr, o->prot);
-		break;
-	case OP_MREMAP:
-		fprintf(to, " +%llu -> +%llu mode %u to %#llx", (unsigned long long)o->nr,
-			(unsigned long long)o->other_nr, o->flavour, (unsigned long long)o->other);
-		break;
-	case OP_MUNMAP:
-	case OP_DONTNEED:
-		fprintf(to, " +%llu", (unsigned long long)o->nr);
-		break;
-	case OP_BRK:
-		fprintf(to, " to %#llx", (unsigned long long)o->value);
-		break;
-	default:
-		fprintf(to, " word %u cpu %u", o->word, o->cpu);
-		break;
-	}
-	fputc('\n', to);
-}
-
-/* --- comparing --------------------------------------------------------------------------------------------------- */
-
-static __attribute__((format(printf, 2, 3))) bool differs(struct run *r, const char *format, ...)
-{
-	va_list args;
-	int n;
-
-	if (r->why[0])
-		return true;
-	n = snprintf(r->why, r->why_bytes, "step %u (%s): ", r->step, r->op ? op_name[r->op->kind] : "end");
-	va_start(args, format);
-	vsnprintf(r->why + n, r->why_bytes - (size_t)n, format, args);
-	va_end(args);
-	return true;
-}
-
-static void same_result(struct run *r, int64_t core, int64_t model)
-{
-	if (core != model)
-		differs(r, "the core says %#llx (%lld), the model %#llx (%lld)", (unsigned long long)core,
-			(long long)core, (unsigned long long)model, (long long)model);
-}
-
-static void same_signal(struct run *r, struct fault_signal core, struct fault_signal model)
-{
-	if (core.signo != model.signo || core.code != model.code ||
-	    (core.signo && core.address != model.address))
-		differs(r, "the core says signal %d code %d at %#llx, the model %d %d at %#llx", core.signo,
-			core.code, (unsigned long long)core.address, model.signo, model.code,
-			(unsigned long long)model.address);
-}
-
-static struct run *complaining; /* whose mm_check is running */
-
-static void note_violation(const char *what, uint64_t where)
-{
-	differs(complaining, "mm_check: %s at %#llx", what, (unsigned long long)where);
-}
-
-/* The model's areas, page by page, against the core's list. */
-static void same_areas(struct run *r)
-{
-	const struct vma *vma = r->x->mm->vmas.first;
-
-	for (unsigned int i = 0; i < MODEL_STRETCHES; i++) {
-		struct model_stretch *s = &r->model.stretch[i];
-
-		for (uint64_t at = s->first; at < s->first + s->nr;) {
-			struct model_page *p = &s->page[at - s->first];
-			uint64_t end = p->mapped ? model_area_end(&r->model, at) : at + 1;
-
-			if (p->mapped) {
-				if (!vma || vma->start != at << PAGE_SHIFT || vma->end != end << PAGE_SHIFT) {
-					differs(r, "the model has an area %#llx-%#llx, the core %#llx-%#llx",
-						(unsigned long long)at << PAGE_SHIFT,
-						(unsigned long long)end << PAGE_SHIFT,
-						(unsigned long long)(vma ? vma->start : 0),
-						(unsigned long long)(vma ? vma->end : 0));
-					return;
-				}
-				if ((vma->flags & VM_ACCESS_FLAGS) != p->prot ||
-				    !(vma->flags & VM_MAYSHARE) != !p->shared ||
-				    !(vma->flags & VM_GROWSDOWN) != !p->grows_down) {
-					differs(r, "flags %#llx of the area at %#llx, the model has prot %u",
-						(unsigned long long)vma->flags,
-						(unsigned long long)vma->start, p->prot);
-					return;
-				}
-				vma = vma->next;
-			}
-			at = end;
-		}
-	}
-	if (vma)
-		differs(r, "the core has an area at %#llx that the model has not",
-			(unsigned long long)vma->start);
-	if (r->x->mm->total_vm_pages != model_mapped_pages(&r->model))
-		differs(r, "total_vm is %llu, the model has %llu pages",
-			(unsigned long long)r->x->mm->total_vm_pages,
-			(unsigned long long)model_mapped_pages(&r->model));
-}
-
-static void check_all(struct run *r)
-{
-	complaining = r;
-	if (mm_check(r->x->mm, note_violation))
-		differs(r, "mm_check found violations");
-	same_areas(r);
-}
-
-static void access_both(struct run *r, enum sim_access kind, uint64_t page, unsigned int w, unsigned int cpu,
-			uint64_t value)
-{
-	uint64_t core_value = value, model_value = value;
-	gva_t address = (page << PAGE_SHIFT) + model_word_offset[w];
-	struct fault_signal core = sim_access(&r->x->machine->cpu[cpu], kind, address, &core_value, 8);
-	struct fault_signal model = model_access(&r->model, kind, page, w, &model_value);
-
-	same_signal(r, core, model);
-	if (!core.signo && !model.signo && core_value != model_value)
-		differs(r, "%#llx at %#llx, the model has %#llx", (unsigned long long)core_value,
-			(unsigned long long)address, (unsigned long long)model_value);
-}
-
-/* Reads everything that is mapped. */
-static void sweep(struct run *r)
-{
-	for (unsigned int i = 0; i < MODEL_STRETCHES; i++) {
-		struct model_stretch *s = &r->model.stretch[i];
-
-		for (uint64_t k = 0; k < s->nr && !r->why[0]; k++) {
-			if (s->page[k].mapped)
-				access_both(r, SIM_LOAD, s->first + k, (unsigned int)k % MODEL_WORDS,
-					    (unsigned int)k % HISTORY_CPUS, 0);
-		}
-	}
-}
-
-/* --- operations on both ------------------------------------------------------------------------------------------ */
-
-static void do_mmap(struct run *r, const struct op *o)
-{
-	static const unsigned int place_flag[NR_PLACES] = {
-		[PLACE_FIXED] = MAP_FIXED, [PLACE_NOREPLACE] = MAP_FIXED_NOREPLACE};
-	struct model_map m = {.page = o->page, .nr = o->nr, .prot = o->prot, .place = o->place, .file = -1};
-	struct mmap_request q = {.length = (o->nr << PAGE_SHIFT) - o->value % 4096, .prot = o->prot};
-
-	m.shared = o->flavour == 5 || o->flavour == 7;
-	m.file = o->flavour >= 6 ? (int)(o->value >> 20) % MODEL_FILES : -1;
-	m.pgoff = o->other_nr % 40;
-	q.address = o->place == PLACE_ANYWHERE ? 0 : o->page << PAGE_SHIFT;
-	q.flags = place_flag[o->place] | (m.shared ? MAP_SHARED : MAP_PRIVATE);
-	if (m.file < 0) {
-		q.flags |= MAP_ANONYMOUS;
-	} else {
-		q.file = &r->file[m.file].backing;
-		q.pgoff = m.pgoff;
-		q.may_not_write = true;
-	}
-	same_result(r, mm_mmap(r->x->mm, &q), model_mmap(&r->model, &m));
-}
-
-static void do_mremap(struct run *r, const struct op *o)
-{
-	struct model_move v = {.old = o->page, .old_nr = o->nr, .new_nr = o->other_nr, .new = o->other};
-	unsigned int flags;
-
-	v.may_move = o->flavour != 0;
-	v.fixed = o->flavour >= 4;
-	flags = (v.may_move ? MREMAP_MAYMOVE : 0) | (v.fixed ? MREMAP_FIXED : 0);
-	if (!model_can_mremap(&r->model, &v))
-		return;
-	same_result(r,
-		    mm_mremap(r->x->mm, v.old << PAGE_SHIFT, v.old_nr << PAGE_SHIFT, v.new_nr << PAGE_SHIFT,
-			      flags, v.new << PAGE_SHIFT),
-		    model_mremap(&r->model, &v));
-}
-
-static void do_brk(struct run *r, const struct op *o)
-{
-	gva_t brk = (BREAK_PAGE << PAGE_SHIFT) + o->value % (BREAK_HOT << PAGE_SHIFT);
-
-	if (o->flavour == 0)
-		brk = o->value % (BREAK_PAGE << PAGE_SHIFT);
-	same_result(r, (int64_t)mm_brk(r->x->mm, brk), (int64_t)model_brk(&r->model, brk));
-}
-
-static void do_copy(struct run *r, const struct op *o, bool to_user)
-{
-	uint64_t core_value = o->value, model_value = o->value;
-	gva_t address = (o->page << PAGE_SHIFT) + model_word_offset[o->word];
-	size_t left = to_user ? copy_to_user(r->x->mm, address, &core_value, 8)
-			      : copy_from_user(r->x->mm, &core_value, address, 8);
-	struct fault_signal sig =
-		model_access(&r->model, to_user ? SIM_STORE : SIM_LOAD, o->page, o->word, &model_value);
-
-	same_result(r, (int64_t)left, sig.signo ? 8 : 0);
-	if (!left && core_value != model_value)
-		differs(r, "copied %#llx, the model has %#llx", (unsigned long long)core_value,
-			(unsigned long long)model_value);
-}
-
-static void op_run(struct run *r, const struct op *o)
-{
-	struct mm *mm = r->x->mm;
-	gva_t at = o->page << PAGE_SHIFT;
-	uint64_t bytes = o->nr << PAGE_SHIFT;
-
-	switch (o->kind) {
-	case OP_MMAP:
-		do_mmap(r, o);
-		break;
-	case OP_MUNMAP:
-		same_result(r, mm_munmap(mm, at, bytes), model_munmap(&r->model, o->page, o->nr));
-		break;
-	case OP_MPROTECT:
-		same_result(r, mm_mprotect(mm, at, bytes, o->prot),
-			    model_mprotect(&r->model, o->page, o->nr, o->prot));
-		break;
-	case OP_MREMAP:
-		do_mremap(r, o);
-		break;
-	case OP_DONTNEED:
-		same_result(r, mm_madvise(mm, at, bytes, MADV_DONTNEED),
-			    model_dontneed(&r->model, o->page, o->nr));
-		break;
-	case OP_BRK:
-		do_brk(r, o);
-		break;
-	case OP_LOAD:
-		access_both(r, SIM_LOAD, o->page, o->word, o->cpu, 0);
-		break;
-	case OP_STORE:
-		access_both(r, SIM_STORE, o->page, o->word, o->cpu, o->value);
-		break;
-	case OP_FETCH:
-		access_both(r, SIM_FETCH, o->page, o->word, o->cpu, 0);
-		break;
-	case OP_COPY_IN:
-		do_copy(r, o, false);
-		break;
-	case OP_COPY_OUT:
-		do_copy(r, o, true);
-		break;
-	default:
-		sim_cpu_load(&r->x->machine->cpu[o->cpu], mm);
-		break;
+			focus = random_below(&rng, 6) ? draw_page(&rng)
+						      : draw_block(&rng) + random_below(&rng, 512);
+		op_make(&rng, &ops[i], focus);
 	}
 }
 
 /* --- one run ----------------------------------------------------------------------------------------------------- */
 
-static void space_new(struct run *r, struct shape shape)
+/* Runs a history to its first difference. `why` gets what differed, or stays empty. Returns how many allocations were made to fail. */
+static uint64_t history_run(uint64_t seed, const struct op *ops, unsigned int nr, char *why, size_t why_bytes)
 {
-	struct sim_config config = {.kind = shape.kind, .levels = shape.levels, .cpus = HISTORY_CPUS};
-	struct model_map stack = {.page = STACK_TOP - 33, .nr = 33, .prot = PROT_READ | PROT_WRITE};
-
-	config.tlb_entries = shape.tlb_entries;
-	r->x = fixture_new(&config);
-	if (!r->x)
-		_exit(3);
-	r->x->mm->fault_around_pages = shape.fault_around;
-	r->x->mm->start_brk = r->x->mm->brk = BREAK_PAGE << PAGE_SHIFT;
-	r->x->mm->stack_limit_bytes = MODEL_STACK_PAGES << PAGE_SHIFT;
-	sim_file_init(&r->file[0], r->x->machine, 50 * PAGE_SIZE + 24);
-	sim_file_init(&r->file[1], r->x->machine, 3 * PAGE_SIZE);
-	if (!model_init(&r->model, r->x->mm, r->file))
-		_exit(3);
-	stack.place = PLACE_FIXED;
-	stack.grows_down = true;
-	stack.file = -1;
-	same_result(r, fixture_map(r->x, stack.page << PAGE_SHIFT, 33, stack.prot, MAP_FIXED | MAP_GROWSDOWN),
-		    model_mmap(&r->model, &stack));
-}
-
-static void space_free(struct run *r)
-{
-	mm_munmap(r->x->mm, 0x10000, TASK_SIZE - 0x10000);
-	for (unsigned int i = 0; i < MODEL_FILES; i++) {
-		backing_put(&r->file[i].backing);
-		if (r->file[i].releases != 1)
-			differs(r, "file %u was released %u times", i, r->file[i].releases);
-	}
-	if (fixture_free(r->x))
-		differs(r, "something was leaked");
-	model_destroy(&r->model);
-}
-
-/* Runs a history to its first difference. `why` gets what differed, or stays empty. */
-static void history_run(uint64_t seed, const struct op *ops, unsigned int nr, char *why, size_t why_bytes)
-{
-	struct run r = {.why = why, .why_bytes = why_bytes};
+	static struct world w;
 
 	why[0] = 0;
-	space_new(&r, shape_of(seed));
+	world_init(&w, shape_of(seed), why, why_bytes);
 	for (unsigned int i = 0; i < nr && !why[0]; i++) {
-		r.step = i;
-		r.op = &ops[i];
-		op_run(&r, &ops[i]);
+		w.step = i;
+		op_run(&w, &ops[i]);
 		if (i % CHECK_EVERY == CHECK_EVERY - 1)
-			check_all(&r);
+			world_check(&w);
 		if (i % SWEEP_EVERY == SWEEP_EVERY - 1)
-			sweep(&r);
+			world_sweep(&w);
+		if (i % FRAMES_EVERY == FRAMES_EVERY - 1)
+			world_check_frames(&w);
 	}
-	r.op = NULL;
-	if (why[0])
-		return; /* the process ends: no use in taking a broken space apart */
-	sweep(&r);
-	check_all(&r);
+	w.op = NULL;
 	if (!why[0])
-		space_free(&r);
+		world_sweep(&w);
+	if (!why[0])
+		world_check(&w);
+	if (!why[0])
+		world_check_frames(&w);
+	if (!why[0]) /* else the process ends: no use in taking a broken world apart */
+		world_end(&w);
+	return w.nr_fails;
 }
 
 /* --- processes and shrinking ------------------------------------------------------------------------------------- */
@@ -473,6 +157,7 @@ static void history_run(uint64_t seed, const struct op *ops, unsigned int nr, ch
 struct verdict {
 	char why[512];
 	bool done;
+	uint64_t nr_fails; /* of all histories */
 };
 
 static struct verdict *shared_verdict(void)
@@ -507,7 +192,7 @@ static bool passes(uint64_t seed, const struct op *ops, unsigned int nr, struct 
 		for (unsigned int i = 0; i < ARRAY_SIZE(fatal); i++)
 			signal(fatal[i], SIG_DFL);
 		alarm(60);
-		history_run(seed, ops, nr, v->why, sizeof(v->why));
+		v->nr_fails += history_run(seed, ops, nr, v->why, sizeof(v->why));
 		v->done = true;
 		_exit(0);
 	}
@@ -558,8 +243,10 @@ static bool history_holds(uint64_t seed, FILE *to)
 	fprintf(to, "# cut down to %u steps (%s, %u levels, %u TLB entries, fault-around %u): %s\n", nr,
 		shape.kind == SIM_TLB ? "TLB" : "shadow", shape.levels, shape.tlb_entries, shape.fault_around,
 		v->why);
+	fprintf(to, "# history_run(%llu, (struct op[]){\n", (unsigned long long)seed);
 	for (unsigned int i = 0; i < nr; i++)
-		op_print(to, i, &ops[i]);
+		op_print(to, &ops[i]);
+	fprintf(to, "# }, %u)\n", nr);
 	return false;
 }
 
@@ -590,31 +277,32 @@ static void mixed_histories(void **state)
 	(void)state;
 	run_seeds(5000, 1);
 	run_seeds(9000, 1);
+	assert_true(shared_verdict()->nr_fails > 100);
 }
 
-/* A history that differs must be seen: the model is told a lie at one step. */
+/* A history that differs must be seen: the model is told a lie. */
 static void the_model_can_fail(void **state)
 {
-	struct op ops[2] = {{.kind = OP_STORE, .page = STACK_TOP - 1, .value = 1}, {.kind = NR_OPS}};
+	static struct world w;
 	char why[512] = "";
-	struct run r = {.why = why, .why_bytes = sizeof(why)};
+	struct op op = {.kind = OP_STORE, .page = WORLD_STACK_TOP - 1, .value = 1};
 	uint64_t value = 2;
 
 	(void)state;
-	space_new(&r, shape_of(0));
-	r.op = ops;
-	op_run(&r, ops);
+	world_init(&w, shape_of(0), why, sizeof(why));
+	op_run(&w, &op);
 	assert_string_equal(why, "");
-	for (unsigned int w = 0; w < MODEL_WORDS; w++)
-		model_access(&r.model, SIM_STORE, STACK_TOP - 1, w, &value);
-	sweep(&r);
+	for (unsigned int i = 0; i < MODEL_WORDS; i++)
+		model_access(&w.space[0].model, SIM_STORE, op.page, i, &value);
+	world_sweep(&w);
 	assert_string_not_equal(why, "");
 	why[0] = 0;
-	model_munmap(&r.model, STACK_TOP - 5, 1);
-	same_areas(&r);
+	model_munmap(&w.space[0].model, WORLD_STACK_TOP - 5, 1);
+	world_same_areas(&w, 0);
 	assert_string_not_equal(why, "");
 	why[0] = 0;
-	space_free(&r);
+	world_end(&w);
+	assert_string_equal(why, "");
 }
 
 static int fuzz(unsigned int seconds, uint64_t first)

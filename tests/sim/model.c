@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* model.c - the naive address space. See model.h. Everything is a loop over pages. */
+/* model.c - the areas of the naive address space. See model.h. Everything is a loop over pages. */
 #include "model.h"
 
 #define GAP_PAGES    (STACK_GUARD_GAP >> PAGE_SHIFT)
@@ -10,8 +10,6 @@
 #define ABOVE_PAGES  256 /* that growth in place may use above mmap_base */
 #define STACK_SPAN   1200
 
-const uint16_t model_word_offset[MODEL_WORDS] = {16, 4080};
-
 static bool stretch_init(struct model_stretch *s, uint64_t first, uint64_t nr)
 {
 	s->first = first;
@@ -20,14 +18,13 @@ static bool stretch_init(struct model_stretch *s, uint64_t first, uint64_t nr)
 	return s->page;
 }
 
-bool model_init(struct model *m, const struct mm *mm, struct sim_file files[MODEL_FILES])
+bool model_init(struct model *m, struct model_host *h, const struct mm *mm)
 {
 	memset(m, 0, sizeof(*m));
+	m->host = h;
 	m->start_brk = m->brk = mm->start_brk;
 	m->min_page = mm->mmap_min_addr >> PAGE_SHIFT;
 	m->base_page = mm->mmap_base >> PAGE_SHIFT;
-	for (unsigned int i = 0; i < MODEL_FILES; i++)
-		m->files[i].file = &files[i];
 	return stretch_init(&m->stretch[MODEL_BREAK], (mm->start_brk >> PAGE_SHIFT) - BEFORE_BREAK,
 			    BREAK_PAGES) &&
 	       stretch_init(&m->stretch[MODEL_WINDOW], m->base_page - WINDOW_PAGES,
@@ -39,10 +36,7 @@ void model_destroy(struct model *m)
 {
 	for (unsigned int i = 0; i < MODEL_STRETCHES; i++)
 		free(m->stretch[i].page);
-	for (unsigned int i = 0; i < m->nr_objects; i++) {
-		free(m->objects[i]->word);
-		free(m->objects[i]);
-	}
+	memset(m, 0, sizeof(*m));
 }
 
 struct model_page *model_page(struct model *m, uint64_t page)
@@ -56,7 +50,7 @@ struct model_page *model_page(struct model *m, uint64_t page)
 	return NULL;
 }
 
-static bool is_mapped(struct model *m, uint64_t page)
+bool model_is_mapped(struct model *m, uint64_t page)
 {
 	struct model_page *p = model_page(m, page);
 
@@ -76,7 +70,7 @@ uint64_t model_mapped_pages(struct model *m)
 
 uint64_t model_area_end(struct model *m, uint64_t page)
 {
-	for (page++; is_mapped(m, page) && model_page(m, page)->joined; page++)
+	for (page++; model_is_mapped(m, page) && model_page(m, page)->joined; page++)
 		;
 	return page;
 }
@@ -134,14 +128,14 @@ static uint64_t find_room(struct model *m, uint64_t nr)
 	uint64_t above = next_mapped(m, m->base_page);
 
 	if (above != NO_PAGE &&
-	    !(is_mapped(m, above) && model_page(m, above)->joined && above == m->base_page) &&
+	    !(model_is_mapped(m, above) && model_page(m, above)->joined && above == m->base_page) &&
 	    model_page(m, above)->grows_down && above - GAP_PAGES < end)
 		end = above - GAP_PAGES;
 	for (uint64_t at = m->base_page; at-- > s->first;) {
 		struct model_page *p = &s->page[at - s->first];
 
 		if (p->mapped) {
-			uint64_t gap = p->grows_down && !is_mapped(m, at - 1) ? GAP_PAGES : 0;
+			uint64_t gap = p->grows_down && !model_is_mapped(m, at - 1) ? GAP_PAGES : 0;
 
 			end = at - min_u64(gap, at);
 		} else if (end >= at && end - at >= nr) {
@@ -156,13 +150,15 @@ static uint64_t find_room(struct model *m, uint64_t nr)
 static bool same_kind(const struct model_page *a, const struct model_page *b)
 {
 	return a->mapped && b->mapped && a->prot == b->prot && a->shared == b->shared &&
-	       a->grows_down == b->grows_down && a->account == b->account && a->object == b->object &&
-	       a->pgoff + 1 == b->pgoff;
+	       a->no_write == b->no_write && a->flags == b->flags && a->grows_down == b->grows_down &&
+	       a->account == b->account && a->object == b->object && a->pgoff + 1 == b->pgoff;
 }
 
 static bool same_anon(const struct model_page *a, const struct model_page *b)
 {
-	return !a->anon || !b->anon || a->anon == b->anon;
+	if (a->anon && b->anon)
+		return a->anon == b->anon;
+	return !(a->anon ? a : b)->deep;
 }
 
 static uint64_t area_start(struct model *m, uint64_t page)
@@ -172,12 +168,14 @@ static uint64_t area_start(struct model *m, uint64_t page)
 	return page;
 }
 
-static void set_anon(struct model *m, uint64_t page, unsigned int anon)
+static void set_anon(struct model *m, uint64_t page, unsigned int anon, bool deep)
 {
 	uint64_t end = model_area_end(m, page);
 
-	for (uint64_t at = area_start(m, page); at < end; at++)
+	for (uint64_t at = area_start(m, page); at < end; at++) {
 		model_page(m, at)->anon = anon;
+		model_page(m, at)->deep = deep;
+	}
 }
 
 /* The family of a neighbour that differs in protection alone; 0: it has none or is another kind. */
@@ -189,7 +187,7 @@ static unsigned int kin(struct model_page *a, struct model_page *b, const struct
 		return 0;
 	like_b = *b;
 	like_b.prot = a->prot;
-	return same_kind(a, &like_b) ? neighbour->anon : 0;
+	return same_kind(a, &like_b) && !neighbour->deep ? neighbour->anon : 0;
 }
 
 /* The first private page is about to come. */
@@ -200,7 +198,15 @@ static void prepare_anon(struct model *m, uint64_t page)
 
 	if (!anon)
 		anon = kin(model_page(m, start - 1), model_page(m, start), model_page(m, start - 1));
-	set_anon(m, page, anon ? anon : ++m->nr_anons);
+	set_anon(m, page, anon ? anon : ++m->host->nr_anons, false);
+}
+
+void model_set_anon(struct model *m, uint64_t page, bool anon)
+{
+	if (!anon)
+		set_anon(m, page, 0, false);
+	else if (!model_page(m, page)->anon)
+		prepare_anon(m, page);
 }
 
 /* Joins the areas that meet at `page`, if they are of one kind. */
@@ -211,7 +217,8 @@ static void merge_at(struct model *m, uint64_t page)
 	if (!a || !b || !same_kind(a, b) || !same_anon(a, b))
 		return;
 	b->joined = true;
-	set_anon(m, page, a->anon ? a->anon : b->anon);
+	a = a->anon ? a : b;
+	set_anon(m, page, a->anon, a->deep);
 }
 
 static void split_at(struct model *m, uint64_t page)
@@ -241,16 +248,6 @@ int model_munmap(struct model *m, uint64_t page, uint64_t nr)
 	return 0;
 }
 
-static struct model_object *object_new(struct model *m, uint64_t pages)
-{
-	struct model_object *o = calloc(1, sizeof(*o));
-
-	o->pages = pages;
-	o->word = calloc(pages, sizeof(*o->word));
-	m->objects[m->nr_objects++] = o;
-	return o;
-}
-
 static void map(struct model *m, uint64_t page, uint64_t nr, const struct model_page *kind)
 {
 	unmap(m, page, nr);
@@ -273,7 +270,9 @@ int64_t model_mmap(struct model *m, const struct model_map *r)
 
 	if (!r->nr)
 		return -EINVAL;
-	kind.account = !r->shared && (r->prot & PROT_WRITE);
+	kind.flags = r->flags;
+	kind.account = !r->shared && (r->prot & PROT_WRITE) && !(r->flags & VM_NORESERVE);
+	kind.no_write = r->shared && r->no_write;
 	if (r->place == PLACE_NOREPLACE) {
 		uint64_t next = next_mapped(m, at);
 
@@ -284,17 +283,19 @@ int64_t model_mmap(struct model *m, const struct model_map *r)
 		at = find_room(m, r->nr);
 	if (!at)
 		return -ENOMEM;
-	if (r->file >= 0 && r->shared && (r->prot & PROT_WRITE))
+	if (kind.no_write && (r->prot & PROT_WRITE))
 		return -EACCES;
 	if (r->file >= 0) {
-		kind.object = &m->files[r->file];
+		kind.object = &m->host->files[r->file];
 		kind.pgoff = r->pgoff;
 	} else if (r->shared) {
-		kind.object = object_new(m, r->nr);
+		kind.object = model_object_new(m->host, r->nr);
 	} else {
 		kind.pgoff = at;
 	}
 	map(m, at, r->nr, &kind);
+	if ((r->flags & VM_LOCKED) || r->populate)
+		model_populate(m, at, r->nr);
 	return (int64_t)(at << PAGE_SHIFT);
 }
 
@@ -309,7 +310,7 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 		if (!p || !p->mapped)
 			return -ENOMEM;
 		stop = min_u64(end, model_area_end(m, page));
-		if (p->object && p->object->file && p->shared && (prot & PROT_WRITE))
+		if (p->no_write && (prot & PROT_WRITE))
 			return -EACCES;
 		if (p->prot != prot) {
 			split_at(m, page);
@@ -319,7 +320,7 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 
 				q->prot = (uint8_t)prot;
 				if (prot & PROT_WRITE)
-					q->account |= !q->shared;
+					q->account |= !q->shared && !(q->flags & VM_NORESERVE);
 				else if (!q->object && !q->anon)
 					q->account = false;
 			}
@@ -331,24 +332,124 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 	return 0;
 }
 
-static void forget(struct model_page *p)
+/* --- flags of areas ----------------------------------------------------------------------------------------------- */
+
+/* Gives the part [page, stop) of one area other flags. */
+static void set_flags(struct model *m, uint64_t page, uint64_t stop, uint32_t flags)
 {
-	if (!p->object)
-		memset(p->word, 0, sizeof(p->word));
-	p->own = false;
+	if (model_page(m, page)->flags == flags)
+		return;
+	split_at(m, page);
+	split_at(m, stop);
+	for (uint64_t i = page; i < stop; i++)
+		model_page(m, i)->flags = flags;
+	merge_at(m, page);
+	merge_at(m, stop);
 }
 
-int model_dontneed(struct model *m, uint64_t page, uint64_t nr)
+int model_mlock(struct model *m, uint64_t page, uint64_t nr, uint32_t flags)
 {
-	int err = 0;
+	uint64_t end = page + nr, stop;
 
-	for (uint64_t i = page; i < page + nr; i++) {
-		if (is_mapped(m, i))
-			forget(model_page(m, i));
-		else
-			err = -ENOMEM;
+	for (; page < end; page = stop) {
+		struct model_page *p = model_page(m, page);
+
+		if (!p || !p->mapped)
+			return -ENOMEM;
+		stop = min_u64(end, model_area_end(m, page));
+		set_flags(m, page, stop, (p->flags & ~(uint32_t)VM_LOCKED_MASK) | flags);
 	}
-	return err;
+	return 0;
+}
+
+static int advised_flags(const struct model_page *p, int advice, uint32_t *flags)
+{
+	*flags = p->flags;
+	switch (advice) {
+	case MADV_DONTFORK:
+		*flags |= VM_DONTCOPY;
+		return 0;
+	case MADV_DOFORK:
+		*flags &= ~(uint32_t)VM_DONTCOPY;
+		return 0;
+	case MADV_WIPEONFORK:
+		*flags |= VM_WIPEONFORK;
+		return p->object ? -EINVAL : 0;
+	case MADV_KEEPONFORK:
+		*flags &= ~(uint32_t)VM_WIPEONFORK;
+		return 0;
+	case MADV_SEQUENTIAL:
+		*flags = (*flags & ~(uint32_t)VM_RAND_READ) | VM_SEQ_READ;
+		return 0;
+	case MADV_NORMAL:
+		*flags &= ~(uint32_t)(VM_RAND_READ | VM_SEQ_READ);
+		return 0;
+	case MADV_HUGEPAGE:
+		*flags = (*flags & ~(uint32_t)VM_NOHUGEPAGE) | VM_HUGEPAGE;
+		return 0;
+	default: /* MADV_NOHUGEPAGE */
+		*flags = (*flags & ~(uint32_t)VM_HUGEPAGE) | VM_NOHUGEPAGE;
+		return 0;
+	}
+}
+
+static int advise_part(struct model *m, uint64_t page, uint64_t stop, int advice)
+{
+	struct model_page *p = model_page(m, page);
+	uint32_t flags = 0;
+	int err;
+
+	switch (advice) {
+	case MADV_DONTNEED:
+		for (uint64_t i = page; i < stop && !(p->flags & VM_LOCKED); i++)
+			model_forget(model_page(m, i));
+		return p->flags & VM_LOCKED ? -EINVAL : 0;
+	case MADV_FREE:
+		return (p->flags & VM_LOCKED) || p->object ? -EINVAL : 0;
+	case MADV_REMOVE:
+		if ((p->flags & VM_LOCKED) || !p->object)
+			return -EINVAL;
+		if (!p->shared || p->no_write)
+			return -EACCES;
+		if (p->object->disk)
+			return -EOPNOTSUPP;
+		model_punch(p->object, p->pgoff, stop - page);
+		return 0;
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		return p->flags & VM_LOCKED ? -EINVAL : 0;
+	case MADV_WILLNEED:
+		return 0;
+	default:
+		err = advised_flags(p, advice, &flags);
+		if (!err)
+			set_flags(m, page, stop, flags);
+		return err;
+	}
+}
+
+int model_madvise(struct model *m, uint64_t page, uint64_t nr, int advice)
+{
+	uint64_t end = page + nr;
+	int err, hole = 0;
+
+	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
+		return model_populate_for(m, page, nr, advice == MADV_POPULATE_WRITE);
+	while (page < end) {
+		uint64_t stop;
+
+		if (!model_is_mapped(m, page)) {
+			hole = -ENOMEM;
+			page++;
+			continue;
+		}
+		stop = min_u64(end, model_area_end(m, page));
+		err = advise_part(m, page, stop, advice);
+		if (err)
+			return err;
+		page = stop;
+	}
+	return hole;
 }
 
 gva_t model_brk(struct model *m, gva_t brk)
@@ -398,7 +499,7 @@ bool model_can_mremap(struct model *m, const struct model_move *v)
 		return false;
 	if (v->new_nr <= v->old_nr)
 		return true;
-	return in_one_stretch(m, v->old, v->new_nr) && !(p->mapped && p->object && !p->object->file);
+	return in_one_stretch(m, v->old, v->new_nr) && !(p->mapped && p->object && !p->object->disk);
 }
 
 static int64_t move_pages(struct model *m, uint64_t old, uint64_t old_nr, uint64_t new, uint64_t new_nr)
@@ -409,7 +510,7 @@ static int64_t move_pages(struct model *m, uint64_t old, uint64_t old_nr, uint64
 	for (uint64_t i = 0; i < new_nr; i++) {
 		copy[i] = i < old_nr ? *model_page(m, old + i) : first;
 		if (i >= old_nr)
-			forget(&copy[i]);
+			model_forget(&copy[i]);
 		copy[i].pgoff = (first.object || first.anon ? first.pgoff : new) + i;
 		copy[i].joined = i > 0;
 	}
@@ -431,19 +532,19 @@ static int64_t grow_here(struct model *m, const struct model_move *v)
 		*p = *model_page(m, i - 1);
 		p->pgoff++;
 		p->joined = true;
-		forget(p);
+		model_forget(p);
 	}
 	merge_at(m, v->old + v->new_nr);
 	return (int64_t)(v->old << PAGE_SHIFT);
 }
 
-int64_t model_mremap(struct model *m, const struct model_move *v)
+static int64_t do_mremap(struct model *m, const struct model_move *v)
 {
 	uint64_t old_nr = v->old_nr, new = v->new;
 
 	if (v->fixed && overlap(v))
 		return -EINVAL;
-	if (!is_mapped(m, v->old))
+	if (!model_is_mapped(m, v->old))
 		return -EFAULT;
 	if ((v->fixed || v->new_nr > old_nr) &&
 	    v->old + min_u64(old_nr, v->new_nr) > model_area_end(m, v->old))
@@ -470,10 +571,23 @@ int64_t model_mremap(struct model *m, const struct model_move *v)
 	return move_pages(m, v->old, old_nr, new, v->new_nr);
 }
 
-/* --- accesses ---------------------------------------------------------------------------------------------------- */
+int64_t model_mremap(struct model *m, const struct model_move *v)
+{
+	int64_t result = do_mremap(m, v);
+
+	if (result >= 0 && v->new_nr > v->old_nr) {
+		uint64_t page = (uint64_t)result >> PAGE_SHIFT;
+
+		if (model_page(m, page)->flags & VM_LOCKED)
+			model_populate(m, page + v->old_nr, v->new_nr - v->old_nr);
+	}
+	return result;
+}
+
+/* --- stacks ------------------------------------------------------------------------------------------------------ */
 
 /* Grows a stack down to `page` if there is one that may. */
-static bool grow_stack(struct model *m, uint64_t page)
+bool model_grow_stack(struct model *m, uint64_t page)
 {
 	uint64_t first = next_mapped(m, page), prev = prev_mapped(m, page);
 	struct model_page *p = first == NO_PAGE ? NULL : model_page(m, first);
@@ -487,7 +601,7 @@ static bool grow_stack(struct model *m, uint64_t page)
 		struct model_page *q = model_page(m, at);
 
 		*q = *p;
-		forget(q);
+		model_forget(q);
 		q->pgoff = p->pgoff - (first - at);
 		q->joined = at > page;
 	}
@@ -495,63 +609,45 @@ static bool grow_stack(struct model *m, uint64_t page)
 	return true;
 }
 
-static bool allows(const struct model_page *p, enum sim_access kind)
+/* --- forks ------------------------------------------------------------------------------------------------------- */
+
+/* An area of the parent as its child has it. */
+static void fork_area(struct model *m, uint64_t page, uint64_t end)
 {
-	if (kind == SIM_STORE)
-		return p->prot & PROT_WRITE;
-	if (kind == SIM_FETCH)
-		return p->prot & PROT_EXEC;
-	return p->prot;
-}
+	struct model_page area = *model_page(m, page);
+	bool wipe = area.flags & VM_WIPEONFORK;
 
-static uint64_t file_word(const struct model_page *p, unsigned int w)
-{
-	uint64_t offset = (p->pgoff << PAGE_SHIFT) + model_word_offset[w];
-
-	return offset < p->object->file->bytes ? sim_file_word(offset) : 0;
-}
-
-/* Where a word of the page lives: in an object that is shared, or in the page's own record. */
-static uint64_t *word_of(struct model_page *p, unsigned int w)
-{
-	return p->object && !p->object->file ? &p->object->word[p->pgoff][w] : &p->word[w];
-}
-
-static bool behind_file_end(const struct model_page *p)
-{
-	return p->object && p->object->file && !p->own && p->pgoff >= BYTES_TO_PAGES(p->object->file->bytes);
-}
-
-/* A fetch from a page that is not there is refused when it is brought in, so what that raises comes first. */
-static bool refused(const struct model_page *p, enum sim_access kind)
-{
-	return !allows(p, kind) && !(kind == SIM_FETCH && p->prot && behind_file_end(p));
-}
-
-struct fault_signal model_access(struct model *m, enum sim_access kind, uint64_t page, unsigned int w,
-				 uint64_t *value)
-{
-	struct fault_signal sig = {.signo = SIGSEGV, .code = SEGV_MAPERR};
-	struct model_page *p = model_page(m, page);
-
-	sig.address = (page << PAGE_SHIFT) + model_word_offset[w];
-	if (!p || (!p->mapped && !grow_stack(m, page)))
-		return sig;
-	sig.code = SEGV_ACCERR;
-	if (refused(p, kind))
-		return sig;
-	if (kind == SIM_STORE && !p->shared && !p->anon)
-		prepare_anon(m, page);
-	if (behind_file_end(p))
-		return (struct fault_signal){SIGBUS, BUS_ADRERR, sig.address};
-	if (p->object && p->object->file && !p->own) {
-		for (unsigned int i = 0; i < MODEL_WORDS; i++)
-			p->word[i] = file_word(p, i);
-		p->own = kind == SIM_STORE;
+	if (area.flags & VM_DONTCOPY) {
+		unmap(m, page, end - page);
+		return;
 	}
-	if (kind == SIM_STORE)
-		*word_of(p, w) = *value;
+	for (uint64_t i = page; i < end; i++) {
+		struct model_page *p = model_page(m, i);
+
+		p->flags &= ~(uint32_t)VM_LOCKED_MASK;
+		p->pin = 0;
+		if (wipe)
+			model_forget(p);
+	}
+	if (area.anon && !wipe)
+		set_anon(m, page, ++m->host->nr_anons, true);
 	else
-		*value = *word_of(p, w);
-	return (struct fault_signal){0};
+		set_anon(m, page, 0, false);
+}
+
+bool model_fork(struct model *child, struct model *parent)
+{
+	*child = *parent;
+	for (unsigned int i = 0; i < MODEL_STRETCHES; i++) {
+		struct model_stretch *s = &child->stretch[i];
+
+		if (!stretch_init(s, s->first, s->nr))
+			return false;
+		memcpy(s->page, parent->stretch[i].page, s->nr * sizeof(*s->page));
+	}
+	for (uint64_t page = next_mapped(child, 0), end; page != NO_PAGE; page = next_mapped(child, end)) {
+		end = model_area_end(child, page);
+		fork_area(child, page, end);
+	}
+	return true;
 }

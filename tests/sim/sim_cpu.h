@@ -107,6 +107,13 @@ void sim_cpu_load_cr3(struct sim_cpu *cpu, struct mm *mm, uint16_t pcid, bool ke
 void sim_cpu_flush(struct sim_cpu *cpu);
 
 /*
+ * Looks through all that processors remember for translations that the tables no longer give, or no longer with these rights: what a
+ * revocation should have made them forget. Nobody may be changing tables or running. Returns how many there are; the first is told in
+ * words.
+ */
+unsigned int sim_audit(struct sim_machine *m, char *words, size_t bytes);
+
+/*
  * Executes one access of up to any number of bytes, page by page, asking do_user_addr_fault to resolve what faults.
  * signo 0: done. An address that is not canonical earns SIGSEGV with SI_KERNEL, as #GP does. signo -1: the same fault
  * came SIM_FAULT_LIMIT times, so the core does not resolve what it says it does.

@@ -28,6 +28,7 @@ struct scene {
 	void *filler[4096];
 	unsigned int nr_filler, leave;
 	uint64_t injected;
+	struct mm *child; /* forked from the space, or NULL */
 };
 
 /* Everything readable, read without the guest's own faults: content of present entries only. */
@@ -135,12 +136,20 @@ static void scene_free(struct scene *s)
 	int err = 0;
 
 	s->x->machine->frames.fail_in = 0;
+	mmput(s->child);
 	mm_munmap(s->x->mm, 0x10000, TASK_SIZE - 0x10000);
 	backing_put(&s->file.backing);
 	err |= s->file.releases != 1;
 	err |= fixture_free(s->x);
 	free(s);
 	assert_int_equal(err, 0);
+}
+
+static void assert_frames_sound(struct scene *s)
+{
+	struct mm *all[] = {s->x->mm, s->child};
+
+	assert_int_equal(mm_check_host(&s->x->machine->host, all, s->child ? 2 : 1, complain), 0);
 }
 
 /* Runs the operation with the first, second, ... allocation failing until one run had no failure. */
@@ -150,7 +159,7 @@ static void fail_every_allocation(struct scene *s, bool fail_must_be_clean)
 	struct mm_host *h = &s->x->machine->host;
 
 	for (long n = 1; n < 1000; n++) {
-		struct snapshot before;
+		struct snapshot before, child_before = {0};
 		struct kmem_cache *caches[] = {&h->vma_cache, &h->mapping_cache, &h->node_cache,
 					       &h->anon_vma_cache, &h->chain_cache};
 		unsigned int mark[ARRAY_SIZE(caches)];
@@ -162,12 +171,17 @@ static void fail_every_allocation(struct scene *s, bool fail_must_be_clean)
 			fill_slabs(s, caches[i]);
 		}
 		take_snapshot(s->x->mm, &before);
+		if (s->child)
+			take_snapshot(s->child, &child_before);
 		f->fail_in = n;
 		err = s->op(s);
 		f->fail_in = 0;
 		for (unsigned int i = ARRAY_SIZE(caches); i-- > 0;)
 			empty_slabs(s, caches[i], mark[i]);
 		s->injected += f->nr_fail - failures;
+		if (s->child) /* whatever the parent came to */
+			assert_unchanged(s->child, &child_before);
+		assert_frames_sound(s);
 		if (f->nr_fail == failures) {
 			assert_int_equal(err, 0);
 			assert_mm_sound(s->x->mm);
@@ -344,6 +358,75 @@ static int op_mm_create(struct scene *s)
 	return !mm;
 }
 
+/* Afterwards every table serves two spaces. */
+static void prepare_fork(struct scene *s)
+{
+	assert_int_equal(mm_fork(s->x->mm, &s->child), 0);
+}
+
+static int op_fork(struct scene *s)
+{
+	struct mm *child = NULL;
+	int err = mm_fork(s->x->mm, &child);
+
+	mmput(child);
+	return err;
+}
+
+/* Areas that the child gets empty or not at all, so that tables are copied entry by entry. */
+static void prepare_fork_by_entries(struct scene *s)
+{
+	assert_int_equal(mm_madvise(s->x->mm, A + 4 * P, 2 * P, MADV_WIPEONFORK), 0);
+	assert_int_equal(mm_madvise(s->x->mm, A + 8 * P, P, MADV_DONTFORK), 0);
+}
+
+static int op_fork_pinned(struct scene *s)
+{
+	struct iovec guest = {(void *)(A + 2 * P), 2 * P};
+	struct user_pin pin;
+	struct mm *child = NULL;
+	long fail_in = s->x->machine->frames.fail_in;
+	int err;
+
+	s->x->machine->frames.fail_in = 0;
+	assert_int_equal(user_pin(s->x->mm, &guest, 1, 0, true, &pin), 0);
+	s->x->machine->frames.fail_in = fail_in;
+	err = mm_fork(s->x->mm, &child);
+	user_pin_release(s->x->mm, &pin);
+	mmput(child);
+	return err;
+}
+
+static int op_write_shared_table(struct scene *s)
+{
+	return store_at(s, A + 2 * P);
+}
+
+static int op_zero_page_in_shared_table(struct scene *s)
+{
+	return load_at(s, A + 16 * P);
+}
+
+static int op_dontneed(struct scene *s)
+{
+	return mm_madvise(s->x->mm, A + 3 * P, 2 * P, MADV_DONTNEED);
+}
+
+static int op_mlock(struct scene *s)
+{
+	return mm_mlock(s->x->mm, A + 3 * P, 9 * P, 0);
+}
+
+static int op_dontfork(struct scene *s)
+{
+	return mm_madvise(s->x->mm, A + 3 * P, 2 * P, MADV_DONTFORK);
+}
+
+static int op_mprotect_none(struct scene *s)
+{
+	return mm_mprotect(s->x->mm, A + 3 * P, 2 * P, PROT_NONE);
+}
+
 static void nothing_to_prepare(struct scene *s)
 {
 	(void)s;
@@ -373,6 +456,13 @@ static void run(void (*prepare)(struct scene *s), int (*op)(struct scene *s), bo
 		(void)state;                    \
 		run(prepare, op_##name, clean); \
 	}
+/* The same while all tables are shared with a child, who must not notice. */
+#define FORKED(name, clean)                          \
+	static void forked_##name(void **state)      \
+	{                                            \
+		(void)state;                         \
+		run(prepare_fork, op_##name, clean); \
+	}
 #define FAIL(name, clean) FAIL_AFTER(name, nothing_to_prepare, clean)
 
 FAIL(mmap, true)
@@ -398,6 +488,32 @@ FAIL(populate, false)
 FAIL(mm_create, true)
 FAIL_AFTER(brk_shrink, prepare_brk_shrink, true)
 FAIL_AFTER(fault_new_tables, prepare_fault_new_tables, true)
+
+FAIL(fork, true)
+static void fail_fork_by_entries(void **state)
+{
+	(void)state;
+	run(prepare_fork_by_entries, op_fork, true);
+}
+
+FAIL(fork_pinned, true)
+FAIL(mlock, false)
+FAIL(dontfork, true)
+FORKED(write_shared_table, true)
+FORKED(zero_page_in_shared_table, true)
+FORKED(fault_anon_write, true)
+FORKED(fault_cow, true)
+FORKED(fault_wp_copy, true)
+FORKED(munmap_hole, true)
+FORKED(munmap_several, true)
+FORKED(mprotect, true)
+FORKED(mprotect_none, true)
+FORKED(mremap_move, true)
+FORKED(mremap_part, true)
+FORKED(mremap_shrink, true)
+FORKED(dontneed, true)
+FORKED(user_pin, true)
+FORKED(fork, true)
 
 /* Giving memory back must need none. */
 static void madvise_needs_nothing(void **state)
@@ -440,6 +556,29 @@ int main(void)
 		{"failnth: user_pin", fail_user_pin, NULL, NULL, NULL},
 		{"failnth: populate", fail_populate, NULL, NULL, NULL},
 		{"failnth: mm_create", fail_mm_create, NULL, NULL, NULL},
+		{"failnth: fork", fail_fork, NULL, NULL, NULL},
+		{"failnth: fork that copies entry by entry", fail_fork_by_entries, NULL, NULL, NULL},
+		{"failnth: fork with pinned pages [P5][P6]", fail_fork_pinned, NULL, NULL, NULL},
+		{"failnth: mlock of the middle of an area", fail_mlock, NULL, NULL, NULL},
+		{"failnth: madvise that cuts an area", fail_dontfork, NULL, NULL, NULL},
+		{"failnth: a write where the table is shared", forked_write_shared_table, NULL, NULL, NULL},
+		{"failnth: the zero page where the table is shared", forked_zero_page_in_shared_table, NULL,
+		 NULL, NULL},
+		{"failnth: a new page where the table is shared", forked_fault_anon_write, NULL, NULL, NULL},
+		{"failnth: a copy of a file page where the table is shared", forked_fault_cow, NULL, NULL,
+		 NULL},
+		{"failnth: a copy of a present file page where the table is shared", forked_fault_wp_copy,
+		 NULL, NULL, NULL},
+		{"failnth: munmap of a hole in a shared table", forked_munmap_hole, NULL, NULL, NULL},
+		{"failnth: munmap across shared tables", forked_munmap_several, NULL, NULL, NULL},
+		{"failnth: mprotect in a shared table", forked_mprotect, NULL, NULL, NULL},
+		{"failnth: mprotect to nothing in a shared table", forked_mprotect_none, NULL, NULL, NULL},
+		{"failnth: mremap of a shared table's area", forked_mremap_move, NULL, NULL, NULL},
+		{"failnth: mremap of a part of a shared table", forked_mremap_part, NULL, NULL, NULL},
+		{"failnth: mremap that shrinks in a shared table", forked_mremap_shrink, NULL, NULL, NULL},
+		{"failnth: madvise in a shared table", forked_dontneed, NULL, NULL, NULL},
+		{"failnth: user_pin in a shared table", forked_user_pin, NULL, NULL, NULL},
+		{"failnth: fork of a fork", forked_fork, NULL, NULL, NULL},
 		{"failnth: giving memory back needs none", madvise_needs_nothing, NULL, NULL, NULL},
 	};
 
