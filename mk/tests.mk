@@ -8,9 +8,8 @@ T = $(B)/tests
 RESULTS = $(B)/results
 LDLIBS_TEST = -lcmocka
 
-sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/sim_audit.c sim/fixture.c sim/disk.c \
-	sim/model.c sim/model_words.c sim/world.c sim/world_check.c)
-sim_objects := $(sim_objects:.c.o=.o)
+sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/sim_audit.c sim/fixture.c sim/disk.c)
+history_objects = $(patsubst %.c,$(T)/%.o,sim/history.c sim/model.c sim/model_words.c sim/world.c sim/world_check.c)
 unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
 fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))
 history = $(T)/history_test
@@ -38,7 +37,7 @@ $(whole_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 
-$(history): $(T)/sim/history.o $(sim_objects) $(B)/liblodge-mm.a
+$(history): $(history_objects) $(sim_objects) $(B)/liblodge-mm.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
 

@@ -31,6 +31,14 @@ struct scene {
 	struct mm *child; /* forked from the space, or NULL */
 };
 
+/* A page of a file may leave when memory is short: it comes back by a fault. */
+static bool may_come_and_go(const struct mm *mm, pte_t pte)
+{
+	const struct address_space *mapping = page_mapping(pfn_to_page(mm->frames, pte_pfn(pte)));
+
+	return mapping && !mapping->shmem;
+}
+
 /* Everything readable, read without the guest's own faults: content of present entries only. */
 static uint64_t content_sum(struct mm *mm)
 {
@@ -42,7 +50,8 @@ static uint64_t content_sum(struct mm *mm)
 			pte_t *slot = pgtable_find(&mm->pgt, at);
 			const uint64_t *word;
 
-			if (!slot || !pte_present(*slot) || (*slot & PTE_SPECIAL))
+			if (!slot || !pte_present(*slot) || (*slot & PTE_SPECIAL) ||
+			    may_come_and_go(mm, *slot))
 				continue;
 			word = pfn_address(mm->frames, pte_pfn(*slot));
 			sum = (sum ^ word[0] ^ word[511] ^ at) * 0x100000001b3ull;
@@ -69,7 +78,7 @@ static void take_snapshot(struct mm *mm, struct snapshot *s)
 	s->sum = content_sum(mm);
 	s->total_vm = mm->total_vm_pages;
 	s->brk = mm->brk;
-	s->rss = (int64_t)mm_rss_pages(mm);
+	s->rss = mm_counter(mm, MM_ANONPAGES) + mm_counter(mm, MM_SHMEMPAGES);
 }
 
 static void assert_unchanged(struct mm *mm, const struct snapshot *before)
