@@ -123,6 +123,23 @@ struct vma *area_merge(struct mm *mm, struct vma *vma)
 	return merged ? merged : vma;
 }
 
+/* A huge entry lies in one area: those that the borders of [start, end) would cut are split first. False: no memory. */
+static bool split_huge_edges(struct vma *vma, gva_t start, gva_t end)
+{
+	struct mm *mm = vma->mm;
+	struct gather g;
+
+	if (vma->end - vma->start < PMD_SIZE || !((start | end) & ~PMD_MASK))
+		return true;
+	vma_write_lock(vma); /* or a fault makes another one */
+	gather_begin(&g, mm);
+	pthread_mutex_lock(&mm->page_table_lock);
+	int err = pgtable_isolate(mm, start, end, ISOLATE_HUGE, &g);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	gather_end(&g);
+	return !err;
+}
+
 struct vma *area_modify(struct mm *mm, struct vma *vma, gva_t start, gva_t end, uint64_t flags)
 {
 	return area_change(mm, vma, start, end, (struct area_change){flags, vma->policy});
@@ -135,6 +152,8 @@ struct vma *area_change(struct mm *mm, struct vma *vma, gva_t start, gva_t end, 
 	uint64_t old_flags = vma->flags;
 
 	m.like.policy = to.policy;
+	if (!split_huge_edges(vma, start, end))
+		return NULL;
 	struct vma *merged = vma_merge(&m);
 
 	if (!merged) {

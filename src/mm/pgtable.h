@@ -215,7 +215,8 @@ static inline bool pgtable_shared(const struct pgtable *pt, pte_t entry)
 pte_t *pgtable_own(struct mm *mm, gva_t address, struct gather *g);
 
 enum isolate_how {
-	ISOLATE_EDGES, /* no huge entry and no shared table lies astride start or end */
+	ISOLATE_HUGE,  /* no huge entry lies astride start or end */
+	ISOLATE_EDGES, /* nor any shared table lies astride start or end */
 	ISOLATE_ALL,   /* besides, no table within is shared; huge entries stay */
 };
 

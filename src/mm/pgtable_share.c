@@ -107,7 +107,7 @@ pte_t *pgtable_own(struct mm *mm, gva_t address, struct gather *g)
 }
 
 /* Whatever lies astride `edge` is split or copied. */
-static bool isolate_edge(struct mm *mm, gva_t edge, struct gather *g)
+static bool isolate_edge(struct mm *mm, gva_t edge, enum isolate_how how, struct gather *g)
 {
 	unsigned int level;
 	pte_t *slot;
@@ -118,7 +118,7 @@ static bool isolate_edge(struct mm *mm, gva_t edge, struct gather *g)
 		if (!huge_split_entry(mm, slot, edge, level, g))
 			return false;
 	}
-	if (!slot || !(edge & ~PMD_MASK))
+	if (!slot || how == ISOLATE_HUGE || !(edge & ~PMD_MASK))
 		return true;
 	return !pgtable_shared(&mm->pgt, pte_read(pgtable_find_pmd(&mm->pgt, edge))) ||
 	       pgtable_own(mm, edge, g);
@@ -146,7 +146,7 @@ int pgtable_isolate(struct mm *mm, gva_t start, gva_t end, enum isolate_how how,
 {
 	struct isolate i = {.mm = mm, .gather = g};
 
-	if (!isolate_edge(mm, start, g) || !isolate_edge(mm, end, g))
+	if (!isolate_edge(mm, start, how, g) || !isolate_edge(mm, end, how, g))
 		i.err = -ENOMEM;
 	else if (how == ISOLATE_ALL)
 		pte_walk(mm, start, end, &isolate_ops, &i);

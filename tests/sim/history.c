@@ -39,6 +39,11 @@ static struct shape shape_of(uint64_t seed)
 #define MAX_PAGES 64
 #define BLOCKS	  6 /* aligned ones of 512 pages, below mmap_base */
 
+static uint64_t draw_block(uint64_t *rng)
+{
+	return (WORLD_MMAP_BASE & ~(PMD_PAGES - 1)) - PMD_PAGES * (1 + random_below(rng, BLOCKS));
+}
+
 /* A page that operations like to use. Whatever is drawn, MAX_PAGES more are within the model. */
 static uint64_t draw_page(uint64_t *rng)
 {
@@ -48,14 +53,11 @@ static uint64_t draw_page(uint64_t *rng)
 		return WORLD_BREAK_PAGE + random_below(rng, WORLD_BREAK_HOT);
 	if (where < 5)
 		return WORLD_STACK_END - MAX_PAGES - 32 - random_below(rng, STACK_HOT);
-	if (where < 6)
+	if (where < 7)
+		return draw_block(rng) + random_below(rng, PMD_PAGES);
+	if (where < 8)
 		return WORLD_MMAP_BASE - MAX_PAGES - random_below(rng, 3000);
 	return WORLD_MMAP_BASE - MAX_PAGES - random_below(rng, HOT_PAGES);
-}
-
-static uint64_t draw_block(uint64_t *rng)
-{
-	return (WORLD_MMAP_BASE & ~(PMD_PAGES - 1)) - PMD_PAGES * (1 + random_below(rng, BLOCKS));
 }
 
 static uint64_t draw_length(uint64_t *rng)
@@ -79,7 +81,7 @@ static enum op_kind draw_kind(uint64_t *rng)
 /* Some operations are about what one table maps. */
 static void make_huge(uint64_t *rng, struct op *o)
 {
-	if (o->kind > OP_MLOCK || random_below(rng, 10))
+	if (o->kind > OP_MLOCK || random_below(rng, o->kind == OP_MADVISE ? 3 : 10))
 		return;
 	o->page = draw_block(rng);
 	o->other = draw_block(rng);
@@ -127,12 +129,16 @@ static void history_make(uint64_t seed, struct op *ops, unsigned int nr)
 static uint64_t history_run(uint64_t seed, const struct op *ops, unsigned int nr, char *why, size_t why_bytes)
 {
 	static struct world w;
+	struct shape shape = shape_of(seed);
+	unsigned int audit_every = shape.kind == SIM_TLB && shape.tlb_entries <= 16 ? 1 : 20;
 
 	why[0] = 0;
-	world_init(&w, shape_of(seed), why, why_bytes);
+	world_init(&w, shape, why, why_bytes);
 	for (unsigned int i = 0; i < nr && !why[0]; i++) {
 		w.step = i;
 		op_run(&w, &ops[i]);
+		if (i % audit_every == 0)
+			world_audit(&w);
 		if (i % CHECK_EVERY == CHECK_EVERY - 1)
 			world_check(&w);
 		if (i % SWEEP_EVERY == SWEEP_EVERY - 1)

@@ -7,6 +7,10 @@
 
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 const char *const op_name[NR_OPS] = {
 #define X(name, weight) [OP_##name] = #name,
 	WORLD_OPS(X)
@@ -263,17 +267,22 @@ static void do_mlock(struct world *w, const struct op *o, struct mm *mm, struct 
 
 static void do_madvise(struct world *w, const struct op *o, struct mm *mm, struct model *model)
 {
-	static const int advices[] = {MADV_DONTNEED,   MADV_DONTNEED,	   MADV_DONTNEED,
-				      MADV_FREE,       MADV_REMOVE,	   MADV_DONTFORK,
-				      MADV_DOFORK,     MADV_DOFORK,	   MADV_WIPEONFORK,
-				      MADV_KEEPONFORK, MADV_HUGEPAGE,	   MADV_HUGEPAGE,
-				      MADV_HUGEPAGE,   MADV_NOHUGEPAGE,	   MADV_SEQUENTIAL,
-				      MADV_NORMAL,     MADV_WILLNEED,	   MADV_PAGEOUT,
-				      MADV_COLD,       MADV_POPULATE_READ, MADV_POPULATE_WRITE};
+	static const int advices[] = {MADV_DONTNEED,	  MADV_DONTNEED,      MADV_DONTNEED,
+				      MADV_FREE,	  MADV_REMOVE,	      MADV_DONTFORK,
+				      MADV_DOFORK,	  MADV_DOFORK,	      MADV_WIPEONFORK,
+				      MADV_KEEPONFORK,	  MADV_HUGEPAGE,      MADV_HUGEPAGE,
+				      MADV_HUGEPAGE,	  MADV_COLLAPSE,      MADV_COLLAPSE,
+				      MADV_NOHUGEPAGE,	  MADV_SEQUENTIAL,    MADV_NORMAL,
+				      MADV_WILLNEED,	  MADV_PAGEOUT,	      MADV_COLD,
+				      MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 	int advice = advices[o->value % ARRAY_SIZE(advices)], got;
 	uint64_t nr = clip(model, o, o->page, o->nr);
 
 	got = mm_madvise(mm, o->page << PAGE_SHIFT, nr << PAGE_SHIFT, advice);
+	if (advice == MADV_COLLAPSE) { /* what is there stays; whether it moves is not the model's business */
+		world_resync(w, o->space);
+		return;
+	}
 	if (ran_out(o, got) && model_is_mapped(model, o->page))
 		world_resync(w, o->space);
 	else

@@ -107,6 +107,8 @@ void op_run(struct world *w, const struct op *o);
 /* Areas, tables, frames and what processors remember; after that, what every mapped page reads as. */
 void world_check(struct world *w);
 void world_sweep(struct world *w);
+/* What processors remember alone. */
+void world_audit(struct world *w);
 /* Every frame, which takes longer. */
 void world_check_frames(struct world *w);
 

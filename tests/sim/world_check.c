@@ -105,10 +105,19 @@ void world_check_frames(struct world *w)
 		world_differs(w, "mm_check_host found violations");
 }
 
-void world_check(struct world *w)
+void world_audit(struct world *w)
 {
 	char words[200];
 
+	if (sim_audit(w->machine, words, sizeof(words)))
+		world_differs(w, "%s", words);
+	if (w->machine->nr_bad_batches)
+		world_differs(w,
+			      "a batch broke the rules of mmu.h, or a frame was freed before it was revoked");
+}
+
+void world_check(struct world *w)
+{
 	complaining = w;
 	for (unsigned int i = 0; i < WORLD_SPACES && !w->why[0]; i++) {
 		if (!w->space[i].mm)
@@ -121,11 +130,7 @@ void world_check(struct world *w)
 		if (filemap_check(&w->disk[i]->backing.cache))
 			world_differs(w, "filemap_check found violations in file %u", i);
 	}
-	if (sim_audit(w->machine, words, sizeof(words)))
-		world_differs(w, "%s", words);
-	if (w->machine->nr_bad_batches)
-		world_differs(w,
-			      "a batch broke the rules of mmu.h, or a frame was freed before it was revoked");
+	world_audit(w);
 	if (w->machine->frames.event[BAD_PAGE])
 		world_differs(w, "a frame was called bad");
 }
