@@ -13,6 +13,7 @@
 #include "block.h"
 #include "fault.h"
 #include "lock.h"
+#include "huge.h"
 
 bool access_ok(gva_t address, uint64_t bytes)
 {
@@ -28,9 +29,18 @@ static bool is_own(struct mm *mm, const pte_t *slot, pte_t pte)
 	       atomic_load(&pgtable_page(&mm->pgt, slot)->refs) == 1;
 }
 
+/* The zero page, or a part of the huge one, as pgtable_translate has it. */
+static bool is_zero(struct mm *mm, pte_t pte)
+{
+	pte_t whole = pte & ~((BLOCK_PAGES - 1ull) << PAGE_SHIFT);
+
+	return pte_pfn(pte) == page_to_pfn(mm->frames, mm->frames->zero_page) ||
+	       huge_is_zero_page(mm->host, whole);
+}
+
 static bool entry_serves(struct mm *mm, const pte_t *slot, pte_t pte, unsigned int gup)
 {
-	if ((pte & PTE_SPECIAL) && pte_pfn(pte) != page_to_pfn(mm->frames, mm->frames->zero_page))
+	if ((pte & PTE_SPECIAL) && !is_zero(mm, pte))
 		return false; /* a device's */
 	if (!(gup & GUP_FORCE))
 		return (pte & PTE_PRESENT) && (!(gup & GUP_WRITE) || pte_write(pte));
@@ -45,7 +55,7 @@ static struct page *lookup(struct mm *mm, gva_t address, unsigned int gup)
 	pthread_mutex_lock(&mm->page_table_lock);
 	pte_t *slot, pte = pgtable_translate(&mm->pgt, address, &slot);
 	if (entry_serves(mm, slot, pte, gup)) {
-		page = pfn_to_page(mm->frames, pte_pfn(pte));
+		page = pte & PTE_SPECIAL ? mm->frames->zero_page : pfn_to_page(mm->frames, pte_pfn(pte));
 		page_get(page);
 		__atomic_fetch_or(slot, PTE_ACCESSED | (gup & GUP_WRITE ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
 	}

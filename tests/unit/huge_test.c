@@ -496,6 +496,50 @@ static void usage_counts_blocks(void **state)
 	assert_int_equal(u.anon_huge, 0);
 }
 
+/* A call that reads memory which only was read so far finds zeroes, and comes back. */
+static void host_reads_zeroes(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t word = 1;
+	struct page *page;
+
+	map_advised(x, A, M2);
+	assert_int_equal(fixture_load(x, A), 0);
+	assert_int_equal(level_at(x, A + 7 * P), 1);
+	assert_int_equal(copy_from_user(x->mm, &word, A + 7 * P, 8), 0);
+	assert_int_equal(word, 0);
+	assert_int_equal(get_user_pages(x->mm, A + 9 * P, 1, 0, &page), 1);
+	assert_ptr_equal(page, x->mm->frames->zero_page);
+	put_user_pages(x->mm, 1, &page);
+	word = 5;
+	assert_int_equal(copy_to_user(x->mm, A + 7 * P, &word, 8), 0);
+	assert_int_equal(fixture_load(x, A + 7 * P), 5);
+}
+
+/* Advice and locks on a part make areas of their own; what they need of the huge entry they get, and else they fail. */
+static void areas_are_not_cut_through(void **state)
+{
+	struct fixture *x = *state;
+
+	map_advised(x, A, 2 * M2);
+	fixture_store(x, A, 1);
+	fixture_store(x, A + M2, 2);
+	assert_int_equal(mm_madvise(x->mm, A + 5 * P, P, MADV_DONTFORK), 0);
+	assert_int_equal(level_at(x, A), 0);
+	assert_int_equal(level_at(x, A + M2), 1);
+	assert_mm_sound(x->mm);
+	x->machine->frames.fail_in = 1;
+	assert_int_equal(mm_mlock(x->mm, A + M2 + 5 * P, P, 0), -ENOMEM);
+	x->machine->frames.fail_in = 0;
+	assert_int_equal(level_at(x, A + M2), 1);
+	assert_mm_sound(x->mm);
+	assert_int_equal(mm_mlock(x->mm, A + M2 + 5 * P, P, 0), 0);
+	assert_int_equal(level_at(x, A + M2), 0);
+	assert_mm_sound(x->mm);
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_int_equal(fixture_load(x, A + M2), 2);
+}
+
 #define T(name, fn)                                             \
 	{                                                       \
 		name, fn, fixture_setup, fixture_teardown, NULL \
@@ -508,6 +552,8 @@ static void usage_counts_blocks(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		T("huge: the host reads the huge zero page for a guest", host_reads_zeroes),
+		T("huge: an area is not cut through a huge entry", areas_are_not_cut_through),
 		T("huge: a write where it was asked for maps 2 MiB at once [B19][K12]", write_maps_a_block),
 		T("huge: a read maps the huge zero page, a write replaces it [K13][K14]",
 		  read_maps_the_huge_zero_page),
