@@ -109,6 +109,8 @@ static int collapse_table(struct collapse *c)
 	pte_t entry = pte_exchange(c->pmd, 0);
 
 	gather_entry_at(&c->gather, c->pmd, c->start, 1);
+	gather_table(&c->gather, c->table,
+		     c->start); /* a shadow MMU knows its entries apart from the way to them */
 	gather_flush(&c->gather);
 	int err = look(c); /* a processor could still write until now, and a pin be taken */
 	if (err) {
