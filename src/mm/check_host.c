@@ -7,7 +7,7 @@
  *   H3  refs is mapcount, and one for the block, and one for the cache, and the pins that spaces tell of
  *   H4  a table has as many references as entries point to it
  *   H5  the account of each space's memcg is the number of frames that it pays for
- *   H6  a walk from a frame finds as many entries of level 0 as spaces show of it
+ *   H6  a walk from a frame finds as many entries as spaces show of it
  *
  * Not here: what one space can tell by itself (check.c).
  */
@@ -20,7 +20,7 @@
 struct found {
 	uint32_t entries; /* in distinct tables; of a table page: entries that point to it */
 	uint32_t huge;	  /* of the head of a block: in distinct tables */
-	uint32_t views;	  /* entries of level 0 in all spaces */
+	uint32_t views;	  /* entries in all spaces */
 };
 
 struct host_check {
@@ -46,6 +46,8 @@ static void see_huge(struct host_check *c, pte_t pte, bool first_time)
 	if (pte & PTE_SPECIAL)
 		return;
 	c->found[head].huge += first_time;
+	for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+		c->found[head + i].views++;
 }
 
 static void see_entry(struct host_check *c, pte_t pte, bool first_time)
