@@ -113,7 +113,7 @@ struct mm {
 	uint64_t hiwater_vm_pages; /* the most that total_vm_pages was */
 	uint64_t total_vm_pages, data_vm_pages, exec_vm_pages, stack_vm_pages;
 	uint64_t locked_vm_pages, committed_pages;
-	bool forked; /* (C) areas came by a fork, which tells them apart by less and joins none */
+	bool forked;	    /* (C) areas came by a fork, which tells them apart by less and joins none */
 	uint64_t def_flags; /* (mmap_lock) VM_LOCKED and kin, for areas to come */
 	/* (C) Places a mapping that did not say where; the layout of the space. See unmapped_area.h. */
 	int64_t (*get_unmapped_area)(const struct mm *mm, const struct unmapped_request *r);
