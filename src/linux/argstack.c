@@ -150,7 +150,7 @@ int argstack_map(const struct argstack *s, struct mm *mm, bool executable)
 		.length = s->top - s->bottom,
 		.prot = PROT_BITS_READ | PROT_BITS_WRITE | (executable ? PROT_BITS_EXEC : 0),
 		.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		.extra_flags = VM_GROWSDOWN,
+		.extra_flags = VM_STACK_FLAGS,
 	};
 	int64_t ret = mm_mmap(mm, &r);
 

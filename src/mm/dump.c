@@ -5,6 +5,7 @@
 
 #include "dump.h"
 #include "fault.h"
+#include "layout.h"
 #include "pagewalk.h"
 
 /* --- entries ----------------------------------------------------------------------------------------------------- */
@@ -136,7 +137,7 @@ void mm_dump_areas(struct mm *mm, FILE *out)
 	pthread_rwlock_unlock(&mm->mmap_lock);
 }
 
-static void layout_dump(const struct mm *mm, FILE *out)
+static void fields_dump(const struct mm *mm, FILE *out)
 {
 	fprintf(out,
 		"  start_code %#" PRIx64 " end_code %#" PRIx64 " start_data %#" PRIx64 " end_data %#" PRIx64
@@ -167,13 +168,14 @@ void mm_dump(struct mm *mm, FILE *out)
 	fprintf(out, "  hiwater_rss %" PRIu64, atomic_load(&mm->peak_rss));
 	fprintf(out, " rss file %" PRId64 " anon %" PRId64 " shmem %" PRId64 "\n",
 		mm_counter(mm, MM_FILEPAGES), mm_counter(mm, MM_ANONPAGES), mm_counter(mm, MM_SHMEMPAGES));
-	layout_dump(mm, out);
+	fields_dump(mm, out);
 	fprintf(out,
 		"  memcg usage %" PRIu64 " of %" PRIu64 " pages, faults %" PRIu64 " minor %" PRIu64
 		" major\n",
 		atomic_load(&mm->memcg->usage_pages), mm->memcg->max_pages, atomic_load(&mm->min_flt),
 		atomic_load(&mm->maj_flt));
 	pthread_rwlock_unlock(&mm->mmap_lock);
+	layout_dump(&layouts[LAYOUT_X86_64], out);
 }
 
 /* --- pages -------------------------------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ void vma_dump(const struct vma *vma, FILE *out);
 /* All of them. Takes mmap_lock. */
 void mm_dump_areas(struct mm *mm, FILE *out);
 
-/* Takes mmap_lock. */
+/* The space, and the layout that its addresses are to be read by. Takes mmap_lock. */
 void mm_dump(struct mm *mm, FILE *out);
 
 void page_dump(struct frames *f, const struct page *page, FILE *out);
