@@ -138,6 +138,12 @@ static bool table_is_read_only(const struct fault *f)
 	return pte_table(entry) && !pte_write(entry);
 }
 
+/* As Linux's mm_account_fault: every fault that came to an end is one of the two, whichever branch it took. */
+static void account_fault(const struct fault *f)
+{
+	atomic_fetch_add_explicit(f->vmf.major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
+}
+
 static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
 	struct fault f = {.mm = vma->mm,
@@ -167,8 +173,8 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 	}
 	if (f.dirtied)
 		writeback_balance(vma->mapping);
-	if (vma_is_anonymous(vma) && r == VM_FAULT_DONE)
-		atomic_fetch_add_explicit(&f.mm->min_flt, 1, memory_order_relaxed);
+	if (r == VM_FAULT_DONE)
+		account_fault(&f);
 	return r;
 }
 

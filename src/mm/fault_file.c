@@ -111,7 +111,6 @@ enum vm_fault_result do_fault(struct fault *f)
 		page_put(f->mm->frames, page);
 		return r;
 	}
-	atomic_fetch_add_explicit(f->vmf.major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
 	pthread_mutex_lock(&f->mm->page_table_lock);
 	if (pte_none(pte_read(f->slot)) && fault_page_is_current(f, page))
 		r = finish_fault(f, page);

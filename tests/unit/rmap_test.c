@@ -632,7 +632,8 @@ int main(void)
 		{"migrate: a space whose entry is still there does not take itself for the page's only user "
 		 "[N2] [Y14]",
 		 no_false_sole_owner, NULL, NULL, NULL},
-		CASE("migrate: a fault on a page that moves waits for it [Y14]", fault_waits),
+		CASE("migrate: a fault on a page that moves waits for it and is tried again [Y14][Y8]",
+		     fault_waits),
 		CASE("migrate: a page may be unmapped while it moves [Y14]", unmapped_on_the_way),
 		CASE("migrate: a page may leave its file's areas while it moves [N1] [Y14]",
 		     truncated_on_the_way),
