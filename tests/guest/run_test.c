@@ -396,6 +396,34 @@ static void the_harness_knows_json_when_it_sees_it(void **state)
 	assert_false(json_valid(""));
 }
 
+/* Of every fault that is traced: 0x255 for a write, 0x254 for a read, as its error code says. */
+static void expect_fault_flags(const char *trace)
+{
+	unsigned int error, flags, nr[2] = {0};
+
+	for (const char *line = trace; (line = strstr(line, "lodge: fault 0x")); line++) {
+		assert_int_equal(sscanf(line, "lodge: fault 0x%*x error 0x%x (%*[^)]) flags 0x%x", &error,
+					&flags),
+				 2);
+		if (error & 16)
+			continue; /* a fetch */
+		assert_int_equal(flags, error & 2 ? 0x255 : 0x254);
+		nr[!!(error & 2)]++;
+	}
+	assert_true(nr[0] && nr[1]);
+}
+
+static void faults_are_traced_with_their_flags(void **state)
+{
+	struct outcome o =
+		lodge_run("--fault-around", "4K", "--trace=fault", guest_path("same_cow"), ".", NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	expect_fault_flags(o.err);
+	outcome_free(&o);
+}
+
 /* [A16] [K26] [K28] [R8] The way of a fault by the kernel's names, its code and flags; and what it found. */
 static void a_fault_is_traced_from_the_exception_to_its_leaf(void **state)
 {
@@ -638,6 +666,8 @@ int main(void)
 		     a_report_that_cannot_be_written_is_a_failure_of_lodge),
 		CASE("run: the harness knows JSON when it sees it", the_harness_knows_json_when_it_sees_it),
 		CASE("run: traces are lines of lodge on stderr", traces_are_lines_of_lodge_on_stderr),
+		CASE("run: the flags of a traced fault are 0x255 for a write, 0x254 for a read [K7]",
+		     faults_are_traced_with_their_flags),
 		CASE("run: a fault is traced from the exception to its leaf [A16][K26][K28][R8]",
 		     a_fault_is_traced_from_the_exception_to_its_leaf),
 		CASE("run: a dump shows space, areas, tables and pages [R9][R10][H3][G2]",

@@ -1081,6 +1081,63 @@ static void selects(void **state)
 	assert_int_equal(CALL(g, select, 5, NOWHERE, 0, 0, zero), -EFAULT);
 }
 
+/* --- the task itself ------------------------------------------------------------------------- */
+
+/* Found by its number, it leads to all that it shares with others; each of these is the one that calls change. */
+static void task_leads_to_its_parts(void **state)
+{
+	struct guest *g = *state;
+	uint32_t users = g->x->mm->mm_users;
+
+	pthread_mutex_lock(&g->sandbox->lock);
+	struct task *t = task_find(g->sandbox, g->t->tid);
+	struct process *p = process_find(g->sandbox, g->t->pid);
+	assert_null(task_find(g->sandbox, g->t->tid + 1));
+	pthread_mutex_unlock(&g->sandbox->lock);
+	assert_ptr_equal(t, g->t);
+	assert_ptr_equal(p, t->process);
+	assert_ptr_equal(p->threads.next, &t->thread_node);
+	assert_ptr_equal(t->mm, g->x->mm);
+	assert_true(users >= 2); /* the fixture and the task */
+	assert_ptr_equal(vma_find(&t->mm->vmas, ARENA)->mm, t->mm);
+	assert_true(t->files && t->fs && t->sighand);
+	int64_t fd = guest_open(g, "%/in/file", O_RDONLY);
+	assert_true(t->files->fd[fd].file != NULL);
+	const struct guest_file *cwd = t->fs->cwd;
+	assert_int_equal(CALL(g, chdir, path(g, "%/in")), 0);
+	assert_ptr_not_equal(t->fs->cwd, cwd);
+}
+
+static long oom_score(struct guest *g)
+{
+	gva_t to = put(g, "xxxxxxxxxxxxxxxx", 16);
+	char text[17] = "";
+	int64_t fd = guest_open(g, "/proc/self/oom_score", O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_true(CALL(g, read, (uint64_t)fd, to, 16) > 0);
+	assert_int_equal(CALL(g, close, (uint64_t)fd), 0);
+	get(g, to, text, 16);
+	return strtol(text, NULL, 10);
+}
+
+/* A quarter of the account more: 250 of 1000 points, of which two thirds are told. What is only mapped does not count. */
+static void oom_score_follows_rss(void **state)
+{
+	struct guest *g = *state;
+	uint64_t pages = 4096, max = g->x->mm->memcg->max_pages;
+
+	g->x->mm->memcg->max_pages = 4 * pages;
+	long before = oom_score(g);
+	fixture_map(g->x, BUFFER, pages, PROT_READ | PROT_WRITE, MAP_FIXED);
+	assert_int_equal(oom_score(g), before);
+	assert_int_equal(mm_populate(g->x->mm, BUFFER, pages << PAGE_SHIFT), 0);
+	assert_in_range(oom_score(g) - before, 166, 168);
+	mm_munmap(g->x->mm, BUFFER, pages << PAGE_SHIFT);
+	assert_in_range(oom_score(g), before, before + 1);
+	g->x->mm->memcg->max_pages = max;
+}
+
 static void bad_rw_dir(void **state)
 {
 	static const char *const rw[] = {"/tmp", "/nonexistent", NULL};
@@ -1115,6 +1172,10 @@ int main(void)
 		CASE("proc: even below an rw directory it is never written", proc_never_written),
 		CASE("proc: exe, cwd and maps are the guest's own", proc_made),
 		CASE("proc: fd shows the guest's descriptors and none of ours", proc_descriptors),
+		CASE("task: its number leads to it, and it to space, descriptors, directory and handlers "
+		     "[G1]",
+		     task_leads_to_its_parts),
+		CASE("proc: oom_score follows what is resident [G17]", oom_score_follows_rss),
 		CASE("files: descriptor numbers behave as in Linux", numbers),
 		CASE("files: a full table fails a call before it changes a file", table_full),
 		CASE("files: the working directory follows the directory", working_directory),
