@@ -26,8 +26,7 @@
 #include "vma_lock.h"
 #include "page_lock.h"
 
-/* Files give that much room to a fault that found none, and so often: others may take it. */
-#define SHRINK_PAGES	256
+/* So often files give room to a fault that found none: others may take it. */
 #define SHRINK_ATTEMPTS 8
 
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
@@ -185,8 +184,9 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 
 	do
 		r = try_fault(vma, address, flags, wanted_end);
-	while (r == VM_FAULT_RETRY || (r == VM_FAULT_OOM && attempts++ < SHRINK_ATTEMPTS &&
-				       filemap_shrink(vma->mm->host, vma->mm->memcg, SHRINK_PAGES)));
+	while (r == VM_FAULT_RETRY ||
+	       (r == VM_FAULT_OOM && attempts++ < SHRINK_ATTEMPTS &&
+		filemap_shrink(vma->mm->host, vma->mm->memcg, filemap_shrink_batch(vma->mm->memcg))));
 	return r;
 }
 

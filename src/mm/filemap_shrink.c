@@ -4,7 +4,8 @@
 #include "i_mmap.h"
 #include "mm.h"
 
-#define CHUNK_PAGES 64
+/* Pages that go with one walk of each area's tables. */
+#define CHUNK_PAGES 2048
 
 /* One pass over the mappings of a host. */
 struct shrink {
@@ -13,6 +14,15 @@ struct shrink {
 	uint64_t wanted, dropped;
 	uint64_t pass; /* mappings that this pass has seen carry it */
 };
+
+/* Nobody maps it: all that is idle there may go at once. A hint. */
+static bool is_unmapped(struct address_space *as)
+{
+	pthread_mutex_lock(&as->i_mmap_lock);
+	bool empty = interval_tree_empty(&as->i_mmap);
+	pthread_mutex_unlock(&as->i_mmap_lock);
+	return empty;
+}
 
 /* The largest mapping that the pass has not seen, with a reference to its file; NULL: it has seen all. */
 static struct address_space *next_mapping(struct shrink *s)
@@ -36,13 +46,11 @@ static struct address_space *next_mapping(struct shrink *s)
 	return largest;
 }
 
-/* Takes one chunk of pages out of the spaces and drops what was idle then. */
-static void shrink_chunk(struct shrink *s, struct address_space *as, uint64_t first)
+/* Takes the pages [first, last] out of the spaces and drops what was idle then. */
+static void shrink_chunk(struct shrink *s, struct address_space *as, uint64_t first, uint64_t last)
 {
-	uint64_t last = first + CHUNK_PAGES - 1;
-
 	writeback_range(as, first, last);
-	unmap_mapping_range(as, first, last, UNMAP_CACHE_PAGES);
+	unmap_mapping_range(as, first, last, UNMAP_UNLOCKED);
 	s->dropped += filemap_drop_charged(as, first, last, s->cg);
 }
 
@@ -60,8 +68,9 @@ static void shrink_mapped(struct shrink *s, struct address_space *as)
 			index = 0;
 			continue;
 		}
-		shrink_chunk(s, as, index);
-		index += CHUNK_PAGES;
+		uint64_t nr = min_u64(s->wanted - s->dropped, CHUNK_PAGES);
+		shrink_chunk(s, as, index, index + nr - 1);
+		index += nr;
 	}
 	atomic_store(&as->shrink_next, index);
 }
@@ -74,7 +83,7 @@ static void shrink_pass(struct shrink *s, bool mapped)
 	while (s->dropped < s->wanted && (as = next_mapping(s))) {
 		if (mapped)
 			shrink_mapped(s, as);
-		else
+		else if (is_unmapped(as))
 			s->dropped += filemap_drop_charged(as, 0, ~0ull, s->cg);
 		backing_put(as->host);
 	}

@@ -99,6 +99,8 @@ static void unmap_in(struct vma *vma, uint64_t first, uint64_t last, enum unmap_
 	gva_t start, end;
 	struct gather g;
 
+	if (what == UNMAP_UNLOCKED && (vma->flags & VM_LOCKED))
+		return;
 	vma_index_range(vma, first, last, &start, &end);
 	gather_begin(&g, vma->mm);
 	if (what == UNMAP_EVEN_COWS)

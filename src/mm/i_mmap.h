@@ -40,6 +40,7 @@ const char *vma_interval_check(struct vma *vma);
 enum unmap_what {
 	UNMAP_CACHE_PAGES, /* private copies stay: what the cache has changes places, not contents */
 	UNMAP_EVEN_COWS,   /* private copies go too: the file ends before them */
+	UNMAP_UNLOCKED,	   /* pages of the cache, but not from areas that are locked: for room */
 };
 
 /*

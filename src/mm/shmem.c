@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "filemap_shrink.h"
 #include "mm.h"
 #include "shmem.h"
 #include "truncate.h"
+
+#define SHRINK_ATTEMPTS 8
 
 static struct shmem *to_shmem(struct backing *b)
 {
@@ -130,6 +133,23 @@ int64_t shmem_read(struct backing *b, const struct iovec *iov, unsigned int nr, 
 	return (int64_t)done;
 }
 
+/* The page to write to, with room from files where the account is full. io_lock is held for writing, and released on the way. */
+static int get_page_with_room(struct backing *b, struct memcg *cg, uint64_t index, struct page **page)
+{
+	unsigned int attempts = 0;
+	int err;
+
+	while ((err = filemap_get_locked(&b->cache, index, cg, page)) == -ENOMEM &&
+	       attempts++ < SHRINK_ATTEMPTS) {
+		pthread_rwlock_unlock(&b->cache.io_lock);
+		uint64_t room = filemap_shrink(b->cache.mm_host, cg, filemap_shrink_batch(cg));
+		pthread_rwlock_wrlock(&b->cache.io_lock);
+		if (!room)
+			break;
+	}
+	return err;
+}
+
 int64_t shmem_write(struct backing *b, struct memcg *cg, const struct iovec *iov, unsigned int nr,
 		    uint64_t offset)
 {
@@ -143,7 +163,7 @@ int64_t shmem_write(struct backing *b, struct memcg *cg, const struct iovec *iov
 	while (done < bytes) {
 		size_t part = part_of_page(offset + done, bytes - done);
 		struct page *page;
-		err = filemap_get_locked(&b->cache, (offset + done) >> PAGE_SHIFT, cg, &page);
+		err = get_page_with_room(b, cg, (offset + done) >> PAGE_SHIFT, &page);
 		if (err)
 			break;
 		cursor_move(&c, (char *)page_address(f, page) + ((offset + done) & ~PAGE_MASK), part,
@@ -204,7 +224,7 @@ int shmem_allocate(struct backing *b, struct memcg *cg, uint64_t start, uint64_t
 	pthread_rwlock_wrlock(&b->cache.io_lock);
 	for (; at < last && !err; at++) {
 		struct page *page = filemap_find(&b->cache, at);
-		if (page || !(err = filemap_get_locked(&b->cache, at, cg, &page)))
+		if (page || !(err = get_page_with_room(b, cg, at, &page)))
 			page_put(f, page);
 	}
 	pthread_rwlock_unlock(&b->cache.io_lock);

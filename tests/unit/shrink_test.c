@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Room: what files give up before a charge fails. */
 #include "../../src/mm/filemap_shrink.h"
+#include "../../src/mm/shmem.h"
 #include "../sim/disk.h"
 
 #define A  0x10000000ull
@@ -123,6 +124,77 @@ static void a_write_that_fails_keeps_the_page(void **state)
 	assert_int_equal(fixture_load(r->x, A), 5);
 }
 
+/* Who locks pages keeps them, however many times the hand comes by; others in the file go. */
+static void locked_areas_keep_their_pages(void **state)
+{
+	struct room *r = *state;
+
+	fixture_map_disk(r->x, r->disk, A, 64, 0, PROT_READ, MAP_SHARED | MAP_FIXED);
+	fixture_map_disk(r->x, r->disk, B, 64, 64, PROT_READ, MAP_SHARED | MAP_FIXED);
+	assert_int_equal(mm_mlock(r->x->mm, A, 64 * P, 0), 0);
+	for (uint64_t i = 0; i < 64; i++)
+		fixture_load(r->x, B + i * P);
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 100), 64);
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 100), 0);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_int_not_equal(fixture_pte(r->x, A + i * P), 0);
+}
+
+static void pinned_pages_stay(void **state)
+{
+	struct room *r = *state;
+
+	fixture_map_disk(r->x, r->disk, A, 64, 0, PROT_READ, MAP_SHARED | MAP_FIXED);
+	for (uint64_t i = 0; i < 64; i++)
+		fixture_load(r->x, A + i * P);
+	struct page *page = filemap_find(&r->disk->backing.cache, 5);
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 100), 63);
+	assert_ptr_equal(page->mapping, &r->disk->backing.cache);
+	page_put(r->x->mm->frames, page);
+}
+
+/* One after the other, from where the last one ended: not the same pages again. */
+static void the_hand_moves(void **state)
+{
+	struct room *r = *state;
+	uint64_t revokes;
+
+	fixture_map_disk(r->x, r->disk, A, 128, 0, PROT_READ, MAP_SHARED | MAP_FIXED);
+	for (uint64_t i = 0; i < 128; i++)
+		fixture_load(r->x, A + i * P);
+	revokes = r->x->mm->nr_revokes;
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 50), 50);
+	assert_int_equal(r->x->mm->nr_revokes - revokes, 1); /* for all of them */
+	assert_int_equal(fixture_pte(r->x, A + 49 * P), 0);
+	assert_int_not_equal(fixture_pte(r->x, A + 50 * P), 0);
+	fixture_load(r->x, A);
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 50), 50);
+	assert_int_not_equal(fixture_pte(r->x, A), 0);
+	assert_int_equal(fixture_pte(r->x, A + 99 * P), 0);
+	assert_int_not_equal(fixture_pte(r->x, A + 100 * P), 0);
+	assert_int_equal(filemap_shrink(r->x->mm->host, r->x->mm->memcg, 29), 29);
+	assert_int_equal(fixture_pte(r->x, A), 0);
+}
+
+static void shared_memory_gets_room_from_files(void **state)
+{
+	struct room *r = *state;
+	struct backing *object = shmem_create(r->x->mm->host, 0, NULL);
+	static char data[100 * P];
+	struct iovec iov = {data, sizeof(data)};
+
+	memset(data, 7, sizeof(data));
+	fixture_map_disk(r->x, r->disk, A, 128, 0, PROT_READ, MAP_SHARED | MAP_FIXED);
+	for (uint64_t i = 0; i < 128; i++)
+		fixture_load(r->x, A + i * P);
+	limit(r, 0);
+	assert_int_equal(shmem_write(object, r->x->mm->memcg, &iov, 1, 0), sizeof(data));
+	assert_int_equal(shmem_allocate(object, r->x->mm->memcg, 100 * P, 110 * P), 0);
+	assert_int_equal(filemap_nr_pages(&object->cache), 110);
+	assert_int_equal(shmem_allocate(object, r->x->mm->memcg, 110 * P, 400 * P), -ENOMEM);
+	backing_put(object);
+}
+
 #define T(name, fn)                             \
 	{                                       \
 		name, fn, setup, teardown, NULL \
@@ -140,6 +212,11 @@ int main(void)
 		  nothing_left_is_out_of_memory),
 		T("shrink: only who pays gets room", others_do_not_pay),
 		T("shrink: a page that cannot be written stays", a_write_that_fails_keeps_the_page),
+		T("shrink: locked areas keep their pages", locked_areas_keep_their_pages),
+		T("shrink: pinned pages stay", pinned_pages_stay),
+		T("shrink: a hand moves around the file, with one revocation for a range", the_hand_moves),
+		T("shrink: writes to shared memory get room from files [C14]",
+		  shared_memory_gets_room_from_files),
 	};
 
 	return cmocka_run_group_tests_name("shrink", tests, NULL, NULL);
