@@ -54,6 +54,16 @@ static ssize_t hostfile_read(struct backing *b, void *buffer, size_t bytes, uint
 	return (ssize_t)done;
 }
 
+static int hostfile_punch(struct backing *b, uint64_t offset, uint64_t bytes)
+{
+	int fd = atomic_load(&to_hostfile(b)->write_fd);
+
+	if (fd < 0)
+		return -EBADF;
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes) ? -errno
+												      : 0;
+}
+
 static int64_t hostfile_size(struct backing *b)
 {
 	struct stat st;
@@ -135,6 +145,7 @@ static const struct backing_ops hostfile_ops = {
 	.read = hostfile_read,
 	.write = hostfile_write,
 	.sync = hostfile_sync,
+	.punch = hostfile_punch,
 	.size = hostfile_size,
 	.release = hostfile_release,
 };

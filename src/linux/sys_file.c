@@ -430,6 +430,21 @@ static int64_t sys_fadvise64(struct task *t, const uint64_t a[6])
 	return host_fd < 0 ? -EBADF : -posix_fadvise(host_fd, (off_t)a[1], (off_t)a[2], (int)a[3]);
 }
 
+/* The host reads, and checks; and what is mapped here is read into the cache that mappings use. */
+static int64_t sys_readahead(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(t->files, (int)a[0]);
+	int64_t ret = host_fd < 0 ? -EBADF : result(readahead(host_fd, (off_t)a[1], a[2]));
+	struct backing *b = ret || (int64_t)a[1] < 0 ? NULL : coherent_find(t, host_fd);
+
+	if (!b)
+		return ret;
+	filemap_readahead(&b->cache, a[1] >> PAGE_SHIFT,
+			  BYTES_TO_PAGES((a[1] & ~PAGE_MASK) + min_u64(a[2], INT64_MAX)), t->mm->memcg);
+	backing_put(b);
+	return 0;
+}
+
 /* An error of writing back is told before one of the host's. */
 static int64_t do_fsync(struct task *t, int guest_fd, int (*host_sync)(int fd))
 {
@@ -529,6 +544,7 @@ const struct syscall_entry sys_file_calls[] = {
 	SYSCALL_ENTRY(ftruncate),
 	SYSCALL_ENTRY(fallocate),
 	SYSCALL_ENTRY(fadvise64),
+	SYSCALL_ENTRY(readahead),
 	SYSCALL_ENTRY(fsync),
 	SYSCALL_ENTRY(fdatasync),
 	SYSCALL_ENTRY(sync),

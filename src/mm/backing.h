@@ -28,6 +28,8 @@ struct backing_ops {
 	int (*write)(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset);
 	/* Makes what was written durable: 0 or -errno. NULL: nothing to do. */
 	int (*sync)(struct backing *b);
+	/* Makes a hole: the bytes read as zero from now on, the size stays. 0 or -errno. NULL: not supported. */
+	int (*punch)(struct backing *b, uint64_t offset, uint64_t bytes);
 	/* The file's size in bytes now, or -errno. */
 	int64_t (*size)(struct backing *b);
 	void (*release)(struct backing *b);

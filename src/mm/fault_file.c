@@ -7,8 +7,10 @@
 #include <errno.h>
 
 #include "fault_internal.h"
+#include "filemap_shrink.h"
 
 #define FILE_AROUND_PAGES 64
+#define MAP_BATCH	  64 /* looked up with one hold of the cache's lock */
 
 bool vma_wants_mkwrite(const struct vma *vma)
 {
@@ -66,6 +68,24 @@ static struct window around(const struct fault *f)
 	return fault_block(f, min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages));
 }
 
+/* What one fault maps: the block around it, or, where the last one ended, twice as much as that. */
+static struct window file_window(struct fault *f)
+{
+	struct vma *vma = f->vma;
+	struct window w = around(f);
+
+	if (f->address == vma->window_end && vma->window_pages) {
+		uint64_t nr = min_u64(2ull * vma->window_pages, f->mm->fault_around_pages);
+		w = fault_block(f, nr);
+		w.start = f->address;
+		vma->window_pages = (uint32_t)nr;
+	} else {
+		vma->window_pages = (uint32_t)min_u64(FILE_AROUND_PAGES, f->mm->fault_around_pages);
+	}
+	vma->window_end = w.end;
+	return w;
+}
+
 /* The entry is still empty and page_table_lock is held; `page` comes with a reference. */
 static enum vm_fault_result finish_fault(struct fault *f, struct page *page)
 {
@@ -78,7 +98,7 @@ static enum vm_fault_result finish_fault(struct fault *f, struct page *page)
 	fault_count(f->mm, fault_wants_write(f) ? FAULT_SHARED : FAULT_READ);
 	install_cache(f, f->slot, page, fault_wants_write(f));
 	if (f->vma->vm_ops->map_pages) {
-		struct window w = around(f);
+		struct window w = file_window(f);
 		f->vma->vm_ops->map_pages(&f->vmf, vma_linear_index(f->vma, w.start),
 					  vma_linear_index(f->vma, w.end) - 1);
 	}
@@ -132,36 +152,86 @@ static uint64_t shmem_pages(struct address_space *mapping)
 	return BYTES_TO_PAGES((uint64_t)mapping->host->ops->size(mapping->host));
 }
 
+static struct ra_request ra_request(const struct fault *f, const struct memcg *cg)
+{
+	uint64_t most = f->mm->fault_around_pages, room = memcg_room(cg);
+	struct window w = around(f);
+
+	while (most > 1 && most * 2 > room)
+		most /= 2;
+	return (struct ra_request){.index = f->vmf.pgoff,
+				   .around_first = vma_linear_index(f->vma, w.start),
+				   .around_pages = (uint32_t)((w.end - w.start) >> PAGE_SHIFT),
+				   .max_pages = (uint32_t)most,
+				   .vpn = f->address >> PAGE_SHIFT,
+				   .vm_flags = f->vma->flags};
+}
+
+/* Before an account is full windows would shrink: what was walked long ago goes first, if there is much of it. */
+static void make_room(const struct fault *f, struct address_space *mapping, struct memcg *cg)
+{
+	uint64_t batch = filemap_shrink_batch(cg);
+
+	if (memcg_room(cg) < min_u64(batch, 2ull * f->mm->fault_around_pages) &&
+	    filemap_nr_pages(mapping) >= 4 * batch)
+		filemap_shrink(f->mm->host, cg, batch);
+}
+
+typedef struct ra_window readahead_fn(struct file_ra_state *ra, const struct ra_request *r);
+
+static void read_ahead(const struct fault *f, struct memcg *cg, readahead_fn *decide)
+{
+	struct address_space *mapping = f->vma->mapping;
+
+	make_room(f, mapping, cg);
+	const struct ra_request r = ra_request(f, cg);
+	pthread_mutex_lock(&mapping->lock);
+	struct ra_window w = decide(&f->vma->ra, &r);
+	pthread_mutex_unlock(&mapping->lock);
+	if (!w.nr_pages)
+		return;
+	filemap_readahead(mapping, w.first, w.nr_pages, cg);
+	if (w.mark - w.first < w.nr_pages)
+		filemap_mark_readahead(mapping, w.mark);
+}
+
 static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 {
 	struct fault *f = container_of(vmf, struct fault, vmf);
 	struct address_space *mapping = vmf->vma->mapping;
 	struct memcg *cg = vmf->vma->mm->memcg;
-	struct window w = around(f);
 
 	if (mapping->shmem && vmf->pgoff >= shmem_pages(mapping))
 		return VM_FAULT_SIGBUS; /* though there may be a page: fallocate reaches behind the end */
 	vmf->page = filemap_find(mapping, vmf->pgoff);
-	if (vmf->page)
+	if (vmf->page) {
+		if (atomic_load(&vmf->page->flags) & PG_READAHEAD &&
+		    atomic_fetch_and(&vmf->page->flags, ~(uint32_t)PG_READAHEAD) & PG_READAHEAD)
+			read_ahead(f, cg, readahead_async);
 		return VM_FAULT_DONE;
+	}
 	if (!mapping->shmem)
-		filemap_readahead(mapping, vma_linear_index(f->vma, w.start),
-				  (unsigned int)((w.end - w.start) >> PAGE_SHIFT), cg);
+		read_ahead(f, cg, readahead_sync);
 	int err = filemap_get(mapping, vmf->pgoff, cg, &vmf->page, &vmf->major);
 	vmf->major = !mapping->shmem; /* also when the readahead brought it */
 	return err ? mapping_error(err) : VM_FAULT_DONE;
 }
 
-/* The neighbours that the cache holds already. */
+/* The neighbours that the cache holds already; a marked one has to fault. */
 static void filemap_map_pages(struct vm_fault *vmf, uint64_t first, uint64_t last)
 {
+	struct page *page[MAP_BATCH];
+	unsigned int nr;
+
 	if (vmf->vma->mapping->shmem)
 		last = min_u64(last, shmem_pages(vmf->vma->mapping) - 1); /* the page found is before that */
-	for (uint64_t pgoff = first; pgoff <= last; pgoff++) {
-		struct page *page = pgoff == vmf->pgoff ? NULL : filemap_find(vmf->vma->mapping, pgoff);
-		if (page)
-			fault_map_around(vmf, pgoff, page);
-	}
+	while ((nr = filemap_find_batch(vmf->vma->mapping, &first, last, page, MAP_BATCH)))
+		for (unsigned int i = 0; i < nr; i++) {
+			if (page[i] == vmf->page || (atomic_load(&page[i]->flags) & PG_READAHEAD))
+				page_put(vmf->vma->mm->frames, page[i]);
+			else
+				fault_map_around(vmf, page[i]->index, page[i]);
+		}
 }
 
 /* Nothing to prepare here: the page becomes dirty with its entry. That there is this operation makes first writes fault. */

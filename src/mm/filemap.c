@@ -6,7 +6,10 @@
 
 #include "mm.h"
 #include "page_lock.h"
+#include "truncate.h"
 #include "writeback.h"
+
+#define READ_PAGES 512 /* most that one read brings */
 
 void address_space_init(struct address_space *as, struct mm_host *h, struct backing *host, bool shmem)
 {
@@ -154,23 +157,39 @@ static unsigned int missing_run(struct address_space *as, uint64_t index, unsign
 	return n;
 }
 
+/* A charged block of up to 2^*order frames, less where memory is broken up: *order says. NULL: none. */
+static struct page *alloc_run(struct address_space *as, struct memcg *cg, unsigned int *order)
+{
+	struct page *block = NULL;
+
+	if (memcg_room(cg) < 2ull << *order || !memcg_charge(cg, 1ull << *order))
+		return NULL;
+	unsigned int charged = 1u << *order;
+	while (!(block = page_alloc(as->mm_host->frames, *order ? GFP_TRANSHUGE_LIGHT : GFP_HIGHUSER_MOVABLE,
+				    *order)) &&
+	       *order)
+		--*order;
+	uint64_t unused = charged - (block ? 1u << *order : 0);
+	if (unused)
+		memcg_uncharge(cg, unused);
+	return block;
+}
+
 /* Reads up to a power of two of missing pages into one block; returns how many pages it dealt with, 0 to give up. */
 static unsigned int read_run(struct address_space *as, uint64_t index, unsigned int nr, struct memcg *cg)
 {
 	struct frames *f = as->mm_host->frames;
 	unsigned int order = 31u - (unsigned int)__builtin_clz(nr);
-	struct page *block = NULL;
+	struct page *block = alloc_run(as, cg, &order);
 
+	if (!block)
+		return 0;
 	nr = 1u << order;
-	if (memcg_room(cg) < 2 * nr || !memcg_charge(cg, nr))
-		return 0;
-	block = page_alloc(f, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, order);
-	if (!block) {
-		memcg_uncharge(cg, nr);
-		return 0;
-	}
-	int64_t bytes = read_fully(as->host, page_address(f, block), nr * PAGE_SIZE, index << PAGE_SHIFT);
+	char *buffer = page_address(f, block);
+	int64_t bytes = read_fully(as->host, buffer, nr * PAGE_SIZE, index << PAGE_SHIFT);
 	unsigned int filled = bytes > 0 ? (unsigned int)BYTES_TO_PAGES(bytes) : 0;
+	if (filled)
+		memset(buffer + bytes, 0, filled * PAGE_SIZE - (uint64_t)bytes);
 	for (unsigned int i = 0; i < nr; i++) {
 		block[i].memcg = cg;
 		struct page *page = i < filled ? cache_add(as, index + i, &block[i]) : &block[i];
@@ -180,15 +199,15 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 	return filled == nr ? nr : 0;
 }
 
-void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr_pages, struct memcg *cg)
+void filemap_readahead(struct address_space *as, uint64_t index, uint64_t nr_pages, struct memcg *cg)
 {
 	int64_t size = as->shmem ? -1 : as->host->ops->size(as->host);
 
 	if (size < 0 || index >= BYTES_TO_PAGES(size))
 		return;
-	uint64_t end = min_u64(index + nr_pages, BYTES_TO_PAGES(size));
+	uint64_t end = index + min_u64(nr_pages, BYTES_TO_PAGES(size) - index);
 	while (index < end) {
-		unsigned int run = missing_run(as, index, (unsigned int)(end - index));
+		unsigned int run = missing_run(as, index, (unsigned int)min_u64(end - index, READ_PAGES));
 		pthread_rwlock_rdlock(&as->io_lock);
 		unsigned int done = run ? read_run(as, index, run, cg) : 1;
 		pthread_rwlock_unlock(&as->io_lock);
@@ -196,6 +215,29 @@ void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr
 			return;
 		index += done;
 	}
+}
+
+void filemap_mark_readahead(struct address_space *as, uint64_t index)
+{
+	pthread_mutex_lock(&as->lock);
+	struct page *page = radix_find(&as->pages, index);
+	if (page)
+		atomic_fetch_or(&page->flags, PG_READAHEAD);
+	pthread_mutex_unlock(&as->lock);
+}
+
+unsigned int filemap_find_batch(struct address_space *as, uint64_t *index, uint64_t last, struct page **page,
+				unsigned int max)
+{
+	unsigned int nr = 0;
+
+	pthread_mutex_lock(&as->lock);
+	while (nr < max && *index <= last && (page[nr] = radix_next(&as->pages, index)) && *index <= last) {
+		page_get(page[nr++]);
+		++*index;
+	}
+	pthread_mutex_unlock(&as->lock);
+	return nr;
 }
 
 /* Takes a page out of the tree; the cache's reference goes to the caller. The lock is held. */
@@ -372,6 +414,20 @@ void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end)
 			memset(bytes + n, 0, to - from - (uint64_t)n);
 		page_put(f, page);
 	}
+}
+
+int filemap_punch(struct address_space *as, uint64_t first, uint64_t last)
+{
+	struct backing *b = as->host;
+
+	if (!b->ops->punch)
+		return -EOPNOTSUPP;
+	pthread_rwlock_wrlock(&as->io_lock);
+	int err = b->ops->punch(b, first << PAGE_SHIFT, (last - first + 1) << PAGE_SHIFT);
+	if (!err)
+		truncate_range(as, first, last);
+	pthread_rwlock_unlock(&as->io_lock);
+	return err;
 }
 
 unsigned int filemap_check(struct address_space *as)

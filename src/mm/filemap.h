@@ -71,7 +71,20 @@ int filemap_get_locked(struct address_space *as, uint64_t index, struct memcg *c
  * Reads the pages [index, index + nr_pages) that are not there yet, as far as frames, limit and file allow, with few
  * large reads. A hint: it reports nothing.
  */
-void filemap_readahead(struct address_space *as, uint64_t index, unsigned int nr_pages, struct memcg *cg);
+void filemap_readahead(struct address_space *as, uint64_t index, uint64_t nr_pages, struct memcg *cg);
+
+/* A fault on the page at `index`, if it is there, reads more: see readahead.h. */
+void filemap_mark_readahead(struct address_space *as, uint64_t index);
+
+/* References to up to `max` pages in [*index, last], in order; *index is where to go on. Returns how many. */
+unsigned int filemap_find_batch(struct address_space *as, uint64_t *index, uint64_t last, struct page **page,
+				unsigned int max);
+
+/*
+ * Makes a hole of the pages [first, last] in the file, and takes what the cache has there out of every space; private copies stay.
+ * 0, -EOPNOTSUPP, or the file's -errno.
+ */
+int filemap_punch(struct address_space *as, uint64_t first, uint64_t last);
 
 /* Drops the clean pages [first, last] that nobody maps or pins; returns how many went. */
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last);

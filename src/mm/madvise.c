@@ -162,23 +162,25 @@ static int advise_free(const struct vma *vma)
 	return (vma->flags & (VM_PFNMAP | VM_LOCKED)) || !vma_is_anonymous(vma) ? -EINVAL : 0;
 }
 
-/* Frees the pages of a shared object: they read as zero afterwards, for everybody. Not under mmap_lock: others may hold theirs. */
+/* A hole in a shared object or file: it reads as zero afterwards, for everybody. Not under mmap_lock: others may hold theirs. */
 static int remove_pages(const struct madvise *m, const struct vma *vma)
 {
 	uint64_t first = vma_linear_index(vma, m->start), end = first + ((m->end - m->start) >> PAGE_SHIFT);
+	int err = 0;
 
 	if ((vma->flags & VM_LOCKED) || !vma->mapping)
 		return -EINVAL;
 	if (!vma_is_shared_maywrite(vma->flags))
 		return -EACCES;
-	if (!vma->mapping->shmem)
-		return -EOPNOTSUPP;
 	struct backing *file = backing_get(vma->file);
 	mm_read_unlock(m->mm);
-	shmem_punch(file, first << PAGE_SHIFT, end << PAGE_SHIFT);
+	if (file->cache.shmem)
+		shmem_punch(file, first << PAGE_SHIFT, end << PAGE_SHIFT);
+	else
+		err = filemap_punch(&file->cache, first, end - 1);
 	backing_put(file);
 	mm_read_lock(m->mm);
-	return 0;
+	return err;
 }
 
 static int pageout(const struct madvise *m, const struct vma *vma)
@@ -196,12 +198,18 @@ static int pageout(const struct madvise *m, const struct vma *vma)
 	return 0;
 }
 
+/* Not under mmap_lock: it may take long. */
 static int willneed(const struct madvise *m, const struct vma *vma)
 {
-	if (vma->mapping && !vma->mapping->shmem)
-		filemap_readahead(vma->mapping, vma_linear_index(vma, m->start),
-				  (unsigned int)min_u64((m->end - m->start) >> PAGE_SHIFT, 512),
-				  m->mm->memcg);
+	uint64_t first = vma_linear_index(vma, m->start);
+
+	if (!vma->mapping || vma->mapping->shmem)
+		return 0;
+	struct backing *file = backing_get(vma->file);
+	mm_read_unlock(m->mm);
+	filemap_readahead(&file->cache, first, (m->end - m->start) >> PAGE_SHIFT, m->mm->memcg);
+	backing_put(file);
+	mm_read_lock(m->mm);
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "interval_tree.h"
 #include "list.h"
 #include "mempolicy.h"
+#include "readahead.h"
 #include "types.h"
 
 struct anon_vma;
@@ -112,6 +113,7 @@ struct vma {
 	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
 	gva_t window_end;
 	uint32_t window_pages;
+	struct file_ra_state ra; /* (mapping->lock) of an area over a file */
 	struct anon_vma
 		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */
 	struct list_head anon_vma_chain; /* struct anon_vma_chain, the newest first */

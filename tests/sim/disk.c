@@ -54,6 +54,17 @@ static int disk_sync(struct backing *b)
 	return d->sync_error;
 }
 
+static int disk_punch(struct backing *b, uint64_t offset, uint64_t bytes)
+{
+	struct sim_disk *d = (struct sim_disk *)b;
+
+	pthread_mutex_lock(&d->lock);
+	if (!d->write_error && offset < d->bytes)
+		memset(d->data + offset, 0, min_u64(bytes, d->bytes - offset));
+	pthread_mutex_unlock(&d->lock);
+	return d->write_error;
+}
+
 static int64_t disk_size(struct backing *b)
 {
 	return (int64_t)((struct sim_disk *)b)->bytes;
@@ -68,6 +79,7 @@ static const struct backing_ops disk_ops = {
 	.read = disk_read,
 	.write = disk_write,
 	.sync = disk_sync,
+	.punch = disk_punch,
 	.size = disk_size,
 	.release = disk_release,
 };

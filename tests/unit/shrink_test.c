@@ -195,6 +195,29 @@ static void shared_memory_gets_room_from_files(void **state)
 	backing_put(object);
 }
 
+static void a_hole_in_a_file(void **state)
+{
+	struct room *r = *state;
+
+	fixture_map_disk(r->x, r->disk, A, 8, 8, RW, MAP_SHARED | MAP_FIXED);
+	fixture_map_disk(r->x, r->disk, B, 8, 8, RW, MAP_PRIVATE | MAP_FIXED);
+	for (uint64_t i = 0; i < 8; i++)
+		fixture_store(r->x, A + i * P, i + 1);
+	fixture_store(r->x, B + 2 * P, 99);
+	assert_int_equal(mm_madvise(r->x->mm, B, P, MADV_REMOVE), -EACCES);
+	r->disk->write_error = -ENOSPC;
+	assert_int_equal(mm_madvise(r->x->mm, A + P, 3 * P, MADV_REMOVE), -ENOSPC);
+	assert_int_equal(fixture_load(r->x, A + P), 2);
+	r->disk->write_error = 0;
+	assert_int_equal(mm_madvise(r->x->mm, A + P, 3 * P, MADV_REMOVE), 0);
+	for (uint64_t i = 0; i < 8; i++)
+		assert_int_equal(fixture_load(r->x, A + i * P), i >= 1 && i < 4 ? 0 : i + 1);
+	assert_int_equal(fixture_load(r->x, B + 2 * P), 99);
+	assert_int_equal(fixture_load(r->x, B + 3 * P), 0);
+	assert_int_equal(r->disk->data[9 * P], 0);
+	assert_mm_sound(r->x->mm);
+}
+
 #define T(name, fn)                             \
 	{                                       \
 		name, fn, setup, teardown, NULL \
@@ -217,6 +240,8 @@ int main(void)
 		T("shrink: a hand moves around the file, with one revocation for a range", the_hand_moves),
 		T("shrink: writes to shared memory get room from files [C14]",
 		  shared_memory_gets_room_from_files),
+		T("madvise: MADV_REMOVE makes a hole in a file; private copies stay [L12] [J11]",
+		  a_hole_in_a_file),
 	};
 
 	return cmocka_run_group_tests_name("shrink", tests, NULL, NULL);

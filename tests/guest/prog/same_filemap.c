@@ -475,11 +475,73 @@ static void shared_anonymous(void)
 	close(zero);
 }
 
+static void read_ahead(void)
+{
+	int fd = file("ahead", 300 * PAGE + 10), writer = open("ahead", O_WRONLY), pipes[2];
+	char *p = map(fd, 301 * PAGE, MAP_SHARED);
+	unsigned long sum = 0;
+
+	TELL(readahead(fd, 0, 1000 * PAGE));
+	TELL(readahead(fd, 100, 5));
+	TELL(readahead(fd, 400 * (off_t)PAGE, PAGE));
+	TELL(readahead(fd, 0, 0));
+	TELL(readahead(writer, 0, PAGE));
+	TELL(readahead(-1, 0, PAGE));
+	TELL(pipe(pipes));
+	TELL(readahead(pipes[0], 0, PAGE));
+	TELL(madvise(p, 301 * PAGE, MADV_WILLNEED));
+	TELL(madvise(p, 301 * PAGE, MADV_SEQUENTIAL));
+	for (size_t i = 0; i < 301; i++)
+		sum = sum * 31 + (unsigned char)p[i * PAGE];
+	printf("all of it %lu, behind the end %d\n", sum, p[300 * PAGE + 10]);
+	munmap(p, 301 * PAGE);
+	p = map(fd, 301 * PAGE, MAP_PRIVATE);
+	TELL(madvise(p, 301 * PAGE, MADV_RANDOM));
+	for (size_t i = 301; i-- > 0;)
+		sum = sum * 31 + (unsigned char)p[i * PAGE];
+	printf("backwards %lu\n", sum);
+	munmap(p, 301 * PAGE);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(writer);
+	close(fd);
+}
+
+static void holes_by_advice(void)
+{
+	int fd = file("punched", 6 * PAGE), reader = open("punched", O_RDONLY);
+	char *p = map(fd, 6 * PAGE, MAP_SHARED), *q = map(fd, 6 * PAGE, MAP_PRIVATE), byte;
+	struct stat st;
+
+	for (size_t i = 0; i < 6; i++)
+		p[i * PAGE + 1] = 's';
+	q[2 * PAGE] = 'q';
+	TELL(madvise(p + PAGE, 3 * PAGE, MADV_REMOVE));
+	for (size_t i = 0; i < 6; i++) {
+		byte = 'x';
+		if (pread(reader, &byte, 1, (off_t)(i * PAGE + 1)) != 1)
+			byte = '-';
+		printf("page %zu: shared %d %d, private %d, by call %d\n", i, p[i * PAGE], p[i * PAGE + 1],
+		       q[i * PAGE], byte);
+	}
+	TELL(madvise(q, PAGE, MADV_REMOVE));
+	p[2 * PAGE] = 'n';
+	TELL(msync(p, 6 * PAGE, MS_SYNC));
+	TELL(pread(reader, &byte, 1, 2 * PAGE));
+	printf("stored after it %c, %ld bytes\n", byte, fstat(fd, &st) ? -1 : (long)st.st_size);
+	munmap(p, 6 * PAGE);
+	munmap(q, 6 * PAGE);
+	close(reader);
+	close(fd);
+}
+
 static const struct guest_case cases[] = {
 	{"who sees the writes of the four kinds of mapping [J8][J11][J12][L3]", visibility},
 	{"reads and writes by call see stores, and are seen [L1]", with_calls},
 	{"what lies behind the end of a file [K21][J12]", the_end},
 	{"holes and ranges that become zero", holes},
+	{"MADV_REMOVE: a hole in a file, seen by everybody [L12][J11]", holes_by_advice},
+	{"readahead, MADV_WILLNEED, SEQUENTIAL and RANDOM change nothing that is read [L14]", read_ahead},
 	{"what a descriptor lets a mapping do", rights},
 	{"msync, fsync and kin [L16]", syncing},
 	{"O_DIRECT goes past the cache and agrees with it [L2]", direct},
