@@ -59,10 +59,10 @@ static int disk_punch(struct backing *b, uint64_t offset, uint64_t bytes)
 	struct sim_disk *d = (struct sim_disk *)b;
 
 	pthread_mutex_lock(&d->lock);
-	if (!d->write_error && offset < d->bytes)
+	if (!d->punch_error && offset < d->bytes)
 		memset(d->data + offset, 0, min_u64(bytes, d->bytes - offset));
 	pthread_mutex_unlock(&d->lock);
-	return d->write_error;
+	return d->punch_error;
 }
 
 static int64_t disk_size(struct backing *b)

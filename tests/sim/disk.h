@@ -18,8 +18,8 @@ struct sim_disk {
 	uint64_t bytes;
 	unsigned int reads, writes, syncs, releases;
 	uint64_t read_bytes, written_bytes;
-	int read_error, write_error, sync_error; /* what the call returns instead, when not 0 */
-	uint64_t read_most;			 /* a read gives no more than that; 0: no limit */
+	int read_error, write_error, sync_error, punch_error; /* what the call returns instead, when not 0 */
+	uint64_t read_most; /* a read gives no more than that; 0: no limit */
 };
 
 /* A file of `bytes`, each its offset's low bits and page mixed, with one reference. */

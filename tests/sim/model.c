@@ -411,8 +411,6 @@ static int advise_part(struct model *m, uint64_t page, uint64_t stop, int advice
 			return -EINVAL;
 		if (!p->shared || p->no_write)
 			return -EACCES;
-		if (p->object->disk)
-			return -EOPNOTSUPP;
 		model_punch(p->object, p->pgoff, stop - page);
 		return 0;
 	case MADV_COLD:

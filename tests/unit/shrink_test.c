@@ -205,10 +205,10 @@ static void a_hole_in_a_file(void **state)
 		fixture_store(r->x, A + i * P, i + 1);
 	fixture_store(r->x, B + 2 * P, 99);
 	assert_int_equal(mm_madvise(r->x->mm, B, P, MADV_REMOVE), -EACCES);
-	r->disk->write_error = -ENOSPC;
+	r->disk->punch_error = -ENOSPC;
 	assert_int_equal(mm_madvise(r->x->mm, A + P, 3 * P, MADV_REMOVE), -ENOSPC);
 	assert_int_equal(fixture_load(r->x, A + P), 2);
-	r->disk->write_error = 0;
+	r->disk->punch_error = 0;
 	assert_int_equal(mm_madvise(r->x->mm, A + P, 3 * P, MADV_REMOVE), 0);
 	for (uint64_t i = 0; i < 8; i++)
 		assert_int_equal(fixture_load(r->x, A + i * P), i >= 1 && i < 4 ? 0 : i + 1);
