@@ -88,8 +88,8 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	static const char *const rest[] = {"SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"};
 	static const char *const large[] = {"ShmemHugePages:", "ShmemPmdMapped:", "FileHugePages:",
 					    "FilePmdMapped:", "Balloon:"};
-	static const char *const pool[] = {"HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:",
-					   "HugePages_Surp:"};
+	static const char *const pool_rows[] = {"Total:", "Free:", "Rsvd:", "Surp:"};
+	struct hugetlb_pool_counts huge = hugetlb_pool_counts(t->mm->frames, t->mm->memcg);
 	struct machine_memory m;
 
 	(void)file;
@@ -118,10 +118,11 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	row(out, "Percpu:", 0);
 	row(out, "AnonHugePages:", m.anon_huge);
 	rows_of_nothing(out, large, ARRAY_SIZE(large));
+	const uint64_t pool[] = {huge.total, huge.free, huge.reserved, huge.surplus};
 	for (size_t i = 0; i < ARRAY_SIZE(pool); i++)
-		fprintf(out, "%-16s%8d\n", pool[i], 0);
+		fprintf(out, "HugePages_%-6s%8" PRIu64 "\n", pool_rows[i], pool[i]);
 	row(out, "Hugepagesize:", PMD_PAGES);
-	row(out, "Hugetlb:", 0);
+	row(out, "Hugetlb:", huge.total << (PMD_SHIFT - PAGE_SHIFT));
 	row(out, "DirectMap4k:", m.total);
 	row(out, "DirectMap2M:", 0);
 	row(out, "DirectMap1G:", 0);
@@ -145,7 +146,8 @@ static int show_vmstat(struct task *t, const struct proc_file *file, FILE *out)
 		"nr_anon_pages %" PRIu64 "\nnr_mapped %" PRIu64 "\nnr_file_pages %" PRIu64
 		"\nnr_dirty %" PRIu64 "\nnr_writeback %" PRIu64 "\nnr_shmem %" PRIu64
 		"\nnr_page_table_pages %" PRIu64 "\nnr_anon_transparent_hugepages %" PRIu64 "\n",
-		m.anon, m.mapped, m.cache, m.dirty, m.writeback, m.shmem, m.tables, m.anon_huge >> (PMD_SHIFT - PAGE_SHIFT));
+		m.anon, m.mapped, m.cache, m.dirty, m.writeback, m.shmem, m.tables,
+		m.anon_huge >> (PMD_SHIFT - PAGE_SHIFT));
 	fprintf(out, "pgfault %" PRIu64 "\npgmajfault %" PRIu64 "\n",
 		atomic_load(&t->mm->min_flt) + atomic_load(&t->mm->maj_flt), atomic_load(&t->mm->maj_flt));
 	return 0;

@@ -66,8 +66,8 @@ static void show_usage(FILE *out, const struct vma_usage *u, bool rollup)
 	row(out, "AnonHugePages:", KIB(u->anon_huge));
 	row(out, "ShmemPmdMapped:", KIB(u->shmem_huge));
 	row(out, "FilePmdMapped:", KIB(u->file_huge));
-	row(out, "Shared_Hugetlb:", 0);
-	row(out, "Private_Hugetlb:", 0);
+	row(out, "Shared_Hugetlb:", KIB(u->shared_hugetlb));
+	row(out, "Private_Hugetlb:", KIB(u->private_hugetlb));
 	row(out, "Swap:", 0);
 	row(out, "SwapPss:", 0);
 	row(out, "Locked:", PSS_KIB(u->pss_locked));
@@ -133,8 +133,9 @@ static int smaps_area(const struct vma *vma, char *line, FILE *out)
 	vma_usage_add(vma, &u);
 	fprintf(out, "%s\n", line);
 	row(out, "Size:", KIB(vma->end - vma->start));
-	row(out, "KernelPageSize:", KIB(PAGE_SIZE));
-	row(out, "MMUPageSize:", KIB(PAGE_SIZE));
+	uint64_t page = vma->vm_ops && vma->vm_ops->pagesize ? vma->vm_ops->pagesize(vma) : PAGE_SIZE;
+	row(out, "KernelPageSize:", KIB(page));
+	row(out, "MMUPageSize:", KIB(page));
 	show_usage(out, &u, false);
 	fprintf(out, "THPeligible:    %8d\n", thp_eligible(vma));
 	show_flags(out, vma->flags);

@@ -2,7 +2,7 @@
 /*
  * sys_mem.c - the system calls about memory: arguments as Linux checks them, then the core.
  *
- * Not here: huge pages on request (-ENOMEM, as on a host that reserved none).
+ * Not here: pages of 1 GiB on request (-ENOMEM, as on a host that reserved none).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "../mm/hugetlb.h"
 #include "hostfile.h"
 #include "memfd.h"
 #include "syscall.h"
@@ -24,16 +25,18 @@
 
 /* --- mmap ------------------------------------------------------------------------------------ */
 
-static int64_t map_huge(unsigned int flags)
+static int64_t map_huge(struct task *t, const struct mmap_request *r)
 {
-	unsigned int size = (flags >> HUGE_SIZE_SHIFT) & HUGE_SIZE_MASK;
+	unsigned int size = (r->flags >> HUGE_SIZE_SHIFT) & HUGE_SIZE_MASK;
 
-	return size == 0 || size == 21 || size == 30 ? -ENOMEM : -EINVAL;
+	if (size == 0 || size == 21)
+		return hugetlb_mmap(t->mm, r);
+	return size == 30 ? -ENOMEM : -EINVAL;
 }
 
 static int64_t map_anonymous(struct task *t, struct mmap_request *r)
 {
-	return r->flags & MAP_HUGETLB ? map_huge(r->flags) : mm_mmap(t->mm, r);
+	return r->flags & MAP_HUGETLB ? map_huge(t, r) : mm_mmap(t->mm, r);
 }
 
 /* A mapping of /dev/zero is anonymous memory by an older name. */

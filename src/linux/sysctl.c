@@ -173,9 +173,34 @@ static const struct sysctl overcommit_memory = {get_overcommit_memory, set_overc
 			   overcommit_ratio = {get_overcommit_ratio, set_overcommit_ratio, 0, INT_MAX},
 			   overcommit_kbytes = {get_overcommit_kbytes, set_overcommit_kbytes, 0, INT64_MAX};
 
+static uint64_t get_hugepages(struct task *t)
+{
+	return hugetlb_pool_counts(t->mm->frames, t->mm->memcg).total;
+}
+
+static int set_hugepages(struct task *t, uint64_t value)
+{
+	hugetlb_pool_resize(t->mm->frames, t->mm->memcg, value);
+	return 0;
+}
+
+static uint64_t get_hugepages_overcommit(struct task *t)
+{
+	return hugetlb_pool_counts(t->mm->frames, t->mm->memcg).overcommit;
+}
+
+static int set_hugepages_overcommit(struct task *t, uint64_t value)
+{
+	hugetlb_pool_set_overcommit(t->mm->memcg, value);
+	return 0;
+}
+
+static const struct sysctl nr_hugepages = {get_hugepages, set_hugepages, 0, INT64_MAX},
+			   overcommit_hugepages = {get_hugepages_overcommit, set_hugepages_overcommit, 0,
+						   INT64_MAX};
 static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count, 0, INT_MAX},
 			   mmap_min_addr = {.get = get_mmap_min_addr}, min_free = {.get = get_min_free},
-			   randomize = {.get = get_randomize}, none = {.least = 0},
+			   randomize = {.get = get_randomize},
 			   drop_caches = {.set = set_drop_caches, .least = 1, .most = 4},
 			   compact_memory = {.set = set_compact_memory, .least = 1, .most = 1};
 
@@ -199,9 +224,9 @@ const struct proc_file sysctl_files[] = {
 	READ_WRITE("vm/max_map_count", max_map_count),
 	READ("vm/mmap_min_addr", mmap_min_addr),
 	READ("vm/min_free_kbytes", min_free),
-	READ("vm/nr_hugepages", none),
-	READ("vm/nr_hugepages_mempolicy", none),
-	READ("vm/nr_overcommit_hugepages", none),
+	READ_WRITE("vm/nr_hugepages", nr_hugepages),
+	READ_WRITE("vm/nr_hugepages_mempolicy", nr_hugepages),
+	READ_WRITE("vm/nr_overcommit_hugepages", overcommit_hugepages),
 	WRITE("vm/drop_caches", drop_caches),
 	WRITE("vm/compact_memory", compact_memory),
 	READ("kernel/randomize_va_space", randomize),

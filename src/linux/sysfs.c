@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "../mm/vmstat.h"
 #include "machine_memory.h"
 #include "procfs.h"
+#include "sysctl.h"
 #include "task.h"
 
 #define TRANSPARENT  "kernel/mm/transparent_hugepage/"
@@ -124,6 +126,37 @@ static int64_t write_thp(struct task *t, const struct proc_file *file, char *tex
 	return -EINVAL;
 }
 
+/* file->number: where in the counts. */
+static int show_pool(struct task *t, const struct proc_file *file, FILE *out)
+{
+	struct hugetlb_pool_counts c = hugetlb_pool_counts(t->mm->frames, t->mm->memcg);
+
+	fprintf(out, "%" PRIu64 "\n", *(const uint64_t *)((const char *)&c + file->number));
+	return 0;
+}
+
+static int64_t write_pool_size(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	int64_t nr;
+
+	(void)file;
+	if (sysctl_parse_whole(text, &nr) || nr < 0)
+		return -EINVAL;
+	hugetlb_pool_resize(t->mm->frames, t->mm->memcg, (uint64_t)nr);
+	return (int64_t)bytes;
+}
+
+static int64_t write_pool_overcommit(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+{
+	int64_t nr;
+
+	(void)file;
+	if (sysctl_parse_whole(text, &nr) || nr < 0)
+		return -EINVAL;
+	hugetlb_pool_set_overcommit(t->mm->memcg, (uint64_t)nr);
+	return (int64_t)bytes;
+}
+
 #define TEXT(path, text)                                      \
 	{                                                     \
 		.name = path, .show = show_text, .data = text \
@@ -132,11 +165,23 @@ static int64_t write_thp(struct task *t, const struct proc_file *file, char *tex
 const struct proc_file sysfs_files[] = {
 	{.name = TRANSPARENT "enabled", .show = show_thp, .write = write_thp},
 	TEXT(TRANSPARENT "hpage_pmd_size", "2097152\n"),
-	TEXT(HUGE_2M "nr_hugepages", "0\n"),
-	TEXT(HUGE_2M "free_hugepages", "0\n"),
-	TEXT(HUGE_2M "resv_hugepages", "0\n"),
-	TEXT(HUGE_2M "surplus_hugepages", "0\n"),
-	TEXT(HUGE_2M "nr_overcommit_hugepages", "0\n"),
+	{.name = HUGE_2M "nr_hugepages",
+	 .show = show_pool,
+	 .write = write_pool_size,
+	 .number = offsetof(struct hugetlb_pool_counts, total)},
+	{.name = HUGE_2M "free_hugepages",
+	 .show = show_pool,
+	 .number = offsetof(struct hugetlb_pool_counts, free)},
+	{.name = HUGE_2M "resv_hugepages",
+	 .show = show_pool,
+	 .number = offsetof(struct hugetlb_pool_counts, reserved)},
+	{.name = HUGE_2M "surplus_hugepages",
+	 .show = show_pool,
+	 .number = offsetof(struct hugetlb_pool_counts, surplus)},
+	{.name = HUGE_2M "nr_overcommit_hugepages",
+	 .show = show_pool,
+	 .write = write_pool_overcommit,
+	 .number = offsetof(struct hugetlb_pool_counts, overcommit)},
 	TEXT(HUGE_1G "nr_hugepages", "0\n"),
 	TEXT(HUGE_1G "free_hugepages", "0\n"),
 	TEXT(HUGE_1G "resv_hugepages", "0\n"),

@@ -33,7 +33,7 @@ uint64_t vm_commit_limit(const struct mm *mm);
 /* Whether private pages of these flags are promised: those that can be written and were not said to need no promise. */
 static inline bool vm_accountable(uint64_t vm_flags)
 {
-	return (vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+	return (vm_flags & (VM_NORESERVE | VM_SHARED | VM_WRITE | VM_HUGETLB)) == VM_WRITE;
 }
 
 /* False when the space may lock nothing at all. */

@@ -184,15 +184,32 @@ unsigned int area_cuts(const struct mm *mm, gva_t start, gva_t end)
 	return (first && first->start < start) + (last && last->start < end && last->end > end);
 }
 
+int area_may_cut(const struct vma *vma, gva_t start, gva_t end)
+{
+	int err = 0;
+
+	if (!vma->vm_ops || !vma->vm_ops->may_split)
+		return 0;
+	if (start > vma->start)
+		err = vma->vm_ops->may_split(vma, start);
+	if (!err && end < vma->end)
+		err = vma->vm_ops->may_split(vma, end);
+	return err;
+}
+
 int area_may_unmap(const struct mm *mm, gva_t start, gva_t end)
 {
 	const struct vma *first = vma_find_intersection(&mm->vmas, start, end);
 
 	if (first && first->start < start && first->end > end && mm->vmas.nr >= mm->max_map_count)
 		return -ENOMEM;
-	for (; first && first->start < end; first = first->next)
+	for (int err; first && first->start < end; first = first->next) {
 		if (first->flags & VM_SEALED)
 			return -EPERM;
+		err = area_may_cut(first, start, end);
+		if (err)
+			return err;
+	}
 	return 0;
 }
 

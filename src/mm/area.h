@@ -60,6 +60,9 @@ int area_unmap_prepare(struct mm *mm, gva_t start, gva_t end, struct spare_areas
 /* Takes [start, end) out of the space; area_unmap_prepare went before. */
 void area_unmap(struct mm *mm, gva_t start, gva_t end, struct spare_areas *s);
 
+/* What the operations of an area say to its being cut where [start, end) begins and ends inside it: 0 or -errno. */
+int area_may_cut(const struct vma *vma, gva_t start, gva_t end);
+
 /*
  * Whether [start, end) may be unmapped: -EPERM when some of it is sealed, -ENOMEM when a hole in the middle of an area would
  * make one area too many.

@@ -44,6 +44,10 @@ void block_put(struct frames *f, struct page *head)
 	if (atomic_fetch_sub(&head->block_mapcount, 1) != 1)
 		return;
 	unmark(head);
+	if (atomic_load(&head->flags) & PG_HUGETLB) {
+		hugetlb_pool_put(f, head);
+		return;
+	}
 	if (goes_whole(head)) {
 		if (head->memcg)
 			memcg_uncharge(head->memcg, BLOCK_PAGES);

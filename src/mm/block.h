@@ -3,7 +3,7 @@
  * block.h - 512 aligned frames of anonymous memory that one huge entry maps, and who counts them.
  *
  *   K1  every frame of a block has PG_BLOCK; block_mapcount of the first one, its head, is the number of huge entries, in all tables,
- *       that map the block: at least 1
+ *       that map the block: at least 1; the object of shared hugetlb memory counts as one more
  *   K2  however many they are, the block holds one reference on each of its frames
  *   K3  a frame may be mapped by entries of level 0 as well, after another space split its huge entry: those count in the frame's
  *       own mapcount and refs, as always

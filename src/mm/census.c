@@ -21,7 +21,7 @@ static uint64_t *count_of(struct census *c, const struct zone *z, const struct p
 		return &c->reserved;
 	if (flags & PG_TABLE)
 		return &c->tables;
-	if (page_anon(page))
+	if (page_anon(page) || (flags & PG_HUGETLB))
 		return &c->anon;
 	return flags & PG_CACHE ? &c->cache : &c->other;
 }
@@ -52,6 +52,8 @@ static void memcg_count(struct memcg_census *c, const struct page *page, uint32_
 {
 	if (flags & PG_TABLE) {
 		c->tables++;
+	} else if (flags & PG_HUGETLB) {
+		c->hugetlb++;
 	} else if (page_anon(page)) {
 		c->anon++;
 		c->anon_huge += !!(flags & PG_BLOCK);

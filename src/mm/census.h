@@ -15,7 +15,7 @@ struct census {
 	uint64_t fresh;	   /* never handed out, not on lists yet */
 	uint64_t free;	   /* on lists, in per-CPU lists and pools */
 	uint64_t at_hand;  /* of those, in per-CPU lists and pools */
-	uint64_t anon;	   /* anonymous memory of guests */
+	uint64_t anon;	   /* anonymous memory of guests, and what accounts keep for MAP_HUGETLB */
 	uint64_t cache;	   /* pages of files and shared memory */
 	uint64_t tables;   /* page tables, those in quarantine included */
 	uint64_t objects;  /* lodge's own objects, and what their allocator needs */
@@ -34,6 +34,7 @@ struct memcg_census {
 	uint64_t anon, cache, tables; /* cache: pages of files and of shared memory */
 	uint64_t mapped, dirty, writeback, active_anon,
 		active_cache; /* of these; mapped and dirty: of the cache */
+	uint64_t hugetlb;     /* in the pool, free or not */
 	uint64_t anon_huge;   /* of anon, what huge entries map */
 };
 

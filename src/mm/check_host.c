@@ -91,12 +91,20 @@ static void see_space(struct host_check *c, struct mm *mm)
 	pthread_mutex_unlock(&mm->page_table_lock);
 }
 
+/* Huge entries, and the object of shared hugetlb memory. */
+static uint32_t block_users(const struct host_check *c, const struct page *head)
+{
+	bool object = (atomic_load(&head->flags) & PG_HUGETLB) && page_mapping(head);
+
+	return c->found[page_to_pfn(c->h->frames, head)].huge + object;
+}
+
 static void check_guest_frame(struct host_check *c, pfn_t pfn)
 {
 	struct page *page = pfn_to_page(c->h->frames, pfn);
 	const struct found *seen = &c->found[pfn];
 	uint32_t refs = atomic_load(&page->refs), flags = atomic_load(&page->flags);
-	uint32_t explained = seen->entries + !!(flags & PG_BLOCK) + !!(flags & PG_CACHE);
+	uint32_t explained = seen->entries + !!(flags & (PG_BLOCK | PG_HUGETLB)) + !!(flags & PG_CACHE);
 
 	if (flags & (PG_RESERVED | PG_BAD))
 		return;
@@ -109,7 +117,7 @@ static void check_guest_frame(struct host_check *c, pfn_t pfn)
 	else
 		c->excess += refs - explained;
 	struct page *head = block_head(c->h->frames, page);
-	uint32_t huge = c->found[page_to_pfn(c->h->frames, head)].huge;
+	uint32_t huge = block_users(c, head);
 	if (!(flags & PG_BLOCK) != !huge)
 		fail(c, huge ? "huge entry maps a frame outside a block" : "block that no entry maps", pfn);
 	if (huge && atomic_load(&head->block_mapcount) != huge)

@@ -21,6 +21,7 @@
 
 #include "area.h"
 #include "fault_internal.h"
+#include "hugetlb.h"
 #include "filemap_shrink.h"
 #include "rmap.h"
 #include "vma_lock.h"
@@ -183,7 +184,8 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 	unsigned int attempts = 0;
 
 	do
-		r = try_fault(vma, address, flags, wanted_end);
+		r = vma_is_hugetlb(vma) ? hugetlb_fault(vma, address, flags)
+					: try_fault(vma, address, flags, wanted_end);
 	while (r == VM_FAULT_RETRY ||
 	       (r == VM_FAULT_OOM && attempts++ < SHRINK_ATTEMPTS &&
 		filemap_shrink(vma->mm->host, vma->mm->memcg, filemap_shrink_batch(vma->mm->memcg))));
@@ -258,7 +260,8 @@ static bool area_suffices(const struct vma *vma, unsigned int flags)
 {
 	if (!vma_allows(vma, flags))
 		return false;
-	return !(flags & FAULT_FLAG_WRITE) || (vma->flags & VM_SHARED) || vma_anon_vma(vma);
+	return (!(flags & FAULT_FLAG_WRITE) && !vma_is_hugetlb(vma)) || (vma->flags & VM_SHARED) ||
+	       vma_anon_vma(vma);
 }
 
 /* Without mmap_lock: false when the fault has to go the slow way. */

@@ -23,6 +23,7 @@
 #include "block.h"
 #include "fault_internal.h"
 #include "huge.h"
+#include "hugetlb.h"
 #include "memcg.h"
 #include "pagewalk.h"
 #include "rmap.h"
@@ -243,6 +244,19 @@ static void copy_whole(struct fork *f, pte_t *slot, gva_t address, unsigned int 
 	pte_set(to, pte);
 }
 
+/* A pinned block of the pool is never split: the child gets a copy of all of it. */
+static void copy_hugetlb(struct fork *f, pte_t pte, gva_t address)
+{
+	pte_t *to = pgtable_alloc_pmd(&f->child->pgt, address);
+	struct page *from = pfn_to_page(f->parent->frames, pte_pfn(pte));
+	struct page *copy = to ? hugetlb_copy(f->copy, address, from) : NULL;
+
+	if (copy)
+		pte_set(to, pte_make(page_to_pfn(f->child->frames, copy), pte & ~PTE_PFN_MASK));
+	else
+		f->err = -ENOMEM;
+}
+
 static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
 {
 	struct fork *f = ctx;
@@ -259,8 +273,10 @@ static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned
 	if (counted && atomic_load(&f->parent->nr_pins) &&
 	    block_holds_pinned(pfn_to_page(f->parent->frames, pte_pfn(pte))))
 		whole = false;
-	if (whole)
+	if (whole || (f->vma->flags & (VM_HUGETLB | VM_SHARED)) == (VM_HUGETLB | VM_SHARED))
 		copy_whole(f, slot, address, level);
+	else if (vma_is_hugetlb(f->vma))
+		copy_hugetlb(f, pte, address);
 	else
 		copy_entries(f, address, end);
 }

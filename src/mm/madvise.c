@@ -17,6 +17,7 @@
 
 #include "area.h"
 #include "collapse.h"
+#include "hugetlb.h"
 #include "i_mmap.h"
 #include "lock.h"
 #include "populate.h"
@@ -140,17 +141,39 @@ static int advise_flags(const struct madvise *m, struct vma *vma)
 
 	if (err || flags == vma->flags)
 		return err;
+	err = area_may_cut(vma, m->start, m->end);
+	if (err)
+		return err;
 	return area_modify(m->mm, vma, m->start, m->end, flags) ? 0 : -EAGAIN;
 }
 
 /* --- contents ----------------------------------------------------------------------------------------------------- */
 
-static int dontneed(const struct madvise *m, const struct vma *vma)
+/* Whole blocks go: a range that begins inside one is refused, one that ends inside one leaves it. */
+static int dontneed_hugetlb(const struct madvise *m, struct vma *vma)
+{
+	gva_t end = m->end & PMD_MASK;
+	struct gather g;
+
+	if (m->start & ~PMD_MASK)
+		return -EINVAL;
+	if (end <= m->start)
+		return 0;
+	gather_begin(&g, m->mm);
+	int err = zap_range(&g, m->start, end);
+	gather_end(&g);
+	hugetlb_restore(vma, m->start, end);
+	return err;
+}
+
+static int dontneed(const struct madvise *m, struct vma *vma)
 {
 	struct gather g;
 
 	if (vma->flags & (VM_PFNMAP | (m->advice == MADV_DONTNEED_LOCKED ? 0 : VM_LOCKED)))
 		return -EINVAL;
+	if (vma_is_hugetlb(vma))
+		return dontneed_hugetlb(m, vma);
 	gather_begin(&g, m->mm);
 	int err = zap_range(&g, m->start, m->end);
 	gather_end(&g);
@@ -170,6 +193,8 @@ static int remove_pages(const struct madvise *m, const struct vma *vma)
 
 	if ((vma->flags & VM_LOCKED) || !vma->mapping)
 		return -EINVAL;
+	if (vma_is_hugetlb(vma) && (vma->flags & VM_SHARED))
+		return -EOPNOTSUPP; /* its object has no holes */
 	if (!vma_is_shared_maywrite(vma->flags))
 		return -EACCES;
 	struct backing *file = backing_get(vma->file);

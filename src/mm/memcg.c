@@ -7,6 +7,7 @@
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg))
 {
 	memset(cg, 0, sizeof(*cg));
+	hugetlb_pool_init(&cg->hugetlb);
 	cg->max_pages = max_pages;
 	cg->overcommit_ratio = OVERCOMMIT_RATIO;
 	cg->refs = 1;

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "hugetlb_pool.h"
 #include "types.h"
 
 #define OVERCOMMIT_RATIO 50 /* per cent, at first */
@@ -24,6 +25,7 @@ struct memcg {
 	_Atomic uint32_t overcommit_memory, overcommit_ratio;
 	_Atomic uint64_t overcommit_kbytes; /* 0: the ratio holds */
 	_Atomic uint32_t thp;		    /* (A) enum thp_mode of its spaces (mm.h) */
+	struct hugetlb_pool hugetlb;
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);

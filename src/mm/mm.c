@@ -137,6 +137,7 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	mm->mmap_min_addr = DEFAULT_MMAP_MIN_ADDR;
 	mm->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	mm->fault_around_pages = FAULT_AROUND_PAGES;
+	hugetlb_pool_join(cg);
 	pthread_mutex_lock(&h->spaces_lock);
 	list_add_tail(&mm->host_node, &h->spaces);
 	pthread_mutex_unlock(&h->spaces_lock);
@@ -178,6 +179,7 @@ void mmput(struct mm *mm)
 	list_del(&mm->host_node);
 	pthread_mutex_unlock(&mm->host->spaces_lock);
 	zap_all(mm);
+	hugetlb_pool_leave(mm->frames, mm->memcg);
 	pgtable_destroy(&mm->pgt);
 	mmdrop(mm);
 }
@@ -216,7 +218,7 @@ uint64_t mm_rss_pages(struct mm *mm)
 {
 	int64_t sum = 0;
 
-	for (unsigned int i = 0; i < NR_MM_COUNTERS; i++)
+	for (unsigned int i = 0; i < MM_HUGETLBPAGES; i++)
 		sum += mm_counter(mm, i);
 	return sum > 0 ? (uint64_t)sum : 0;
 }

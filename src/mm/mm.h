@@ -25,7 +25,8 @@
 #define MM_AUXV_WORDS	      64
 #define STACK_LIMIT_BYTES     (8ull << 20)
 
-enum mm_counter { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, NR_MM_COUNTERS };
+/* MM_HUGETLBPAGES are not resident in the sense of rss. */
+enum mm_counter { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, MM_HUGETLBPAGES, NR_MM_COUNTERS };
 
 /* Every leaf of the fault ladder counts its visits. */
 enum fault_leaf {

@@ -152,6 +152,8 @@ static int protect_area(struct vma *vma, gva_t start, gva_t end, uint64_t access
 	if (vma->flags == flags)
 		return 0;
 	int err = charge_flags(vma, &flags, (end - start) >> PAGE_SHIFT);
+	if (!err)
+		err = area_may_cut(vma, start, end);
 	if (err)
 		return err;
 	if (own_entries(vma->mm, start, end))

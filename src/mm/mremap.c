@@ -331,13 +331,25 @@ static int64_t mremap_to(struct mremap *m, struct vma *vma)
 	return move_somewhere(m, vma);
 }
 
+/* Memory of 2 MiB pages moves and shrinks by such, and never grows. */
+static int round_to_blocks(struct mremap *m)
+{
+	m->old_len = (m->old_len + PMD_SIZE - 1) & PMD_MASK;
+	m->new_len = (m->new_len + PMD_SIZE - 1) & PMD_MASK;
+	if (m->old & ~PMD_MASK || (place_given(m) && (m->new & ~PMD_MASK)) || m->new_len > m->old_len)
+		return -EINVAL;
+	return 0;
+}
+
 static int64_t do_mremap(struct mremap *m)
 {
 	struct vma *vma = vma_find(&m->mm->vmas, m->old);
 
 	if (!vma || vma->start > m->old)
 		return -EFAULT;
-	int err = check_area(m, vma);
+	int err = vma->flags & VM_HUGETLB ? round_to_blocks(m) : 0;
+	if (!err)
+		err = check_area(m, vma);
 	if (err)
 		return err;
 	if (place_given(m))

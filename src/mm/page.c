@@ -236,6 +236,7 @@ static const struct {
 	{PG_READAHEAD, "readahead"},
 	{PG_SWAPBACKED, "swapbacked"},
 	{PG_TABLE, "table"},
+	{PG_HUGETLB, "hugetlb"},
 	{PG_BLOCK, "block"},
 	{PG_CACHE, "cache"},
 	{PG_FREE, "free"},

@@ -60,6 +60,7 @@ enum page_flags {
 	PG_MAPPEDTODISK = 1 << 17,
 	PG_READAHEAD = 1 << 18,	 /* (cache) whoever comes here wants the next window read */
 	PG_SWAPBACKED = 1 << 19, /* (cache) of shared memory without a file */
+	PG_HUGETLB = 1 << 23,	 /* of a block that an account keeps for MAP_HUGETLB: hugetlb_pool.h */
 	PG_TABLE = 1 << 24,	 /* in use as a page-table page */
 	PG_BLOCK = 1 << 25,	 /* part of a block that huge entries map: see block.h */
 	PG_CACHE = 1 << 26,	 /* indexed by page.mapping at page.index */

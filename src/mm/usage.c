@@ -97,12 +97,25 @@ static void add_entry(void *ctx, pte_t *slot, gva_t address)
 		add_page(w, &e);
 }
 
+/* Not resident in the sense of rss; the object of shared memory is no entry. */
+static void add_hugetlb(struct usage_walk *w, pte_t pte, uint64_t bytes)
+{
+	const struct page *head = pfn_to_page(w->vma->mm->frames, pte_pfn(pte));
+	uint32_t users = atomic_load(&head->block_mapcount) - !page_anon(head);
+
+	*(users > 1 ? &w->sum->shared_hugetlb : &w->sum->private_hugetlb) += bytes;
+}
+
 static void add_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
 {
 	struct usage_walk *w = ctx;
 	struct usage_entry e;
 
 	(void)level; /* 1: those above it map no frames that count */
+	if (w->vma->flags & VM_HUGETLB) {
+		add_hugetlb(w, pte_read(slot), end - address);
+		return;
+	}
 	for (; address < end && huge_read(w->vma->mm, pte_read(slot), address, &e); address += PAGE_SIZE) {
 		add_page(w, &e);
 		w->sum->anon_huge += PAGE_SIZE;

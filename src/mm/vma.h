@@ -96,6 +96,8 @@ struct vm_operations {
 	void (*map_pages)(struct vm_fault *vmf, uint64_t first, uint64_t last);
 	/* A page of a shared area is about to become writable. Without this it is writable from the first read on. */
 	enum vm_fault_result (*page_mkwrite)(struct vm_fault *vmf);
+	/* Whether the area may be cut at `address`: 0 or -errno. NULL: anywhere. */
+	int (*may_split)(const struct vma *vma, gva_t address);
 	/* Bytes of a page of the area; NULL: PAGE_SIZE. */
 	uint64_t (*pagesize)(const struct vma *vma);
 };

@@ -9,6 +9,8 @@
 
 enum mm_counter page_counter(const struct page *page)
 {
+	if (atomic_load_explicit(&page->flags, memory_order_relaxed) & PG_HUGETLB)
+		return MM_HUGETLBPAGES;
 	if (page_anon(page))
 		return MM_ANONPAGES;
 	return atomic_load_explicit(&page->flags, memory_order_relaxed) & PG_SWAPBACKED ? MM_SHMEMPAGES

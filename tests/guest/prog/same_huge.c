@@ -190,6 +190,45 @@ static void shared(void)
 	printf("%ld\n", *(long *)AT(5 * BLOCK));
 }
 
+static void pool_arguments(void)
+{
+	WHERE(mmap(AT(0), 2 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB, -1, 0));
+	WHERE(mmap(AT(0), 2 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB | (21 << 26), -1, 0));
+	WHERE(mmap(AT(0), 2 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB | (20 << 26), -1, 0));
+	WHERE(mmap(AT(1), 2 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB, -1, 0));
+	WHERE(mmap(AT(0), 0, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB, -1, 0));
+	WHERE(mmap(AT(0), 1, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB, -1, 0));
+	WHERE(mmap(AT(0), 2 << 20, RW, SHARED | MAP_FIXED | MAP_HUGETLB, -1, 0));
+	WHERE(mmap(AT(0), 2 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB | MAP_NORESERVE, -1, 0));
+}
+
+/* An area of 2 MiB pages, though there are none. */
+static void pool_areas(void)
+{
+	WHERE(mmap(AT(0), 4 << 20, RW, PRIVATE | MAP_FIXED | MAP_HUGETLB | MAP_NORESERVE, -1, 0));
+	TELL(munmap(AT(0), PAGE));
+	TELL(munmap(AT(1), PAGE));
+	TELL(mprotect(AT(0), PAGE, R));
+	TELL(madvise(AT(0), PAGE, MADV_DONTNEED));
+	TELL(madvise(AT(1), PAGE, MADV_DONTNEED));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_DONTNEED));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_FREE));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_REMOVE));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_WILLNEED));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_COLLAPSE));
+	TELL(madvise(AT(0), PAGE, MADV_DONTFORK));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_DONTFORK));
+	TELL(madvise(AT(0), BLOCK * PAGE, MADV_WIPEONFORK));
+	TELL(mlock(AT(0), PAGE));
+	TELL(munlock(AT(0), PAGE));
+	WHERE(mremap(AT(0), BLOCK * PAGE, 2 * BLOCK * PAGE, MREMAP_MAYMOVE));
+	WHERE(mremap(AT(1), BLOCK * PAGE, BLOCK * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(4 * BLOCK)));
+	WHERE(mremap(AT(0), BLOCK * PAGE, BLOCK * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(4 * BLOCK + 1)));
+	WHERE(mremap(AT(0), PAGE, BLOCK * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(4 * BLOCK)));
+	printf("%s %s\n", peek(AT(BLOCK)), poke(AT(4 * BLOCK + 5)));
+	TELL(munmap(AT(4 * BLOCK), BLOCK * PAGE));
+}
+
 static const struct guest_case cases[] = {
 	{"4 MiB written and read [B19]", written_and_read},
 	{"read first, then one page written [B19][K14]", read_then_written},
@@ -202,6 +241,8 @@ static const struct guest_case cases[] = {
 	{"locked in part [B19]", locked},
 	{"never, if so advised", unadvised},
 	{"shared memory", shared},
+	{"MAP_HUGETLB: arguments, and a pool of none [B19]", pool_arguments},
+	{"MAP_HUGETLB: calls on its areas [B19]", pool_areas},
 	{"MADV_COLLAPSE keeps what is there [B19]", collapsed},
 	{"MADV_COLLAPSE: what it answers", collapse_answers},
 	{"MADV_COLLAPSE: where it is refused", collapse_refused},
