@@ -253,7 +253,9 @@ static bool tell_end(struct process *p)
 	int signal = p->exit_code & 0x7f;
 	child_info(p, p->exit_signal, signal ? CLD_KILLED : CLD_EXITED,
 		   signal ? signal : p->exit_code >> 8 & 0xff, &info);
-	if (p->exit_signal && !(p->exit_signal == SIGCHLD && signal_actions(parent)[SIGCHLD].handler == 1))
+	/* clone takes numbers that are no signals: they say that nobody is told. */
+	if (p->exit_signal && p->exit_signal <= NR_SIGNALS &&
+	    !(p->exit_signal == SIGCHLD && signal_actions(parent)[SIGCHLD].handler == 1))
 		signal_send_process(parent, p->exit_signal, &info);
 	process_wake_parent(p);
 	return forgotten;
