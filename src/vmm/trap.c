@@ -7,6 +7,8 @@
  * and what arrives is a #PF on LSTAR whose frame holds the stack pointer. A program that jumps to LSTAR looks the same, so
  * the two bytes before the return address must be a SYSCALL.
  */
+#include <signal.h>
+
 #include "kvm.h"
 
 #define VECTOR_BP 3
@@ -57,14 +59,39 @@ static bool user_bytes_are(struct mm *mm, gva_t at, uint8_t first, uint8_t *seco
 	return true;
 }
 
-static bool is_syscall_fault(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs,
-			     const struct trap *trap)
+static bool is_entry_fault(struct vcpu *v, const struct cpu_regs *regs, const struct trap *trap)
+{
+	return trap->vector == VECTOR_PF && (trap->error_code & PF_INSTR) && regs->rip == v->vm->lstar &&
+	       trap->address == v->vm->lstar;
+}
+
+static bool is_after_syscall(struct mm *mm, const struct cpu_regs *regs)
 {
 	uint8_t second;
 
-	return trap->vector == VECTOR_PF && (trap->error_code & PF_INSTR) && regs->rip == v->vm->lstar &&
-	       trap->address == v->vm->lstar && user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) &&
-	       second == 0x05;
+	return user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) && second == 0x05;
+}
+
+/*
+ * The page of the instruction may have gone to make room since the processor fetched from it, and there may be none to read it
+ * again. Then the instruction has not been executed yet: RCX and R11 are all that it changed, and it changes them again.
+ */
+static bool is_unreadable_code(struct mm *mm, const struct cpu_regs *regs)
+{
+	uint8_t any[2];
+
+	if (!copy_from_user(mm, any, regs->rcx - 2, sizeof(any)))
+		return false;
+	int signo = do_user_addr_fault(mm, regs->rcx - 2, PF_USER | PF_INSTR).signo;
+	return !signo || signo == SIGKILL;
+}
+
+static void retry_syscall(struct cpu_regs *regs, struct trap *trap)
+{
+	regs->rip = regs->rcx - 2;
+	regs->rflags = regs->r11;
+	trap->address = regs->rip;
+	trap->error_code = PF_USER | PF_INSTR;
 }
 
 static void syscall_trap(struct vcpu *v, struct cpu_regs *regs, struct trap *trap)
@@ -108,11 +135,15 @@ static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, stru
 	regs->rsp = f->rsp;
 	if (vector == VECTOR_PF)
 		trap->address = vcpu_sync(v)->sregs.cr2;
-	if (is_syscall_fault(v, mm, regs, trap)) {
-		int unknown = MMU_UNKNOWN;
-		atomic_compare_exchange_strong(&v->vm->mmu_kind, &unknown, MMU_PVM);
-		syscall_trap(v, regs, trap);
-		return;
+	if (is_entry_fault(v, regs, trap)) {
+		if (is_after_syscall(mm, regs)) {
+			int unknown = MMU_UNKNOWN;
+			atomic_compare_exchange_strong(&v->vm->mmu_kind, &unknown, MMU_PVM);
+			syscall_trap(v, regs, trap);
+			return;
+		}
+		if (is_unreadable_code(mm, regs))
+			retry_syscall(regs, trap);
 	}
 	if (atomic_load(&v->vm->mmu_kind) == MMU_PVM)
 		restore_int_n(mm, regs, trap);

@@ -22,6 +22,7 @@
 BLOB(load_byte, "mov (%rbx), %al\n syscall\n");
 BLOB(store_byte, "movb $7, (%rbx)\n syscall\n");
 BLOB(call_rbx, "call *%rbx\n syscall\n");
+BLOB(jump_rbx, "jmp *%rbx\n");
 BLOB(just_ret, "ret\n");
 BLOB(just_syscall, "syscall\n");
 BLOB(just_ud2, "ud2\n");
@@ -282,6 +283,40 @@ static void jump_to_lstar_is_no_syscall(void **state)
 	t = run(m->v, m->mm, &regs);
 	assert_int_equal(t.kind, TRAP_FAULT);
 	assert_true(t.address >= KERNEL_DATA_BASE);
+}
+
+/* Its page went to make room, and there is none to look at it again: it is fetched once more, and the fault tells. */
+static void unreadable_syscall_is_retried(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = at_code();
+	struct trap t;
+
+	PUT(m->mm, jump_rbx);
+	map_data(m->mm, PAGE_SIZE, RW);
+	regs.rbx = m->vm->lstar;
+	regs.rcx = DATA_VA + 2;
+	regs.r11 = 0x202;
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_FAULT); /* and the code is mapped */
+	regs = at_code();
+	regs.rbx = m->vm->lstar;
+	regs.rcx = DATA_VA + PAGE_SIZE + 2;
+	t = run(m->v, m->mm, &regs);
+	assert_true(t.address >= KERNEL_DATA_BASE); /* nothing is mapped there */
+	assert_int_equal(mm_munmap(m->mm, DATA_VA, PAGE_SIZE), 0);
+	map_data(m->mm, PAGE_SIZE, RW);
+	m->mm->memcg->max_pages = atomic_load(&m->mm->memcg->usage_pages);
+	regs = at_code();
+	regs.rbx = m->vm->lstar;
+	regs.rcx = DATA_VA + 2;
+	regs.r11 = 0x202;
+	t = run(m->v, m->mm, &regs);
+	m->mm->memcg->max_pages = 65536;
+	assert_int_equal(t.kind, TRAP_FAULT);
+	assert_int_equal(t.address, DATA_VA);
+	assert_int_equal(t.error_code, PF_USER | PF_INSTR);
+	assert_int_equal(regs.rip, DATA_VA);
+	assert_int_equal(regs.rflags, 0x202);
 }
 
 /* --- translation --------------------------------------------------------------------------------------------------------- */
@@ -669,6 +704,8 @@ int main(void)
 		TEST("vmm: SYSCALL delivers every register and changes rcx and r11 only [A8 A9 A10]",
 		     syscall_registers),
 		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
+		TEST("vmm: a SYSCALL whose page cannot be read is fetched again [F9]",
+		     unreadable_syscall_is_retried),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
 		TEST("vmm: forks of forks write for themselves on the real MMU [M3][M4][M7]", tree_of_spaces),
