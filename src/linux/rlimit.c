@@ -6,6 +6,16 @@
 
 #include "rlimit.h"
 
+/* The hard limit is the host's, as the soft one was (exec.c). */
+static struct rlimit memlock_first(const struct mm *mm)
+{
+	struct rlimit host;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &host) || host.rlim_max < mm->memlock_limit_bytes)
+		host.rlim_max = mm->memlock_limit_bytes;
+	return (struct rlimit){mm->memlock_limit_bytes, host.rlim_max};
+}
+
 static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 {
 	switch (which) {
@@ -16,7 +26,7 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 	case RLIMIT_DATA:
 		return (struct rlimit){mm->data_limit_bytes, RLIM_INFINITY};
 	case RLIMIT_MEMLOCK:
-		return (struct rlimit){mm->memlock_limit_bytes, RLIM_INFINITY};
+		return memlock_first(mm);
 	case RLIMIT_NOFILE:
 		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
 	case RLIMIT_NPROC:
