@@ -77,21 +77,22 @@ struct sandbox_counts {
 
 struct sandbox {
 	pthread_mutex_t lock;
-	struct list_head processes;   /* (P) all but process 1 */
-	struct process orphans;	      /* process 1 */
-	struct process *first;	      /* (C) */
-	struct task *first_task;      /* (C) it stays until the sandbox goes */
-	struct mm *first_mm;	      /* (P) one reference: what reports speak of */
-	unsigned int nr_tasks;	      /* (P) that stand in a process */
-	unsigned int nr_busy;	      /* (P) workers that have one */
-	unsigned int max_tasks;	      /* (C) */
-	int last_pid;		      /* (P) */
-	_Atomic uint64_t last_serial; /* (A) */
-	bool ending;		      /* (P) the first process has ended: no new tasks */
-	int foreground;		      /* (P) the group of the terminal */
-	_Atomic uint32_t ended;	      /* (A) counts tasks that have ended: a word to wait on */
-	struct list_head workers;     /* (P) idle ones */
-	struct list_head all_workers; /* (P) */
+	struct list_head processes;	 /* (P) all but process 1 */
+	struct process orphans;		 /* process 1 */
+	struct process *first;		 /* (C) */
+	struct task *first_task;	 /* (C) it stays until the sandbox goes */
+	struct mm *first_mm;		 /* (P) one reference: what reports speak of */
+	unsigned int nr_tasks;		 /* (P) that stand in a process */
+	_Atomic unsigned int nr_leaving; /* (A) tasks on their way out that may still have memory */
+	unsigned int nr_busy;		 /* (P) workers that have one */
+	unsigned int max_tasks;		 /* (C) */
+	int last_pid;			 /* (P) */
+	_Atomic uint64_t last_serial;	 /* (A) */
+	bool ending;			 /* (P) the first process has ended: no new tasks */
+	int foreground;			 /* (P) the group of the terminal */
+	_Atomic uint32_t ended;		 /* (A) counts tasks that have ended: a word to wait on */
+	struct list_head workers;	 /* (P) idle ones */
+	struct list_head all_workers;	 /* (P) */
 	/* alarm.c */
 	bool alarm_runs, alarm_stop; /* (P) there is a thread; it is to end */
 	pthread_t alarm_thread;

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "oom.h"
 #include "procfs.h"
 #include "procfs_mem.h"
 #include "rlimit.h"
@@ -22,7 +23,6 @@
 #define NS_PER_TICK	   (1000000000ull / TICKS_PER_S)
 #define PF_RANDOMIZE	   0x00400000u
 #define MEMS_ALLOWED_WORDS 32 /* of 32 nodes each */
-#define OOM_SCORE_ADJ_MAX  1000
 #define FDSIZE_MIN	   64u
 #define SIG_DFL_HANDLER	   0ull
 #define SIG_IGN_HANDLER	   1ull

@@ -21,6 +21,7 @@
 #include "../vmm/vm.h"
 #include "exec.h"
 #include "futex.h"
+#include "oom.h"
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
@@ -174,13 +175,6 @@ static void kernel_address_fault(struct task *t, gva_t address, uint32_t error_c
 	signal_force(t, SIGSEGV, SEGV_MAPERR, &fc);
 }
 
-static void out_of_memory(struct task *t)
-{
-	task_log(t, "out of memory: the space owns %" PRIu64 " of %" PRIu64 " pages",
-		 atomic_load(&t->mm->memcg->usage_pages), t->mm->memcg->max_pages);
-	task_die(t, SIGKILL);
-}
-
 static void task_fault(struct task *t, const struct trap *trap)
 {
 	uint32_t error_code = trap->error_code | PF_USER;
@@ -191,7 +185,7 @@ static void task_fault(struct task *t, const struct trap *trap)
 	}
 	struct fault_signal fs = resolve_fault(t, trap->address, error_code);
 	if (fs.signo == SIGKILL) {
-		out_of_memory(t);
+		oom_fault(t);
 	} else if (fs.signo) {
 		struct fault_context fc = {fs.address, VECTOR_PF, error_code};
 		signal_force(t, fs.signo, fs.code, &fc);
@@ -461,12 +455,14 @@ static void task_end(struct task *t)
 	fs_release(t->fs);
 	t->files = NULL;
 	t->fs = NULL;
+	atomic_fetch_add(&s->nr_leaving, 1);
 	pthread_mutex_lock(&s->lock);
 	process_remove_task(t);
 	pthread_mutex_unlock(&s->lock);
 	/* Whoever joins it does not find it any more. */
 	task_release_space(t);
 	mmput(mm);
+	atomic_fetch_sub(&s->nr_leaving, 1);
 	sighand_release(t->sighand);
 	t->mm = NULL;
 	t->sighand = NULL;
