@@ -274,10 +274,25 @@ static void willneed(void **state)
 	assert_int_equal(a->x->mm->maj_flt, 1);
 }
 
+/* Leaves frames that have been used where the next blocks of this order come from. */
+static void scribble(struct frames *f, unsigned int order)
+{
+	struct page *block[64];
+
+	for (unsigned int i = 0; i < 64; i++) {
+		block[i] = page_alloc(f, GFP_TRANSHUGE_LIGHT, order);
+		assert_non_null(block[i]);
+		memset(page_address(f, block[i]), 0xa5, PAGE_SIZE << order);
+	}
+	for (unsigned int i = 0; i < 64; i++)
+		page_free_block(f, block[i], order);
+}
+
 static void a_tail_is_zero(void **state)
 {
 	struct ahead *a = *state;
 
+	scribble(&a->x->machine->frames, 1); /* where the end of the file will come */
 	a->disk->bytes = 9 * P + 100;
 	filemap_readahead(&a->disk->backing.cache, 0, 64, a->x->mm->memcg);
 	assert_int_equal(filemap_nr_pages(&a->disk->backing.cache), 10);
