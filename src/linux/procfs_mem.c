@@ -20,7 +20,9 @@
 
 /* Bits of an entry of pagemap. The frame's number is for those with a privilege: 0. */
 #define PM_EXCLUSIVE   (1ull << 56)
+#define PM_GUARD       (1ull << 58)
 #define PM_FILE	       (1ull << 61)
+#define PM_SWAP	       (1ull << 62) /* neither empty nor present */
 #define PM_PRESENT     (1ull << 63)
 #define PM_ENTRY_BYTES sizeof(uint64_t)
 
@@ -251,7 +253,7 @@ static uint64_t pagemap_entry(struct mm *mm, gva_t address)
 	struct page_view view = page_view_at(mm, address);
 
 	return (view.present ? PM_PRESENT : 0) | (view.file ? PM_FILE : 0) |
-	       (view.exclusive ? PM_EXCLUSIVE : 0);
+	       (view.exclusive ? PM_EXCLUSIVE : 0) | (view.guard ? PM_GUARD | PM_SWAP : 0);
 }
 
 /* Whole entries only; beyond the last page of the space is the end of the file. */

@@ -55,9 +55,10 @@ enum plan {
 	PLAN_LEAVE, /* nothing: it comes by faults */
 };
 
+/* An area of shared pages has an anon_vma when there are guards in it. */
 static bool left_to_faults(const struct vma *vma)
 {
-	return (vma->flags & VM_SHARED) && vma->mapping &&
+	return (vma->flags & VM_SHARED) && vma->mapping && !vma_anon_vma(vma) &&
 	       !(vma->flags & (VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB));
 }
 

@@ -6,6 +6,7 @@
  *				areas are cut and joined by them; mmap_lock for writing
  *	contents		DONTNEED, FREE, REMOVE, PAGEOUT
  *	how it is mapped	COLLAPSE (collapse.c)
+ *	pages not to be touched	GUARD_INSTALL, GUARD_REMOVE (guard.c)
  *	making resident		WILLNEED, POPULATE_READ, POPULATE_WRITE (populate.c)
  *
  * MADV_FREE allows pages to vanish until they are written again: they never do, which is within what it allows. COLD is
@@ -17,6 +18,7 @@
 
 #include "area.h"
 #include "collapse.h"
+#include "guard.h"
 #include "hugetlb.h"
 #include "i_mmap.h"
 #include "lock.h"
@@ -38,6 +40,10 @@
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#define MADV_GUARD_REMOVE  103
 #endif
 
 /* One call, and the part of it that one area has. */
@@ -252,6 +258,7 @@ static bool may_discard(const struct vma *vma, int advice)
 	case MADV_REMOVE:
 	case MADV_DONTFORK:
 	case MADV_WIPEONFORK:
+	case MADV_GUARD_INSTALL:
 		return false;
 	default:
 		return true;
@@ -277,6 +284,10 @@ static int advise_part(const struct madvise *m, struct vma *vma)
 		return willneed(m, vma);
 	case MADV_COLLAPSE:
 		return collapse_range(vma, m->start, m->end);
+	case MADV_GUARD_INSTALL:
+		return guard_install(vma, m->start, m->end);
+	case MADV_GUARD_REMOVE:
+		return guard_remove(vma, m->start, m->end);
 	default:
 		return advise_flags(m, vma);
 	}
@@ -295,6 +306,8 @@ static bool is_known(int advice)
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 	case MADV_COLLAPSE:
+	case MADV_GUARD_INSTALL:
+	case MADV_GUARD_REMOVE:
 		return true;
 	default:
 		return changes_flags(advice);

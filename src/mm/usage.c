@@ -200,7 +200,8 @@ struct page_view page_view_at(struct mm *mm, gva_t address)
 	if (slot && (level ? huge_read(mm, pte_read(slot), address, &e) : entry_read(mm, slot, &e)))
 		view = (struct page_view){true, !page_anon(e.page), e.mappings == 1};
 	else if (slot)
-		view.present = pte_present(pte_read(slot));
+		view = (struct page_view){.present = pte_present(pte_read(slot)),
+					  .guard = entry_type(pte_read(slot)) == ENTRY_GUARD};
 	pthread_mutex_unlock(&mm->page_table_lock);
 	return view;
 }

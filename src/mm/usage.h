@@ -38,6 +38,7 @@ struct page_view {
 	bool present;
 	bool file;	/* of a file or shared memory */
 	bool exclusive; /* no other entry maps it */
+	bool guard;	/* nothing, and it may not be touched (guard.h) */
 };
 
 /* mmap_lock held; any address below the end of the space. */

@@ -30,9 +30,8 @@ static bool is_resident(pte_t pte)
 	return pte_present(pte) ? !(pte & PTE_SPECIAL) : entry_type(pte) == ENTRY_MIGRATION;
 }
 
-static void zap_entry(void *ctx, pte_t *slot, gva_t address)
+void zap_slot(struct gather *g, pte_t *slot, gva_t address)
 {
-	struct gather *g = ctx;
 	struct mm *mm = g->batch.mm;
 	pte_t pte = pte_exchange(slot, 0);
 
@@ -45,6 +44,11 @@ static void zap_entry(void *ctx, pte_t *slot, gva_t address)
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
 	atomic_fetch_sub(&page->mapcount, 1);
 	gather_page(g, page);
+}
+
+static void zap_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	zap_slot(ctx, slot, address);
 }
 
 static bool is_marker(pte_t pte)

@@ -12,7 +12,10 @@
  */
 int zap_range(struct gather *g, gva_t start, gva_t end);
 
-/* The same for pages of a mapping alone: private copies stay. It cannot fail: tables it needs it takes from the reserve. */
+/* Empties one entry of level 0, which is the space's own (pgtable_own). page_table_lock is held. */
+void zap_slot(struct gather *g, pte_t *slot, gva_t address);
+
+/* The same as zap_range for pages of a mapping alone: private copies stay. It cannot fail: tables it needs it takes from the reserve. */
 void zap_cache_range(struct gather *g, gva_t start, gva_t end);
 
 /* What is unmapped for good, and where the areas around it end and begin; ceiling 0: there is none above. */

@@ -283,6 +283,14 @@ static void child_of_a_huge_page(void)
 	printf("child %c\n", in_child(answer_first));
 }
 
+static void guard_gap_in_child(void)
+{
+	put(0, 2, RW);
+	letters(0, 2);
+	madvise(AT(1), PAGE, 102);
+	printf("ended with %d\n", in_child(read_second));
+}
+
 static const struct guest_case cases[] = {
 	{"a child has what its parent had [J2]", child_has_all},
 	{"the parent does not see what a child writes [K23]", child_writes},
@@ -300,6 +308,7 @@ static const struct guest_case cases[] = {
 	{"three generations [K23]", three_generations},
 	{"twenty children, one after the other [K23]", many_children},
 	{"a child of huge pages [B19]", child_of_a_huge_page},
+	{"guard pages are inherited [J12]", guard_gap_in_child},
 };
 
 CASES_MAIN(cases)
