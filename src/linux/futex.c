@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "../mm/lock.h"
 #include "futex.h"
 #include "sleep.h"
 #include "task.h"
@@ -84,12 +85,12 @@ static int key_of(struct task *t, gva_t word, bool private, struct key *k)
 		return -EFAULT;
 	if (private)
 		return 0;
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	vma = vma_find_intersection(&t->mm->vmas, word, word + 1);
 	if (vma && vma->mapping && (vma->flags & VM_MAYSHARE))
 		*k = (struct key){vma->mapping,
 				  (vma_linear_index(vma, word) << PAGE_SHIFT) + (word & ~PAGE_MASK)};
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 	return vma ? 0 : -EFAULT;
 }
 

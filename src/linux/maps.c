@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "../mm/lock.h"
 #include "../mm/mm.h"
 #include "maps.h"
 
@@ -75,14 +76,14 @@ int proc_maps(struct mm *mm, FILE *out)
 
 	if (!line)
 		return ret;
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	vma_for_each (vma, &mm->vmas) {
 		if (maps_line(vma, line, MAPS_LINE_BYTES) < 0 || fprintf(out, "%s\n", line) < 0) {
 			ret = -EIO;
 			break;
 		}
 	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	free(line);
 	return ret;
 }

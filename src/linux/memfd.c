@@ -161,23 +161,46 @@ int64_t memfd_read(struct backing *b, int host_fd, const struct iovec *iov, unsi
 	return n;
 }
 
-/* 0 when a write of [at, at + bytes) is allowed. */
-static int check_write(struct backing *b, int host_fd, int64_t at, size_t bytes)
+/* How much of a write of [at, at + bytes) is allowed, or -errno. Pages that would grow a sealed object are refused as a whole. */
+static int64_t check_write(struct backing *b, int host_fd, int64_t at, size_t bytes)
 {
 	int seals = seals_of(host_fd);
+	int64_t size = b->ops->size(b), whole = (int64_t)page_align_down((uint64_t)size);
 
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	if ((seals & F_SEAL_GROW) && at + (int64_t)bytes > b->ops->size(b))
-		return -EPERM;
-	return at > INT64_MAX - (int64_t)bytes ? -EFBIG : 0;
+	if (at > INT64_MAX - (int64_t)bytes)
+		return -EFBIG;
+	if (!(seals & F_SEAL_GROW) || at + (int64_t)bytes <= size)
+		return (int64_t)bytes;
+	return at < whole ? whole - at : -EPERM;
+}
+
+/* The first `bytes` of the buffers: how many were written, or -ENOMEM when none. */
+static int64_t write_some(struct backing *b, struct memcg *cg, const struct iovec *iov, int64_t bytes,
+			  int64_t at)
+{
+	int64_t done = 0, n = 0;
+
+	for (; done < bytes; iov++) {
+		struct iovec part = {iov->iov_base, min_u64(iov->iov_len, (uint64_t)(bytes - done))};
+		if (!part.iov_len)
+			continue;
+		n = shmem_write(b, cg, &part, 1, (uint64_t)(at + done));
+		if (n <= 0)
+			break;
+		done += n;
+		if ((size_t)n < part.iov_len)
+			break;
+	}
+	return done ? done : n;
 }
 
 int64_t memfd_write(struct backing *b, struct memcg *cg, int host_fd, const struct iovec *iov,
 		    unsigned int nr, int64_t offset)
 {
-	int flags = fcntl(host_fd, F_GETFL), err;
-	int64_t at = offset < 0 ? lseek(host_fd, 0, SEEK_CUR) : offset, n;
+	int flags = fcntl(host_fd, F_GETFL);
+	int64_t at = offset < 0 ? lseek(host_fd, 0, SEEK_CUR) : offset, allowed, n;
 
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return -EBADF;
@@ -185,10 +208,10 @@ int64_t memfd_write(struct backing *b, struct memcg *cg, int host_fd, const stru
 		return 0;
 	if (flags & O_APPEND)
 		at = b->ops->size(b);
-	err = check_write(b, host_fd, at, total(iov, nr));
-	if (err)
-		return err;
-	n = shmem_write(b, cg, iov, nr, (uint64_t)at);
+	allowed = check_write(b, host_fd, at, total(iov, nr));
+	if (allowed < 0)
+		return allowed;
+	n = write_some(b, cg, iov, allowed, at);
 	if (n <= 0)
 		return n;
 	struct stat st;

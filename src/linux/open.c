@@ -14,6 +14,7 @@
 
 #include "coherent.h"
 #include "host_wait.h"
+#include "memfd.h"
 #include "open.h"
 #include "task.h"
 
@@ -77,6 +78,10 @@ static int open_own_fd(int fd, int flags)
 {
 	int mode = fcntl(fd, F_GETFL) & O_ACCMODE, wanted = flags & O_ACCMODE, copy;
 
+	if (memfd_is(fd) && !(flags & O_TRUNC)) { /* nothing of the host's is behind it */
+		copy = open(path_link(fd).text, (flags & REOPEN_FLAGS) | O_CLOEXEC);
+		return copy < 0 ? -errno : copy;
+	}
 	if (mode != O_RDWR && (mode != wanted || (mode == O_RDONLY && (flags & O_TRUNC))))
 		return -EACCES;
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);

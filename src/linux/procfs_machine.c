@@ -14,6 +14,7 @@
 
 #include "../mm/account.h"
 #include "../mm/census.h"
+#include "../mm/lock.h"
 #include "../mm/vmstat.h"
 #include "machine_memory.h"
 #include "procfs.h"
@@ -28,9 +29,9 @@ void machine_memory(struct mm *mm, struct machine_memory *m)
 	struct mm_sizes s;
 
 	census_memcg(mm->frames, mm->memcg, &c);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	mm_sizes(mm, &s);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	uint64_t shmem = min_u64((uint64_t)mm_counter(mm, MM_SHMEMPAGES), c.cache);
 	*m = (struct machine_memory){
 		.total = mm->memcg->max_pages,

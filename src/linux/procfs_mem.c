@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../mm/lock.h"
 #include "../mm/usage.h"
 #include "maps.h"
 #include "procfs_mem.h"
@@ -102,13 +103,13 @@ static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vm
 
 	if (!line)
 		return err;
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	vma_for_each (vma, &t->mm->vmas) {
 		err = show(vma, line, out);
 		if (err)
 			break;
 	}
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 	free(line);
 	return err;
 }
@@ -157,14 +158,14 @@ static int show_smaps_rollup(struct task *t, const struct proc_file *file, FILE 
 	int len;
 
 	(void)file;
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	first = t->mm->vmas.first;
 	last = vma_last(&t->mm->vmas);
 	vma_for_each (vma, &t->mm->vmas)
 		vma_usage_add(vma, &sum);
 	len = fprintf(out, "%08" PRIx64 "-%08" PRIx64 " ---p 00000000 00:00 0 ", first ? first->start : 0,
 		      last ? last->end : 0);
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 	fprintf(out, "%*s[rollup]\n", len < MAPS_NAME_COLUMN ? MAPS_NAME_COLUMN - len : 1, "");
 	show_usage(out, &sum, true);
 	return 0;
@@ -237,9 +238,9 @@ static int show_statm(struct task *t, const struct proc_file *file, FILE *out)
 	struct mm_sizes s;
 
 	(void)file;
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	mm_sizes(t->mm, &s);
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 	int64_t shared = mm_counter(t->mm, MM_FILEPAGES) + mm_counter(t->mm, MM_SHMEMPAGES);
 	fprintf(out, "%" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu64 " 0 %" PRIu64 " 0\n", s.total,
 		mm_rss_pages(t->mm), shared, s.text, s.data + s.stack);
@@ -267,10 +268,10 @@ static int64_t pagemap_read(struct task *t, void *to, size_t bytes, uint64_t off
 	if (page >= end)
 		return 0;
 	nr = min_u64(nr, end - page);
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	for (uint64_t i = 0; i < nr; i++)
 		entries[i] = pagemap_entry(t->mm, (page + i) << PAGE_SHIFT);
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 	return (int64_t)(nr * PM_ENTRY_BYTES);
 }
 
@@ -288,9 +289,9 @@ static int64_t clear_refs_write(struct task *t, const struct proc_file *file, ch
 	if (what == CLEAR_PEAK_RSS) {
 		atomic_store(&t->mm->peak_rss, mm_rss_pages(t->mm));
 	} else if (what != CLEAR_SOFT_DIRTY) {
-		pthread_rwlock_rdlock(&t->mm->mmap_lock);
+		mm_read_lock(t->mm);
 		mm_clear_refs(t->mm, (enum clear_refs_what)what);
-		pthread_rwlock_unlock(&t->mm->mmap_lock);
+		mm_read_unlock(t->mm);
 	}
 	return (int64_t)bytes;
 }

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../mm/lock.h"
 #include "oom.h"
 #include "procfs.h"
 #include "procfs_mem.h"
@@ -77,9 +78,9 @@ static void show_memory(struct mm *mm, FILE *out)
 {
 	struct mm_sizes s;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	mm_sizes(mm, &s);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	uint64_t rss = mm_rss_pages(mm);
 	kib_row(out, "VmPeak", s.peak);
 	kib_row(out, "VmSize", s.total);
@@ -187,9 +188,9 @@ static void stat_memory(struct task *t, FILE *out)
 	struct mm *mm = t->mm;
 	struct mm_sizes s;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	mm_sizes(mm, &s);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64, (uint64_t)(s.total << PAGE_SHIFT), mm_rss_pages(mm),
 		(uint64_t)rlimit_get(t, RLIMIT_RSS).rlim_cur);
 	/* Stack pointer and instruction pointer are told of a task that ends only. */

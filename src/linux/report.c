@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "../../include/lodge.h"
+#include "../mm/lock.h"
 #include "maps.h"
 #include "report.h"
 #include "syscall.h"
@@ -141,7 +142,7 @@ static void log_area(struct task *t, const char *where, const struct vma *vma)
 /* The area around an address, or its neighbours. */
 static void log_areas(struct task *t, gva_t address)
 {
-	pthread_rwlock_rdlock(&t->mm->mmap_lock);
+	mm_read_lock(t->mm);
 	const struct vma *vma = vma_find(&t->mm->vmas, address);
 	if (vma && vma->start <= address) {
 		log_area(t, "area ", vma);
@@ -149,7 +150,7 @@ static void log_areas(struct task *t, gva_t address)
 		log_area(t, "below", vma ? vma->prev : vma_last(&t->mm->vmas));
 		log_area(t, "above", vma);
 	}
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_read_unlock(t->mm);
 }
 
 void report_death(struct task *t, int signo, int code, const struct fault_context *fc)
@@ -177,10 +178,10 @@ static void memory_stats(struct mm *mm, struct lodge_stats *s)
 	s->rss_file_pages = (uint64_t)mm_counter(mm, MM_FILEPAGES);
 	s->rss_shmem_pages = (uint64_t)mm_counter(mm, MM_SHMEMPAGES);
 	s->peak_rss_pages = relaxed(&mm->peak_rss);
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	s->total_vm_pages = mm->total_vm_pages;
 	s->nr_vmas = mm->vmas.nr;
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	pthread_mutex_lock(&mm->page_table_lock);
 	s->table_pages = mm->pgt.nr_tables + 1; /* and the root */
 	pthread_mutex_unlock(&mm->page_table_lock);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "../mm/lock.h"
 #include "rlimit.h"
 
 /* The hard limit is the host's, as the soft one was (exec.c). */
@@ -57,7 +58,7 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 	if (new->rlim_max > rlimit_get(t, which).rlim_max)
 		return -EPERM;
 	t->process->rlimit[which] = (struct task_rlimit){true, *new};
-	pthread_rwlock_wrlock(&mm->mmap_lock);
+	mm_write_lock(mm);
 	if (which == RLIMIT_STACK)
 		mm->stack_limit_bytes = new->rlim_cur;
 	else if (which == RLIMIT_AS)
@@ -66,6 +67,6 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 		mm->data_limit_bytes = new->rlim_cur;
 	else if (which == RLIMIT_MEMLOCK)
 		mm->memlock_limit_bytes = new->rlim_cur;
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_write_unlock(mm);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../mm/lock.h"
 #include "../mm/shmem.h"
 #include "shm.h"
 #include "task.h"
@@ -261,9 +262,9 @@ static bool range_is_free(struct mm *mm, gva_t start, uint64_t bytes)
 {
 	bool is_free = start + bytes >= start;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	is_free = is_free && !vma_find_intersection(&mm->vmas, start, start + bytes);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return is_free;
 }
 
@@ -318,7 +319,7 @@ static int find_attached(struct mm *mm, gva_t address, gva_t *start, gva_t *end,
 {
 	int err = -EINVAL;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	for (struct vma *v = vma_find(&mm->vmas, *start); v && err; v = v->next) {
 		bool ours = v->vm_ops == &shm_vm_ops && v->start >= address &&
 			    (v->start - address) >> PAGE_SHIFT == v->pgoff && (!*s || *s == v->private_data);
@@ -329,7 +330,7 @@ static int find_attached(struct mm *mm, gva_t address, gva_t *start, gva_t *end,
 		*end = v->end;
 		err = 0;
 	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return err;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 
 #include "../mm/hugetlb.h"
+#include "../mm/lock.h"
 #include "hostfile.h"
 #include "memfd.h"
 #include "syscall.h"
@@ -69,6 +70,8 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 		return -EBADF;
 	if (r->flags & MAP_HUGETLB)
 		return -EINVAL;
+	if (files_get(t->files, guest_fd)->proc.kind != PROC_NONE)
+		return -ENODEV;
 	r->may_not_read = (mode & O_ACCMODE) == O_WRONLY;
 	r->may_not_write = (mode & O_ACCMODE) != O_RDWR;
 	if (is_dev_zero(host_fd))
@@ -198,14 +201,14 @@ static int64_t mincore_run(struct mm *mm, gva_t start, uint64_t nr, unsigned cha
 	int64_t done = 0;
 	struct vma *vma;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	vma = vma_find(&mm->vmas, start);
 	if (!vma || vma->start > start)
 		done = -ENOMEM;
 	else
 		for (; (uint64_t)done < nr && start < vma->end; start += PAGE_SIZE)
 			vec[done++] = page_resident(mm, vma, start);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return done;
 }
 

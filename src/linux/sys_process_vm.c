@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_process_vm.c - process_vm_readv and process_vm_writev: data between two spaces, one of them the caller's.
+ * sys_process_vm.c - what one process does with the memory of another: process_vm_readv, process_vm_writev, process_madvise.
  *
  * The other's pages are pinned one at a time, with the rights that it has itself, and the caller's side is copied as by any
  * system call; so neither space's lock is held while the other's is wanted.
@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "pidfd.h"
 #include "syscall.h"
 #include "uio.h"
 
@@ -163,8 +165,76 @@ static int64_t sys_process_vm_writev(struct task *t, const uint64_t a[6])
 	return process_vm(t, a, true);
 }
 
+/* --- advice ---------------------------------------------------------------------------------- */
+
+#ifndef MADV_COLD
+#define MADV_COLD    20 /* Linux 5.4 */
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+/* What changes nothing that another process could notice but by its speed. */
+static bool is_harmless(int advice)
+{
+	return advice == MADV_COLD || advice == MADV_PAGEOUT || advice == MADV_WILLNEED ||
+	       advice == MADV_COLLAPSE;
+}
+
+/* The space behind a pidfd, with a user for the caller, or NULL and *err. */
+static struct mm *mm_of_pidfd(struct task *t, int guest_fd, int *err)
+{
+	struct mm *mm = NULL;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	struct process *p = pidfd_process(t, guest_fd, err);
+	if (p && process_is_zombie(p))
+		*err = -ESRCH;
+	else if (p)
+		mm = list_entry(p->threads.next, struct task, thread_node)->mm;
+	if (mm)
+		mmget(mm);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return mm;
+}
+
+/* The bytes of the ranges before the first that was refused, or its error. */
+static int64_t advise_ranges(struct mm *mm, const struct uio *u, int advice)
+{
+	int64_t done = 0;
+	int err = 0;
+
+	for (unsigned int i = 0; i < u->nr && !err; i++) {
+		err = mm_madvise(mm, (gva_t)u->iov[i].iov_base, u->iov[i].iov_len, advice);
+		done += err ? 0 : (int64_t)u->iov[i].iov_len;
+	}
+	return done ? done : err;
+}
+
+static int64_t sys_process_madvise(struct task *t, const uint64_t a[6])
+{
+	struct uio ranges;
+	int err, advice = (int)a[3];
+
+	if (a[4])
+		return -EINVAL;
+	int64_t ret = uio_import(t, &ranges, a[1], a[2]);
+	if (ret)
+		return ret;
+	struct mm *mm = mm_of_pidfd(t, (int)a[0], &err);
+	if (!mm)
+		ret = err;
+	else
+		ret = mm != t->mm && !is_harmless(advice) ? -EINVAL : advise_ranges(mm, &ranges, advice);
+	mmput(mm);
+	uio_destroy(&ranges);
+	return ret;
+}
+
 const struct syscall_entry sys_process_vm_calls[] = {
 	SYSCALL_ENTRY(process_vm_readv),
 	SYSCALL_ENTRY(process_vm_writev),
+	SYSCALL_ENTRY(process_madvise),
 	{0},
 };

@@ -255,7 +255,7 @@ static int64_t change_apply(int fd, const struct change *c)
 
 static int64_t change_fd(struct task *t, int fd, const struct change *c)
 {
-	int64_t ret = path_check_writable(t->files, fd);
+	int64_t ret = memfd_is(fd) ? 0 : path_check_writable(t->files, fd);
 
 	return ret ? ret : change_apply(fd, c);
 }

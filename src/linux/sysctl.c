@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../mm/compaction.h"
+#include "../mm/lock.h"
 #include "hostfile.h"
 #include "procfs.h"
 #include "sysctl.h"
@@ -93,9 +94,9 @@ static uint64_t get_max_map_count(struct task *t)
 
 static int set_max_map_count(struct task *t, uint64_t value)
 {
-	pthread_rwlock_wrlock(&t->mm->mmap_lock);
+	mm_write_lock(t->mm);
 	t->mm->max_map_count = (uint32_t)value;
-	pthread_rwlock_unlock(&t->mm->mmap_lock);
+	mm_write_unlock(t->mm);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
  *   M6  T1-T3 (pgtable.h), and K1-K3 (block.h) as far as one space shows them
  */
 #include "block.h"
+#include "lock.h"
 #include "rmap.h"
 #include "vma_merge.h"
 #include "zap.h"
@@ -219,7 +220,7 @@ unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t
 {
 	struct check c = {.mm = mm, .complain = complain};
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	check_areas(&c);
 	pthread_mutex_lock(&mm->page_table_lock);
 	check_table(&c, mm->pgt.root, mm->pgt.levels - 1, 0, true);
@@ -229,6 +230,6 @@ unsigned int mm_check(struct mm *mm, void (*complain)(const char *what, uint64_t
 	if (c.nr_tables != mm->pgt.nr_tables)
 		fail(&c, "table pages differ from their count", c.nr_tables);
 	pthread_mutex_unlock(&mm->page_table_lock);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return c.bad;
 }

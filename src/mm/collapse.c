@@ -25,6 +25,7 @@
 #include "fault.h"
 #include "gather.h"
 #include "huge.h"
+#include "lock.h"
 
 #define MAX_MISSING (PTRS_PER_TABLE / 4)
 
@@ -244,7 +245,7 @@ unsigned int collapse_scan(struct mm *mm, gva_t *cursor, unsigned int nr_tables)
 	unsigned int collapsed = 0;
 	struct vma *vma;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	while (nr_tables--) {
 		gva_t at = next_candidate(mm, *cursor, &vma);
 		*cursor = vma ? at + PMD_SIZE : 0;
@@ -255,6 +256,6 @@ unsigned int collapse_scan(struct mm *mm, gva_t *cursor, unsigned int nr_tables)
 			collapsed += pmd && pte_huge(pte_read(pmd));
 		}
 	}
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	return collapsed;
 }

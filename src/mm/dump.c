@@ -6,6 +6,7 @@
 #include "dump.h"
 #include "fault.h"
 #include "layout.h"
+#include "lock.h"
 #include "pagewalk.h"
 
 /* --- entries ----------------------------------------------------------------------------------------------------- */
@@ -131,10 +132,10 @@ void mm_dump_areas(struct mm *mm, FILE *out)
 {
 	struct vma *vma;
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	vma_for_each (vma, &mm->vmas)
 		vma_dump(vma, out);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 }
 
 static void fields_dump(const struct mm *mm, FILE *out)
@@ -152,7 +153,7 @@ static void fields_dump(const struct mm *mm, FILE *out)
 
 void mm_dump(struct mm *mm, FILE *out)
 {
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	fprintf(out, "mm %p task_size %#" PRIx64 " mmap_base %#" PRIx64 " highest %#" PRIx64 "\n", (void *)mm,
 		mm->task_size, mm->mmap_base, mm->vmas.highest_end);
 	fprintf(out,
@@ -174,7 +175,7 @@ void mm_dump(struct mm *mm, FILE *out)
 		" major\n",
 		atomic_load(&mm->memcg->usage_pages), mm->memcg->max_pages, atomic_load(&mm->min_flt),
 		atomic_load(&mm->maj_flt));
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 	layout_dump(&layouts[LAYOUT_X86_64], out);
 }
 
@@ -224,11 +225,11 @@ void mm_dump_pages(struct mm *mm, FILE *out)
 	const struct pte_walk_ops ops = {.pte = mapped_page_dump};
 	struct pages_dump d = {mm, out};
 
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	pthread_mutex_lock(&mm->page_table_lock);
 	pte_walk(mm, 0, mm->task_size, &ops, &d);
 	pthread_mutex_unlock(&mm->page_table_lock);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------------- */
@@ -254,7 +255,7 @@ void vmf_read(struct mm *mm, gva_t address, struct vmf_view *v)
 	*v = (struct vmf_view){.address = page_align_down(address), .ptl = &mm->page_table_lock};
 	if (address >= mm->task_size)
 		return;
-	pthread_rwlock_rdlock(&mm->mmap_lock);
+	mm_read_lock(mm);
 	const struct vma *vma = vma_find_intersection(&mm->vmas, v->address, v->address + PAGE_SIZE);
 	if (vma) {
 		v->vma_start = vma->start;
@@ -265,7 +266,7 @@ void vmf_read(struct mm *mm, gva_t address, struct vmf_view *v)
 	pthread_mutex_lock(&mm->page_table_lock);
 	read_entries(mm, v);
 	pthread_mutex_unlock(&mm->page_table_lock);
-	pthread_rwlock_unlock(&mm->mmap_lock);
+	mm_read_unlock(mm);
 }
 
 /* A frame of an entry; 0: none, or the zero page. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "lock.h"
 #include "mm.h"
 
 /* What lies before the next file to write: 0 and *file with a reference, or NULL at the end; or -errno. */
@@ -58,9 +59,9 @@ int mm_msync(struct mm *mm, gva_t start, uint64_t length, unsigned int flags)
 	if (op.end < start)
 		return -ENOMEM;
 	while (op.start < op.end) {
-		pthread_rwlock_rdlock(&mm->mmap_lock);
+		mm_read_lock(mm);
 		int err = msync_next(mm, &op);
-		pthread_rwlock_unlock(&mm->mmap_lock);
+		mm_read_unlock(mm);
 		if (!err && op.file)
 			err = writeback_sync(&op.file->cache, op.first, op.last);
 		if (op.file)

@@ -394,6 +394,14 @@ static void appended(void)
 	close(fd);
 }
 
+static void proc_file(void)
+{
+	int fd = open("/proc/self/maps", O_RDONLY);
+
+	WHERE(mmap(BASE, PAGE, R, MAP_PRIVATE, fd, 0));
+	close(fd);
+}
+
 static void names_in_maps(void)
 {
 	int fd = four_letters();
@@ -433,6 +441,7 @@ static const struct guest_case cases[] = {
 	{"a sparse file of a gigabyte [K18]", sparse},
 	{"O_DIRECT beside a mapping [L2][J2]", direct_io},
 	{"O_APPEND beside a mapping [L1]", appended},
+	{"files of /proc cannot be mapped", proc_file},
 };
 
 CASES_MAIN(cases)

@@ -295,6 +295,35 @@ static void around_faults(void)
 	show_letters("reads of untouched memory", 128, 4);
 }
 
+static long advise_by(int fd, const struct iovec *ranges, long nr, int advice, unsigned int flags)
+{
+	return syscall(440, fd, ranges, nr, advice, flags);
+}
+
+static void by_process_madvise(void)
+{
+	int self = (int)syscall(434, getpid(), 0);
+	struct iovec ranges[3] = {{AT(0), PAGE}, {AT(2), PAGE}, {AT(9), PAGE}};
+
+	put(0, 4, RW);
+	letters(0, 4);
+	COUNT(advise_by(self, ranges, 2, MADV_GUARD_INSTALL, 0));
+	show_letters("guards", 0, 4);
+	COUNT(advise_by(self, ranges, 3, MADV_GUARD_REMOVE, 0));
+	show_letters("none", 0, 4);
+	COUNT(advise_by(self, ranges + 2, 1, MADV_DONTNEED, 0));
+	COUNT(advise_by(self, ranges, 3, MADV_DONTNEED, 0));
+	COUNT(advise_by(self, ranges, 2, 999, 0));
+	COUNT(advise_by(self, ranges, 0, 999, 0));
+	COUNT(advise_by(self, ranges, 2, MADV_COLD, 1));
+	COUNT(advise_by(-1, ranges, 2, MADV_COLD, 0));
+	COUNT(advise_by(0, ranges, 2, MADV_COLD, 0));
+	COUNT(advise_by(self, ranges, 1025, MADV_COLD, 0));
+	COUNT(advise_by(self, (struct iovec *)AT(20), 1, MADV_COLD, 0));
+	COUNT(advise_by(self, ranges, 2, MADV_COLD, 0));
+	close(self);
+}
+
 static void of_sealed_areas(void)
 {
 	put(0, 2, R);
@@ -332,6 +361,7 @@ static const struct guest_case cases[] = {
 	{"guards in huge pages [J12][B19]", in_huge_pages},
 	{"guards among pages that come with others [J12]", around_faults},
 	{"guards move along [J12]", moved},
+	{"process_madvise: several ranges, one's own [J12]", by_process_madvise},
 	{"guards in sealed areas, which stay to the end [J12]", of_sealed_areas},
 };
 

@@ -180,7 +180,16 @@ static void data_in_status(void)
 	printf("made writable: %ld\n", status_kb("VmData") - was);
 }
 
+static void memlock_at_start(void)
+{
+	struct rlimit limit;
+
+	TELL(getrlimit(RLIMIT_MEMLOCK, &limit));
+	printf("soft %lx hard %lx\n", limit.rlim_cur, limit.rlim_max);
+}
+
 static const struct guest_case cases[] = {
+	{"RLIMIT_MEMLOCK at the start", memlock_at_start},
 	{"RLIMIT_AS limits mmap and mremap, whatever the protection", address_space},
 	{"RLIMIT_AS limits the break", address_space_and_break},
 	{"RLIMIT_AS limits stacks that grow [F11]", address_space_and_growing_stack},

@@ -172,6 +172,44 @@ static void no_sealing(void)
 	close(fd);
 }
 
+static void seal_arguments(void)
+{
+	int fd = memory_file(1, MFD_ALLOW_SEALING), file = letter_file("ordinary", 1, 0), reader;
+	char path[32];
+
+	COUNT(fcntl(fd, F_GET_SEALS));
+	TELL(fcntl(fd, F_ADD_SEALS, 0x1000));
+	TELL(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	TELL(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
+	COUNT(fcntl(fd, F_GET_SEALS));
+	COUNT(fcntl(file, F_GET_SEALS));
+	TELL(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	reader = open(path, O_RDONLY);
+	TELL(fcntl(reader, F_ADD_SEALS, F_SEAL_WRITE));
+	COUNT(fcntl(reader, F_GET_SEALS));
+	close(reader);
+	close(file);
+	close(fd);
+}
+
+static void sealed_size(void)
+{
+	int fd = memory_file(2, MFD_ALLOW_SEALING);
+
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK);
+	TELL(ftruncate(fd, PAGE));
+	TELL(ftruncate(fd, 3 * PAGE));
+	fcntl(fd, F_ADD_SEALS, F_SEAL_GROW);
+	TELL(ftruncate(fd, 4 * PAGE));
+	TELL(ftruncate(fd, 3 * PAGE));
+	COUNT(pwrite(fd, "x", 1, 4 * PAGE));
+	COUNT(pwrite(fd, "abcdef", 6, 3 * PAGE - 3));
+	COUNT(pwrite(fd, "x", 1, 0));
+	TELL(fallocate(fd, 0, 0, 4 * PAGE));
+	close(fd);
+}
+
 static void sealed_writing(void)
 {
 	int fd = memory_file(2, MFD_ALLOW_SEALING);
@@ -218,6 +256,21 @@ static void sealed_for_good(void)
 	close(fd);
 }
 
+static void not_executable(void)
+{
+	int fd = memory_file(1, MFD_NOEXEC_SEAL), other = memory_file(1, 0);
+	struct stat st;
+
+	fstat(fd, &st);
+	printf("mode %o\n", st.st_mode & 07777);
+	COUNT(fcntl(fd, F_GET_SEALS));
+	TELL(fchmod(fd, 0777));
+	fstat(other, &st);
+	printf("mode %o\n", st.st_mode & 07777);
+	close(other);
+	close(fd);
+}
+
 static const struct guest_case cases[] = {
 	{"memfd_create: arguments", create_arguments},
 	{"close on exec", close_on_exec},
@@ -229,9 +282,12 @@ static const struct guest_case cases[] = {
 	{"blocks are counted as they are touched", allocated},
 	{"SEEK_DATA and SEEK_HOLE", holes},
 	{"without MFD_ALLOW_SEALING there is one seal", no_sealing},
+	{"seals: arguments", seal_arguments},
+	{"F_SEAL_SHRINK and F_SEAL_GROW", sealed_size},
 	{"F_SEAL_WRITE is refused while a mapping may write, and then holds", sealed_writing},
 	{"F_SEAL_FUTURE_WRITE leaves old mappings", sealed_future_writing},
 	{"F_SEAL_SEAL", sealed_for_good},
+	{"MFD_NOEXEC_SEAL", not_executable},
 };
 
 CASES_MAIN(cases)
