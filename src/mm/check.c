@@ -160,7 +160,7 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 		else if (!pte_none(pte))
 			what = check_entry(c,
 					   vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE),
-					   writable ? pte : pte & ~PTE_WRITE, address);
+					   writable || !pte_present(pte) ? pte : pte & ~PTE_WRITE, address);
 		if (what)
 			fail(c, what, address);
 	}

@@ -5,6 +5,11 @@
  */
 #include "../sim/fixture.h"
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#define MADV_GUARD_REMOVE  103
+#endif
+
 #define A	 0x10000000ull
 #define P	 PAGE_SIZE
 #define RW	 (PROT_READ | PROT_WRITE)
@@ -421,6 +426,27 @@ static int op_dontneed(struct scene *s)
 	return mm_madvise(s->x->mm, A + 3 * P, 2 * P, MADV_DONTNEED);
 }
 
+static int op_guard(struct scene *s)
+{
+	return mm_madvise(s->x->mm, A + 3 * P, 2 * P, MADV_GUARD_INSTALL);
+}
+
+static int op_guard_shared(struct scene *s)
+{
+	return mm_madvise(s->x->mm, A + 0x100000 + 3 * P, 2 * P, MADV_GUARD_INSTALL);
+}
+
+static int op_unguard(struct scene *s)
+{
+	return mm_madvise(s->x->mm, A + 3 * P, 2 * P, MADV_GUARD_REMOVE);
+}
+
+static void prepare_guards_and_fork(struct scene *s)
+{
+	assert_int_equal(op_guard(s), 0);
+	prepare_fork(s);
+}
+
 static int op_mlock(struct scene *s)
 {
 	return mm_mlock(s->x->mm, A + 3 * P, 9 * P, 0);
@@ -508,6 +534,8 @@ static void fail_fork_by_entries(void **state)
 FAIL(fork_pinned, true)
 FAIL(mlock, false)
 FAIL(dontfork, true)
+FAIL(guard_shared, true)
+FAIL_AFTER(unguard, prepare_guards_and_fork, true)
 FORKED(write_shared_table, true)
 FORKED(zero_page_in_shared_table, true)
 FORKED(fault_anon_write, true)
@@ -523,6 +551,7 @@ FORKED(mremap_shrink, true)
 FORKED(dontneed, true)
 FORKED(user_pin, true)
 FORKED(fork, true)
+FORKED(guard, true)
 
 /* Giving memory back must need none. */
 static void madvise_needs_nothing(void **state)
@@ -586,6 +615,9 @@ int main(void)
 		{"failnth: mremap of a part of a shared table", forked_mremap_part, NULL, NULL, NULL},
 		{"failnth: mremap that shrinks in a shared table", forked_mremap_shrink, NULL, NULL, NULL},
 		{"failnth: madvise in a shared table", forked_dontneed, NULL, NULL, NULL},
+		{"failnth: guards over shared memory [J12]", fail_guard_shared, NULL, NULL, NULL},
+		{"failnth: guards in a shared table [J12]", forked_guard, NULL, NULL, NULL},
+		{"failnth: guards taken out of a shared table [J12]", fail_unguard, NULL, NULL, NULL},
 		{"failnth: user_pin in a shared table", forked_user_pin, NULL, NULL, NULL},
 		{"failnth: fork of a fork", forked_fork, NULL, NULL, NULL},
 		{"failnth: giving memory back needs none", madvise_needs_nothing, NULL, NULL, NULL},
