@@ -76,7 +76,7 @@ static const char *check_special(struct check *c, pte_t pte)
 
 	switch (entry_type(pte)) {
 	case ENTRY_MIGRATION:
-		c->rss[page_counter(page)]++;
+		c->rss[entry_counter(c->mm, pte)]++;
 		return atomic_load(&page->refs) ? NULL
 						: "entry of a moving page has a frame without a reference";
 	case ENTRY_GUARD:

@@ -108,9 +108,7 @@ static bool block_holds_pinned(struct page *head)
 
 static void rss_less(struct fork *f, pte_t pte, int64_t nr)
 {
-	const struct page *page = pfn_to_page(f->parent->frames, pte_pfn(pte));
-
-	atomic_fetch_sub(&f->child->rss[page_counter(page)], nr);
+	atomic_fetch_sub(&f->child->rss[entry_counter(f->parent, pte)], nr);
 }
 
 /* copy_present_page: the child's own copy of a page that the parent's pins are on. */

@@ -9,6 +9,7 @@
 #include "page_lock.h"
 #include "reclaim.h"
 #include "rmap.h"
+#include "zap.h"
 
 struct migration {
 	struct mm_host *host;
@@ -29,6 +30,7 @@ static bool block_entry(void *ctx, const struct rmap_hit *hit, struct gather *g)
 	if (!pte_present(hit->pte))
 		return true;
 	pte_t wait = entry_make(ENTRY_MIGRATION, pte_pfn(hit->pte)), old = hit->pte;
+	wait |= (pte_t)page_counter(m->from) << ENTRY_COUNTER_SHIFT;
 	while (!__atomic_compare_exchange_n(hit->slot, &old, wait | (pte_write(old) ? ENTRY_WRITABLE : 0),
 					    false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		;

@@ -90,7 +90,10 @@ enum entry_type {
 	ENTRY_POISON,	 /* whoever touches it gets SIGBUS */
 };
 
-#define ENTRY_WRITABLE (1ull << 5) /* ENTRY_MIGRATION: PTE_WRITE was set */
+/* ENTRY_MIGRATION: PTE_WRITE was set; and which counter of resident pages has the page (enum mm_counter). */
+#define ENTRY_WRITABLE	    (1ull << 5)
+#define ENTRY_COUNTER_SHIFT 6
+#define ENTRY_COUNTER_MASK  3u
 
 static inline pte_t entry_make(enum entry_type type, uint64_t offset)
 {

@@ -15,6 +15,18 @@
 #include "huge.h"
 #include "pagewalk.h"
 
+/* Two entries will wait for the page that moves: neither may let write. False: the entry is not what it was. */
+static bool dup_moving(pte_t *slot, pte_t *pte)
+{
+	pte_t both = *pte;
+
+	if (((both >> ENTRY_COUNTER_SHIFT) & ENTRY_COUNTER_MASK) == MM_ANONPAGES)
+		both &= ~ENTRY_WRITABLE;
+	bool done = __atomic_compare_exchange_n(slot, pte, both, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	*pte = both;
+	return done;
+}
+
 /* Takes what one more entry like the one at `slot` needs, and returns that entry; *cleared: the slot's own lost PTE_WRITE. */
 static pte_t dup_entry(struct frames *f, pte_t *slot, bool *cleared)
 {
@@ -22,6 +34,11 @@ static pte_t dup_entry(struct frames *f, pte_t *slot, bool *cleared)
 		pte_t pte = pte_read(slot);
 		if (pte_none(pte))
 			return 0;
+		if (entry_type(pte) == ENTRY_MIGRATION) {
+			if (dup_moving(slot, &pte))
+				return pte;
+			continue;
+		}
 		if (!pte_present(pte) || (pte & PTE_SPECIAL))
 			return pte;
 		struct page *page = pfn_to_page(f, pte_pfn(pte));
@@ -186,5 +203,7 @@ void pgtable_put_shared(struct mm *mm, struct page *table)
 	for (unsigned int i = 0; i < PTRS_PER_TABLE; i++)
 		put_entry(&g, pte_exchange(&entry[i], 0));
 	pgtable_discard(table, &g.batch.freed_tables);
+	gather_tables(&g, 0,
+		      PMD_SIZE); /* where it was is known to nobody any more: only which table it is counts */
 	gather_end(&g);
 }

@@ -119,12 +119,13 @@ struct vma {
 	struct anon_vma
 		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */
 	struct list_head anon_vma_chain; /* struct anon_vma_chain, the newest first */
-	struct interval_node shared; /* (mapping->i_mmap_lock) in mapping->i_mmap, if there is a mapping */
 	struct mempolicy_setting policy; /* {0}: the space's. See mbind.c */
 	struct vma *prev, *next;
 	struct rb_node rb;
 	uint64_t subtree_gap;
-	/* vma_lock.h; last, and not copied with the rest: see vma_copy. */
+	/* From here on not copied with the rest: see vma_copy. */
+	struct interval_node shared; /* (mapping->i_mmap_lock) in mapping->i_mmap, if there is a mapping */
+	/* vma_lock.h */
 	_Atomic uint32_t lock_readers;
 	_Atomic uint64_t lock_seq; /* of the mm_write_lock that locked the area last */
 	bool detached;

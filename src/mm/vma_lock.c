@@ -89,7 +89,8 @@ void vma_detach(struct vma *vma)
 
 void vma_copy(struct vma *to, const struct vma *from)
 {
-	memcpy(to, from, offsetof(struct vma, lock_readers));
+	memcpy(to, from, offsetof(struct vma, shared));
+	memset(&to->shared, 0, sizeof(to->shared));
 	atomic_init(&to->lock_readers, 0);
 	atomic_init(&to->lock_seq, 0);
 	to->detached = false;

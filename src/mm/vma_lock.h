@@ -31,7 +31,7 @@ void vma_write_lock(struct vma *vma);
 /* The area, locked for writing, is no longer of the space: no lookup finds it. */
 void vma_detach(struct vma *vma);
 
-/* Copies everything but the lock, which is that of a new area. */
+/* Copies everything but the lock, which is that of a new area, and its place among the mappings of its file. */
 void vma_copy(struct vma *to, const struct vma *from);
 
 #endif

@@ -17,11 +17,16 @@ enum mm_counter page_counter(const struct page *page)
 											: MM_FILEPAGES;
 }
 
+enum mm_counter entry_counter(const struct mm *mm, pte_t pte)
+{
+	if (entry_type(pte) == ENTRY_MIGRATION)
+		return (enum mm_counter)((pte >> ENTRY_COUNTER_SHIFT) & ENTRY_COUNTER_MASK);
+	return page_counter(pfn_to_page(mm->frames, pte_pfn(pte)));
+}
+
 static void rss_drop(struct mm *mm, pte_t pte, int64_t nr)
 {
-	const struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
-
-	atomic_fetch_sub_explicit(&mm->rss[page_counter(page)], nr, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&mm->rss[entry_counter(mm, pte)], nr, memory_order_relaxed);
 }
 
 /* Is a page of the space's there? One that is moving is resident still. */

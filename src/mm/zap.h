@@ -37,4 +37,7 @@ void vma_free(struct mm *mm, struct vma *vma);
 /* The counter that a mapped page belongs to. */
 enum mm_counter page_counter(const struct page *page);
 
+/* The same for the page of an entry, present or moving: while it moves its frame may not be asked. */
+enum mm_counter entry_counter(const struct mm *mm, pte_t pte);
+
 #endif
