@@ -441,7 +441,8 @@ static struct page *begin_move(struct fixture *x, gva_t address)
 
 	page_lock(page);
 	page_get(page);
-	*slot = entry_make(ENTRY_MIGRATION, page_to_pfn(x->mm->frames, page)) | ENTRY_WRITABLE;
+	*slot = entry_make(ENTRY_MIGRATION, page_to_pfn(x->mm->frames, page)) | ENTRY_WRITABLE |
+		(pte_t)page_counter(page) << ENTRY_COUNTER_SHIFT;
 	atomic_fetch_sub(&page->mapcount, 1);
 	atomic_fetch_sub(&page->refs, 1);
 	sim_cpu_flush(x->cpu);
