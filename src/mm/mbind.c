@@ -60,9 +60,12 @@ static int do_mbind(struct mm *mm, gva_t start, gva_t end, struct mempolicy_sett
 {
 	if (!may_bind(mm, start, end, s))
 		return -EFAULT;
-	for (struct vma *vma; (vma = vma_find_intersection(&mm->vmas, start, end));) {
+	for (struct vma *vma; start < end && (vma = vma_find_intersection(&mm->vmas, start, end));) {
 		start = max_u64(start, vma->start);
 		gva_t stop = min_u64(vma->end, end);
+		int err = area_may_cut(vma, start, stop);
+		if (err)
+			return err;
 		if (!mempolicy_equal(vma->policy, s) &&
 		    !area_change(mm, vma, start, stop, (struct area_change){vma->flags, s}))
 			return -ENOMEM;

@@ -25,6 +25,9 @@ static int do_mseal(struct mm *mm, gva_t start, gva_t end)
 	while (start < end) {
 		struct vma *vma = vma_find(&mm->vmas, start);
 		gva_t stop = min_u64(vma->end, end);
+		int err = area_may_cut(vma, start, stop);
+		if (err)
+			return err;
 		if (!(vma->flags & VM_SEALED) && !area_modify(mm, vma, start, stop, vma->flags | VM_SEALED))
 			return -ENOMEM;
 		start = stop;

@@ -164,6 +164,8 @@ static void whole_blocks_only(void **state)
 			 -EINVAL);
 	assert_int_equal(mm_mremap(x->mm, A, M2, P, 0, 0), A);
 	assert_int_equal(fixture_map(x, A + P, 1, RW, MAP_FIXED), -EINVAL);
+	assert_int_equal(mm_mseal(x->mm, A, P, 0), -EINVAL);
+	assert_int_equal(mm_mbind(x->mm, A, P, (struct mempolicy_setting){.mode = MPOL_LOCAL}), -EINVAL);
 	assert_int_equal(mm_mprotect(x->mm, A, M2, PROT_READ), 0);
 	assert_signal(x, SIM_STORE, A, SIGSEGV, SEGV_ACCERR);
 	assert_int_equal(mm_mprotect(x->mm, A, M2, RW), 0);
