@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* migrate.c - see migrate.h for the steps. */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "fault.h"
@@ -17,6 +18,7 @@ struct migration {
 	struct anon_vma *anon_vma; /* of an anonymous page: one reference */
 	struct address_space *mapping;
 	const struct mm *busy; /* the space that could not be entered */
+	bool settled_some;     /* by the walk under way */
 };
 
 /* --- step 2 -------------------------------------------------------------------------------------------------------- */
@@ -70,15 +72,41 @@ static bool settle_entry(void *ctx, const struct rmap_hit *hit, struct gather *g
 	page_get(page);
 	atomic_fetch_add(&page->mapcount, 1);
 	pte_set(hit->slot, new_entry(m, hit->vma, page, hit->pte));
+	m->settled_some = true;
 	return true;
 }
 
-/* A space that could not be entered has none of these entries: others may not be let wait for it. */
+/* A fork under way may copy an entry from a space that the walk has not come to into one that it has passed. */
+static void settle_all_but(struct migration *m, const struct mm *skip)
+{
+	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma, .skip = skip};
+
+	do {
+		m->settled_some = false;
+		rmap_walk(m->host, m->from, &w);
+	} while (m->settled_some);
+}
+
+#define BUSY_ATTEMPTS 10000
+
+/*
+ * The space that could not be entered has these entries only if it is a child that was being forked: its parent lets go of it soon.
+ * If it is the caller's own, which holds its lock, it has none, and is not waited for longer than the attempts take.
+ */
 static void settle_entries(struct migration *m)
 {
-	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma, .skip = m->busy};
+	const struct mm *busy = m->busy;
+	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma, .busy = &busy};
 
-	rmap_walk(m->host, m->from, &w);
+	settle_all_but(m, m->busy);
+	for (unsigned int i = 0; busy && i < BUSY_ATTEMPTS; i++) {
+		busy = NULL;
+		rmap_walk(m->host, m->from, &w);
+		if (busy)
+			sched_yield();
+	}
+	if (m->busy && !busy)
+		settle_all_but(m, NULL);
 }
 
 /* --- step 3 -------------------------------------------------------------------------------------------------------- */
