@@ -176,7 +176,7 @@ void mm_dump(struct mm *mm, FILE *out)
 		atomic_load(&mm->memcg->usage_pages), mm->memcg->max_pages, atomic_load(&mm->min_flt),
 		atomic_load(&mm->maj_flt));
 	mm_read_unlock(mm);
-	layout_dump(&layouts[LAYOUT_X86_64], out);
+	layout_dump(&layout_table[LAYOUT_X86_64], out);
 }
 
 /* --- pages -------------------------------------------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
 #define DIRECT_MAP "direct map"
 #define TEXT	   "kernel text"
 
-const struct layout layouts[NR_LAYOUTS] = {
+const struct layout layout_table[NR_LAYOUTS] = {
 	[LAYOUT_I386] =
 		{
 			.name = "i386",

@@ -39,7 +39,7 @@ struct layout {
 	struct layout_range range[LAYOUT_MAX_RANGES]; /* of the kernel's part, ascending */
 };
 
-extern const struct layout layouts[NR_LAYOUTS];
+extern const struct layout layout_table[NR_LAYOUTS];
 
 /* The range that an address lies in, or NULL: the user's part, a hole, not canonical. */
 const struct layout_range *layout_find(const struct layout *l, gva_t address);

@@ -14,7 +14,7 @@ static void ranges_ascend_and_are_disjoint(void **state)
 {
 	(void)state;
 	for (unsigned int kind = 0; kind < NR_LAYOUTS; kind++) {
-		const struct layout *l = &layouts[kind];
+		const struct layout *l = &layout_table[kind];
 		gva_t beyond = l->kernel_first;
 
 		assert_true(l->nr > 0 && l->nr <= LAYOUT_MAX_RANGES);
@@ -36,7 +36,7 @@ static void ranges_ascend_and_are_disjoint(void **state)
 /* A space with the 32-bit limits: what is mapped ends at 3 GB, searches from below begin at 1 GB. */
 static void three_gigabytes_of_four(void **state)
 {
-	const struct layout *l = &layouts[LAYOUT_I386];
+	const struct layout *l = &layout_table[LAYOUT_I386];
 	struct fixture *x = *state;
 
 	assert_int_equal(l->task_size, 0xc0000000);
@@ -59,7 +59,7 @@ static void three_gigabytes_of_four(void **state)
 
 static void two_halves_of_48_bits(void **state)
 {
-	const struct layout *l = &layouts[LAYOUT_X86_64];
+	const struct layout *l = &layout_table[LAYOUT_X86_64];
 	struct fixture *x = *state;
 
 	assert_int_equal(l->user_last, 0x00007fffffffffff);
@@ -103,7 +103,7 @@ static void kernel_map_before_4_20(void **state)
 		{0xffffffffa0000000, "modules", 1525 * MB},  {0xffffffffff600000, "vsyscall", 8 * MB},
 		{0xffffffffffe00000, "unused", 2 * MB},
 	};
-	const struct layout *l = &layouts[LAYOUT_X86_64_OLD];
+	const struct layout *l = &layout_table[LAYOUT_X86_64_OLD];
 
 	(void)state;
 	assert_int_equal(l->nr, ARRAY_SIZE(rows));
@@ -121,18 +121,18 @@ static void kernel_map_of_5_11(void **state)
 		{0xffffffff80000000, "kernel text", 512 * MB},
 		{0xffffffffff600000, "vsyscall", PAGE_SIZE},
 	};
-	const struct layout *l = &layouts[LAYOUT_X86_64];
+	const struct layout *l = &layout_table[LAYOUT_X86_64];
 
 	(void)state;
 	expect_ranges(l, rows, ARRAY_SIZE(rows));
 	assert_int_equal(layout_va(l, 0x10448b000), 0xffff88810448b000);
 	assert_int_equal(layout_pa(l, 0xffff88810448b000), 0x10448b000);
-	assert_int_equal(layout_va(&layouts[LAYOUT_X86_64_OLD], 0x10448b000), 0xffff88010448b000);
+	assert_int_equal(layout_va(&layout_table[LAYOUT_X86_64_OLD], 0x10448b000), 0xffff88010448b000);
 	assert_int_equal(layout_pa(l, layout_va(l, 0)), 0);
 	assert_int_equal(layout_pa(l, 0xffffffff81000000), 0x1000000);
 	assert_int_equal(layout_pa(l, 0xffffea0004112ac0), ~0ull); /* a struct page has none of its own */
 	assert_int_equal(layout_pa(l, 0x400000), ~0ull);
-	assert_int_equal(layout_pa(&layouts[LAYOUT_I386], 0xc0100000), 0x100000);
+	assert_int_equal(layout_pa(&layout_table[LAYOUT_I386], 0xc0100000), 0x100000);
 }
 
 static void dump_has_the_layout(void **state)

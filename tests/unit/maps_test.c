@@ -91,7 +91,7 @@ static void listing_of_pause(void **state)
 	size_t bytes = 0;
 	FILE *out = open_memstream(&text, &bytes);
 
-	p.x->mm->task_size = layouts[LAYOUT_I386].task_size;
+	p.x->mm->task_size = layout_table[LAYOUT_I386].task_size;
 	file_init(&p.program, p.x, 0x803, 2114849, "/usr/bin/pause");
 	file_init(&p.ld, p.x, 0x801, 260681, "/lib/ld-2.12.90.so");
 	file_init(&p.libc, p.x, 0x801, 260688, "/lib/libc-2.12.90.so");
