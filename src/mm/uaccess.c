@@ -117,9 +117,9 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 	if (page) {
 		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
 		if (kind == COPY_FROM_USER)
-			memcpy(buffer, at, bytes);
+			memmove(buffer, at, bytes); /* a process may copy to itself */
 		else if (kind == COPY_TO_USER)
-			memcpy(at, buffer, bytes);
+			memmove(at, buffer, bytes);
 		else
 			memset(at, 0, bytes);
 		if (kind != COPY_FROM_USER)
