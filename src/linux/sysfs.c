@@ -130,8 +130,10 @@ static int64_t write_thp(struct task *t, const struct proc_file *file, char *tex
 static int show_pool(struct task *t, const struct proc_file *file, FILE *out)
 {
 	struct hugetlb_pool_counts c = hugetlb_pool_counts(t->mm->frames, t->mm->memcg);
+	uint64_t count;
 
-	fprintf(out, "%" PRIu64 "\n", *(const uint64_t *)((const char *)&c + file->number));
+	memcpy(&count, (const char *)&c + file->number, sizeof(count));
+	fprintf(out, "%" PRIu64 "\n", count);
 	return 0;
 }
 
