@@ -24,6 +24,8 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -
        -Wwrite-strings -Wvla -Wundef -Wno-missing-field-initializers
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing -fstack-protector-strong $(WARN) $(OPT) $(SAN) $(CFLAGS)
 LDFLAGS_ALL = -pthread $(SAN) $(LDFLAGS)
+# What whoever links liblodge.a needs besides; the core alone needs nothing.
+LDLIBS_LODGE = -luring
 
 rooms = mm uffd vmm linux guest
 sources = $(foreach r,$(rooms),$(wildcard src/$(r)/*.c src/$(r)/*.S))
@@ -59,7 +61,7 @@ $(B)/liblodge.a: $(objects)
 # Static, because loading a library takes a tenth of the time that a small program runs; sanitizers do not allow it.
 $(B)/lodge: $(cli_objects) $(B)/liblodge.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(SAN),,-static-pie) -o $@ $^
+	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(SAN),,-static-pie) -o $@ $^ $(LDLIBS_LODGE)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -5,7 +5,7 @@
 #
 # Both do nothing, at once, when nothing is missing.
 
-run_packages = gcc libc6-dev busybox-static
+run_packages = gcc libc6-dev liburing-dev libxxhash-dev busybox-static
 check_packages = libcmocka-dev sqlite3 stress-ng python3-minimal perl dash bash musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
 bench_packages = libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 

@@ -35,7 +35,7 @@ $(core_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge-mm.a
 
 $(whole_tests): $(T)/%: $(T)/unit/%.o $(sim_objects) $(B)/liblodge.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST) $(LDLIBS_LODGE)
 
 $(history): $(history_objects) $(sim_objects) $(B)/liblodge-mm.a
 	@echo "  LINK  $@"
@@ -43,7 +43,7 @@ $(history): $(history_objects) $(sim_objects) $(B)/liblodge-mm.a
 
 $(fuzzers): $(T)/fuzz_%: $(T)/fuzz/%.o $(sim_objects) $(B)/liblodge.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_TEST) $(LDLIBS_LODGE)
 
 # The core built anew with six block orders instead of eleven.
 order6_test = $(T)/page_order6_test
