@@ -21,7 +21,7 @@
 #define PROC_PATH	 "/proc/"
 #define SYS_PATH	 "/sys/"
 #define WRITE_MAX_BYTES	 4096
-#define READ_PIECE_BYTES 4096
+#define LIVE_PIECE_BYTES 4096
 
 bool procfs_holds(int fd)
 {
@@ -218,7 +218,7 @@ static int check_open(const struct proc_file *file, const struct stat *st, int f
 
 	if (reads && ((!file->show && !file->read_at) || !may_open(st, 04)))
 		return -EACCES;
-	if ((writes || (flags & O_TRUNC)) && (!file->write || !may_open(st, 02)))
+	if ((writes || (flags & O_TRUNC)) && ((!file->write && !file->write_at) || !may_open(st, 02)))
 		return -EACCES;
 	return flags & O_DIRECTORY ? -ENOTDIR : 0;
 }
@@ -282,23 +282,40 @@ static int64_t write_text(struct task *t, const struct guest_file *file, const s
 					     : file->proc.file->write(t, file->proc.file, text, bytes);
 }
 
-static int64_t read_live(struct task *t, const struct guest_file *file, const struct uio *u, uint64_t at)
+/* A piece between the guest and the file: how much, or -errno. */
+static int64_t piece_read(struct task *t, const struct proc_file *file, gva_t to, size_t bytes, uint64_t at)
 {
-	char piece[READ_PIECE_BYTES];
+	char piece[LIVE_PIECE_BYTES];
+	int64_t n = file->read_at(t, piece, bytes, at);
+
+	return n > 0 && copy_to_user(t->mm, to, piece, (size_t)n) ? -EFAULT : n;
+}
+
+static int64_t piece_write(struct task *t, const struct proc_file *file, gva_t from, size_t bytes,
+			   uint64_t at)
+{
+	char piece[LIVE_PIECE_BYTES];
+
+	return copy_from_user(t->mm, piece, from, bytes) ? -EFAULT : file->write_at(t, piece, bytes, at);
+}
+
+typedef int64_t piece_fn(struct task *t, const struct proc_file *file, gva_t user, size_t bytes, uint64_t at);
+
+static int64_t transfer_live(struct task *t, const struct proc_file *file, const struct uio *u, uint64_t at,
+			     piece_fn *fn)
+{
 	int64_t done = 0;
 
 	for (unsigned int i = 0; i < u->nr; i++) {
-		gva_t to = (gva_t)u->iov[i].iov_base;
+		gva_t user = (gva_t)u->iov[i].iov_base;
 		for (size_t left = u->iov[i].iov_len; left;) {
-			size_t want = min_u64(left, sizeof(piece));
-			int64_t n = file->proc.file->read_at(t, piece, want, at);
-			if (n > 0 && copy_to_user(t->mm, to, piece, (size_t)n))
-				n = -EFAULT;
+			size_t want = min_u64(left, LIVE_PIECE_BYTES);
+			int64_t n = fn(t, file, user, want, at);
 			if (n <= 0)
 				return done ? done : n;
 			done += n;
 			at += (uint64_t)n;
-			to += (uint64_t)n;
+			user += (uint64_t)n;
 			left -= (size_t)n;
 			if ((size_t)n < want)
 				return done;
@@ -320,7 +337,12 @@ bool procfs_transfer(struct task *t, const struct guest_file *file, const struct
 		*result = at ? 0 : refill(t, file);
 		return *result < 0;
 	}
-	*result = x->to_file ? write_text(t, file, u, at) : read_live(t, file, u, at);
+	if (!x->to_file)
+		*result = transfer_live(t, file->proc.file, u, at, piece_read);
+	else if (file->proc.file->write_at)
+		*result = transfer_live(t, file->proc.file, u, at, piece_write);
+	else
+		*result = write_text(t, file, u, at);
 	advance(file, x, *result);
 	return true;
 }

@@ -32,6 +32,8 @@ struct proc_file {
 	int64_t (*write)(struct task *t, const struct proc_file *file, char *text, size_t bytes);
 	/* In the place of a text: the bytes at an offset. How many, or -errno. */
 	int64_t (*read_at)(struct task *t, void *to, size_t bytes, uint64_t offset);
+	/* And those that are written there. */
+	int64_t (*write_at)(struct task *t, const void *from, size_t bytes, uint64_t offset);
 	bool strict; /* what is written behind the beginning is forgotten */
 	union {
 		const void *data; /* for show and write */

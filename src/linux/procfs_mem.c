@@ -275,6 +275,30 @@ static int64_t pagemap_read(struct task *t, void *to, size_t bytes, uint64_t off
 	return (int64_t)(nr * PM_ENTRY_BYTES);
 }
 
+/* --- contents -------------------------------------------------------------------------------- */
+
+/* As much as lies below the end of the space. */
+static size_t clip_to_space(const struct mm *mm, size_t bytes, uint64_t offset)
+{
+	return offset >= mm->task_size ? 0 : min_u64(bytes, mm->task_size - offset);
+}
+
+static int64_t mem_read(struct task *t, void *to, size_t bytes, uint64_t offset)
+{
+	size_t done = read_process_memory(t->mm, to, offset, clip_to_space(t->mm, bytes, offset));
+
+	return done || !bytes ? (int64_t)done : -EIO;
+}
+
+static int64_t mem_write(struct task *t, const void *from, size_t bytes, uint64_t offset)
+{
+	size_t done = write_process_memory(t->mm, offset, from, clip_to_space(t->mm, bytes, offset));
+
+	return done || !bytes ? (int64_t)done : -EIO;
+}
+
+/* --- accessed bits --------------------------------------------------------------------------- */
+
 enum { CLEAR_SOFT_DIRTY = 4, CLEAR_PEAK_RSS = 5 };
 
 /* 1, 2, 3: accessed bits; 4: soft-dirty bits, which nobody keeps; 5: the peak begins anew. */
@@ -303,6 +327,7 @@ const struct proc_file proc_mem_files[] = {
 	{.name = "numa_maps", .show = show_numa_maps},
 	{.name = "statm", .show = show_statm},
 	{.name = "pagemap", .read_at = pagemap_read},
+	{.name = "mem", .read_at = mem_read, .write_at = mem_write},
 	{.name = "clear_refs", .write = clear_refs_write},
 	{0},
 };

@@ -88,8 +88,7 @@ static void copy_pages(struct collapse *c)
 static void install(struct collapse *c)
 {
 	uint64_t write = c->vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
-	uint64_t rights = c->vma->flags & VM_ACCESS_FLAGS ? vma_pte_flags(c->vma->flags) | write
-							  : PTE_ACCESSED | PTE_PROTNONE;
+	uint64_t rights = vma_pte_flags(c->vma->flags) | write;
 
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
 		c->head[i].memcg = c->mm->memcg;

@@ -54,6 +54,8 @@ const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 
 uint64_t vma_pte_flags(uint64_t vm_flags)
 {
+	if (!(vm_flags & VM_ACCESS_FLAGS)) /* a debugger brings pages even here */
+		return PTE_PROTNONE | PTE_ACCESSED;
 	return PTE_PRESENT | PTE_USER | PTE_ACCESSED | (vm_flags & VM_EXEC ? 0 : PTE_NX);
 }
 

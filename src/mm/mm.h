@@ -312,6 +312,10 @@ size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes);
 size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes);
 size_t clear_user(struct mm *mm, gva_t to, size_t bytes);
 
+/* As a debugger, whatever the guest itself may do there (GUP_FORCE): bytes that WERE copied. */
+size_t read_process_memory(struct mm *mm, void *to, gva_t from, size_t bytes);
+size_t write_process_memory(struct mm *mm, gva_t to, const void *from, size_t bytes);
+
 /*
  * Copies a string with its NUL. Returns its length without the NUL, -EFAULT, or -ENAMETOOLONG when there is no NUL
  * within `bytes`.

@@ -219,6 +219,13 @@ static int insert_area(struct mm *mm, struct vma *vma)
 	return 0;
 }
 
+/* Memory without a file whose size is promised by its object, not by the area. */
+static bool is_shared_memory(const struct mmap_region *g)
+{
+	return !g->request->file && !g->request->vm_ops && (g->vm_flags & VM_SHARED) &&
+	       !(g->vm_flags & VM_NORESERVE);
+}
+
 /* What the limits say about the region, once what lies there is gone. 0 or -errno. */
 static int charge_region(struct mmap_region *g)
 {
@@ -229,11 +236,12 @@ static int charge_region(struct mmap_region *g)
 	int err = area_may_unmap(g->mm, g->start, g->end);
 	if (err)
 		return err;
-	if (!vm_accountable(g->vm_flags))
+	bool accountable = vm_accountable(g->vm_flags);
+	if (!accountable && !is_shared_memory(g))
 		return 0;
 	if (!vm_enough_memory(g->mm, pages))
 		return -ENOMEM;
-	g->vm_flags |= VM_ACCOUNT;
+	g->vm_flags |= accountable ? VM_ACCOUNT : 0;
 	return 0;
 }
 

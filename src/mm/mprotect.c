@@ -14,6 +14,7 @@
 #include "gather.h"
 #include "lock.h"
 #include "pagewalk.h"
+#include "populate.h"
 #include "rmap.h"
 
 #define PROT_SEM_BIT 0x8u /* accepted, and without a meaning on x86 */
@@ -142,7 +143,7 @@ static int charge_flags(const struct vma *vma, uint64_t *flags, uint64_t nr_page
 /* Gives the part of `vma` that lies in [start, end) the access flags; *next is the area that has it then. */
 static int protect_area(struct vma *vma, gva_t start, gva_t end, uint64_t access, struct vma **next)
 {
-	uint64_t flags = (vma->flags & ~(uint64_t)VM_ACCESS_FLAGS) | access;
+	uint64_t old = vma->flags, flags = (old & ~(uint64_t)VM_ACCESS_FLAGS) | access;
 
 	*next = vma;
 	if (access & ~(vma->flags >> 4) & VM_ACCESS_FLAGS) /* VM_MAYREAD is VM_READ << 4, and so on */
@@ -162,6 +163,9 @@ static int protect_area(struct vma *vma, gva_t start, gva_t end, uint64_t access
 	if (!vma)
 		return -ENOMEM;
 	change_protection(vma, start, end);
+	/* Locked pages are had before they are touched, the area's own ones now that there can be such. */
+	if ((old & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (access & VM_WRITE))
+		populate_area(vma, start, end);
 	*next = vma;
 	return 0;
 }

@@ -55,9 +55,7 @@ static void set_entries(struct remap r, uint64_t cache)
 {
 	uint64_t flags = vma_pte_flags(r.vma->flags) | PTE_SPECIAL | cache;
 
-	if (!(r.vma->flags & VM_ACCESS_FLAGS))
-		flags = PTE_ACCESSED | PTE_PROTNONE | PTE_SPECIAL | cache;
-	else if ((r.vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE))
+	if ((r.vma->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE))
 		flags |= PTE_WRITE | PTE_DIRTY;
 	for (unsigned int level; r.at < r.end; advance(&r, level)) {
 		pte_t *slot = slot_for(&r, &level);

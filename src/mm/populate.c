@@ -70,6 +70,11 @@ static int touch_part(struct vma *vma, gva_t *at, gva_t stop, gva_t end, enum po
 	return err;
 }
 
+void populate_area(struct vma *vma, gva_t start, gva_t end)
+{
+	touch_part(vma, &start, end, end, POPULATE_AS_MAPPED);
+}
+
 /* One batch from *at on; moves *at behind what was done. */
 static int populate_batch(struct mm *mm, gva_t *at, gva_t end, enum populate_for what)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* populate.h - making the pages of a range resident ahead of their use. mmap_lock is not held. */
+/* populate.h - making the pages of a range resident ahead of their use. mmap_lock is not held unless told otherwise. */
 #ifndef LODGE_MM_POPULATE_H
 #define LODGE_MM_POPULATE_H
 
@@ -17,5 +17,8 @@ enum populate_for {
  * is not allowed.
  */
 int mm_populate_for(struct mm *mm, gva_t start, gva_t end, enum populate_for what);
+
+/* What POPULATE_AS_MAPPED does for a part of one area, as far as it can be done; mmap_lock is held. */
+void populate_area(struct vma *vma, gva_t start, gva_t end);
 
 #endif

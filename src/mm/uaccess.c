@@ -70,7 +70,7 @@ static bool may_fault(const struct vma *vma, unsigned int gup)
 		return false;
 	if (vma_allows(vma, gup & GUP_WRITE ? FAULT_FLAG_WRITE : 0))
 		return true;
-	return (gup & GUP_FORCE) && (vma->flags & VM_ACCESS_FLAGS) && is_cow_mapping(vma->flags);
+	return (gup & GUP_FORCE) && (!(gup & GUP_WRITE) || is_cow_mapping(vma->flags));
 }
 
 /* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or no memory. */
@@ -108,12 +108,28 @@ static void grow_stack(struct mm *mm, gva_t address)
 
 enum copy_kind { COPY_FROM_USER, COPY_TO_USER, CLEAR_USER };
 
-/* One page's worth of a copy; false: it cannot be reached. */
-static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind)
+/* Pages are handed to others under the area's rights alone, not under what the processor makes of them; a debugger has more. */
+static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
 {
+	const struct vma *vma = vma_find(&mm->vmas, address);
+
+	if (!vma || vma->start > address)
+		return false;
+	if (vma->flags & (gup & GUP_WRITE ? VM_WRITE : VM_READ))
+		return true;
+	if (!(gup & GUP_FORCE))
+		return false;
+	return gup & GUP_WRITE ? is_cow_mapping(vma->flags) : (vma->flags & VM_MAYREAD) != 0;
+}
+
+/* One page's worth of a copy; false: it cannot be reached. `gup`: GUP_FORCE or 0. */
+static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
+		      unsigned int gup)
+{
+	gup |= kind != COPY_FROM_USER ? GUP_WRITE : 0;
 	grow_stack(mm, user);
 	mm_read_lock(mm);
-	struct page *page = get_page(mm, user, kind != COPY_FROM_USER ? GUP_WRITE : 0);
+	struct page *page = (gup & GUP_FORCE) && !may_get(mm, user, gup) ? NULL : get_page(mm, user, gup);
 	if (page) {
 		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
 		if (kind == COPY_FROM_USER)
@@ -130,13 +146,14 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 	return page;
 }
 
-static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind)
+static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
+		   unsigned int gup)
 {
 	if (!access_ok(user, bytes))
 		return bytes;
 	while (bytes) {
 		size_t part = min_u64(bytes, PAGE_SIZE - (user & ~PAGE_MASK));
-		if (!copy_part(mm, user, buffer, part, kind))
+		if (!copy_part(mm, user, buffer, part, kind, gup))
 			break;
 		user += part;
 		buffer = buffer ? buffer + part : NULL;
@@ -147,17 +164,27 @@ static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum c
 
 size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes)
 {
-	return copy(mm, from, to, bytes, COPY_FROM_USER);
+	return copy(mm, from, to, bytes, COPY_FROM_USER, 0);
 }
 
 size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes)
 {
-	return copy(mm, to, (char *)(uintptr_t)from, bytes, COPY_TO_USER);
+	return copy(mm, to, (char *)(uintptr_t)from, bytes, COPY_TO_USER, 0);
 }
 
 size_t clear_user(struct mm *mm, gva_t to, size_t bytes)
 {
-	return copy(mm, to, NULL, bytes, CLEAR_USER);
+	return copy(mm, to, NULL, bytes, CLEAR_USER, 0);
+}
+
+size_t read_process_memory(struct mm *mm, void *to, gva_t from, size_t bytes)
+{
+	return bytes - copy(mm, from, to, bytes, COPY_FROM_USER, GUP_FORCE);
+}
+
+size_t write_process_memory(struct mm *mm, gva_t to, const void *from, size_t bytes)
+{
+	return bytes - copy(mm, to, (char *)(uintptr_t)from, bytes, COPY_TO_USER, GUP_FORCE);
 }
 
 int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
@@ -175,20 +202,6 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
 		from += part;
 	}
 	return -ENAMETOOLONG;
-}
-
-/* Pages are handed to others under the area's rights alone, not under what the processor makes of them; a debugger has more. */
-static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
-{
-	const struct vma *vma = vma_find(&mm->vmas, address);
-
-	if (!vma || vma->start > address)
-		return false;
-	if (vma->flags & (gup & GUP_WRITE ? VM_WRITE : VM_READ))
-		return true;
-	if (!(gup & GUP_FORCE))
-		return false;
-	return gup & GUP_WRITE ? is_cow_mapping(vma->flags) : (vma->flags & VM_MAYREAD) != 0;
 }
 
 int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int gup, struct page **pages)

@@ -313,6 +313,9 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 		if (p->no_write && (prot & PROT_WRITE))
 			return -EACCES;
 		if (p->prot != prot) {
+			bool will_be_had = (p->flags & VM_LOCKED) && !p->shared && !(p->prot & PROT_WRITE) &&
+					   (prot & PROT_WRITE);
+
 			split_at(m, page);
 			split_at(m, stop);
 			for (uint64_t i = page; i < stop; i++) {
@@ -326,6 +329,8 @@ int model_mprotect(struct model *m, uint64_t page, uint64_t nr, unsigned int pro
 			}
 			merge_at(m, page);
 			merge_at(m, stop);
+			if (will_be_had)
+				model_populate(m, page, stop - page);
 		}
 		page = stop;
 	}

@@ -520,10 +520,10 @@ static void umasks(void **state)
 static void proc_refused(void **state)
 {
 	static const char *const paths[] = {
-		"/proc/self/mem",	   "/proc/1/environ",	     "/proc/1/exe",
+		"/proc/self/syscall",	   "/proc/1/environ",	     "/proc/1/exe",
 		"/proc/1/root/etc/passwd", "/proc/self/fdinfo",	     "/proc/self/cwd/x",
 		"/proc/self/root/etc",	   "/proc/self/../1/maps",   "/proc/self/ns/mnt",
-		"/proc/self/cwd/..",	   "/proc/sys/../1/environ", "%/in/link/mem",
+		"/proc/self/cwd/..",	   "/proc/sys/../1/environ", "%/in/link/stack",
 		"%/in/exe-of-1",
 	};
 	struct guest *g = *state;
@@ -536,13 +536,13 @@ static void proc_refused(void **state)
 			fail_msg("%s can be opened", paths[i]);
 	assert_int_equal(procfs_entry(g->t, "/proc/kcore").kind,
 			 PROC_REFUSED); /* not every machine has one */
-	snprintf(own, sizeof(own), "/proc/%d/mem", getpid());
+	snprintf(own, sizeof(own), "/proc/%d/map_files", getpid());
 	assert_int_equal(guest_open(g, own, O_RDONLY), -EACCES);
 	assert_int_equal(CALL(g, chdir, path(g, "/proc/self/cwd/..")), -EACCES);
 	assert_int_equal(CALL(g, stat, path(g, "/proc/1/mem"), ARENA), -EACCES);
 	int64_t proc = guest_open(g, "/proc", O_PATH);
-	assert_int_equal(CALL(g, openat, (uint64_t)proc, path(g, "self/mem"), O_RDONLY), -EACCES);
-	assert_int_equal(guest_open(g, "/proc/self/mem", O_PATH), -EACCES);
+	assert_int_equal(CALL(g, openat, (uint64_t)proc, path(g, "self/stack"), O_RDONLY), -EACCES);
+	assert_int_equal(guest_open(g, "/proc/self/stack", O_PATH), -EACCES);
 	assert_int_equal(guest_open(g, "/proc/self/exe", O_PATH | O_NOFOLLOW), -EACCES);
 }
 
@@ -571,7 +571,7 @@ static void proc_never_written(void **state)
 {
 	static const struct attempt attempts[] = {
 		{"/proc/sys/vm/swappiness", O_RDWR, -EROFS},
-		{"/proc/self/mem", O_RDWR, -EACCES},
+		{"/proc/1/mem", O_RDWR, -EACCES},
 		{"/proc/self/maps", O_RDWR, -EACCES},
 		{"/dev/kvm", O_RDWR, -EACCES},
 	};

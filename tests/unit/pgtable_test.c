@@ -326,7 +326,7 @@ static void map_device(struct fixture *x, uint64_t bytes)
 {
 	/* Shared, so that its entries may be writable and are nobody's pages. */
 	assert_int_equal(fixture_map(x, GIB, bytes >> PAGE_SHIFT, PROT_READ | PROT_WRITE,
-				     MAP_FIXED | MAP_SHARED),
+				     MAP_FIXED | MAP_SHARED | MAP_NORESERVE),
 			 GIB);
 }
 

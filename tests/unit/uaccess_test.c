@@ -113,6 +113,41 @@ static void copy_breaks_sharing(void **state)
 	backing_put(&file.backing);
 }
 
+/* Where nothing was ever touched, and where nobody may look: the entries stay as the area says. */
+static void debugger(void **state)
+{
+	struct fixture *x = *state;
+	struct sim_file file;
+	uint64_t word = 7;
+
+	sim_file_init(&file, x->machine, 2 * P);
+	fixture_map(x, A, 3, PROT_NONE, MAP_FIXED);
+	fixture_map_file(x, &file, A + 4 * P, 1, 0, PROT_NONE, MAP_PRIVATE | MAP_FIXED);
+	fixture_map_file(x, &file, A + 5 * P, 1, 0, PROT_READ, MAP_SHARED | MAP_FIXED);
+	assert_int_equal(read_process_memory(x->mm, &word, A, 8), 8);
+	assert_int_equal(word, 0);
+	for (gva_t at = A; at < A + 6 * P; at += P) {
+		word = at;
+		assert_int_equal(write_process_memory(x->mm, at, &word, 8),
+				 at < A + 3 * P || at == A + 4 * P ? 8 : 0);
+	}
+	for (gva_t at = A; at < A + 3 * P; at += P) {
+		assert_int_equal(read_process_memory(x->mm, &word, at, 8), 8);
+		assert_int_equal(word, at);
+		assert_false(fixture_pte(x, at) & PTE_PRESENT);
+	}
+	assert_int_equal(read_process_memory(x->mm, &word, A + 3 * P - 3, 8), 3);
+	assert_int_equal(copy_from_user(x->mm, &word, A, 8), 8);
+	assert_int_equal(read_process_memory(x->mm, &word, A + 4 * P, 8), 8);
+	assert_int_equal(word, A + 4 * P);
+	assert_int_equal(read_process_memory(x->mm, &word, A + 5 * P, 8), 8);
+	assert_int_equal(word, sim_file_word(0));
+	assert_int_equal(mm_mprotect(x->mm, A, 3 * P, RW), 0);
+	assert_int_equal(fixture_load(x, A + P), A + P);
+	mm_munmap(x->mm, A, 6 * P);
+	backing_put(&file.backing);
+}
+
 static void strings(void **state)
 {
 	struct fixture *x = *state;
@@ -231,6 +266,7 @@ int main(void)
 		T("uaccess: a missing page is faulted in as the guest's own access would [P4]", faults_in),
 		T("uaccess: copies respect the protection of the area [P3 P4]", protections),
 		T("uaccess: a copy into a private file page leaves the file alone [P4]", copy_breaks_sharing),
+		T("uaccess: a debugger reads and writes whatever the protection [P5]", debugger),
 		T("uaccess: strings end at NUL, at the limit, or at a hole", strings),
 		T("uaccess: a pinned page outlives its mapping and returns when put [P5 P6]", pinned_pages),
 		T("uaccess: user_pin takes several buffers, skips, and stops at a hole", pins),

@@ -154,6 +154,19 @@ static void map_count_splits(void)
 	show_letters("pages", -16, 8);
 }
 
+static void promises(void)
+{
+	WHERE(mmap(AT(0), 1ul << 44, RW, PRIVATE | MAP_FIXED, -1, 0));
+	WHERE(mmap(AT(0), 1ul << 44, RW, PRIVATE | MAP_FIXED | MAP_NORESERVE, -1, 0));
+	munmap(AT(0), 1ul << 44);
+	WHERE(mmap(AT(0), 1ul << 44, R, PRIVATE | MAP_FIXED, -1, 0));
+	TELL(mprotect(AT(0), 1ul << 44, RW));
+	munmap(AT(0), 1ul << 44);
+	WHERE(mmap(AT(0), 1ul << 44, PROT_NONE, PRIVATE | MAP_FIXED, -1, 0));
+	munmap(AT(0), 1ul << 44);
+	WHERE(mmap(AT(0), 1ul << 44, RW, SHARED | MAP_FIXED, -1, 0));
+}
+
 static void sizes_in_status(void)
 {
 	long size = status_kb("VmSize"), now;
@@ -197,6 +210,7 @@ static const struct guest_case cases[] = {
 	{"arguments of the limits' calls", limit_arguments},
 	{"65530 areas are the most", map_count},
 	{"with so many areas nothing can be split", map_count_splits},
+	{"memory that cannot be promised [K27]", promises},
 	{"VmSize counts what is mapped [K27]", sizes_in_status},
 	{"VmData counts what is private and writable", data_in_status},
 };

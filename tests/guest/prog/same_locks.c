@@ -106,6 +106,21 @@ static void all_current(void)
 	printf("none: %ld\n", locked_pages());
 }
 
+static void all_future(void)
+{
+	TELL(mlockall(MCL_FUTURE));
+	printf("nothing yet: %ld\n", locked_pages());
+	put(0, 4, RW);
+	show_resident("there", 0, 4);
+	printf("counted: %ld\n", locked_pages());
+	put(8, 4, PROT_NONE);
+	mprotect(AT(8), 4 * PAGE, RW);
+	show_resident("made accessible", 8, 4);
+	TELL(munlockall());
+	put(16, 4, RW);
+	show_resident("no longer", 16, 4);
+}
+
 static void all_future_on_fault(void)
 {
 	TELL(mlockall(MCL_FUTURE | MCL_ONFAULT));
@@ -211,6 +226,7 @@ static const struct guest_case cases[] = {
 	{"a hole is ENOMEM after what lies before it", holes},
 	{"MLOCK_ONFAULT brings nothing in [J7]", on_fault},
 	{"mlockall: what is there [J1]", all_current},
+	{"mlockall: what will be there [J1]", all_future},
 	{"mlockall: what will be there, when it is touched", all_future_on_fault},
 	{"mlockall: arguments", all_arguments},
 	{"memory without rights", without_rights},

@@ -137,6 +137,38 @@ static void page_map(void)
 	close(fd);
 }
 
+static void memory_file(void)
+{
+	int fd = open("/proc/self/mem", O_RDWR);
+	char text[8] = "";
+
+	put(0, 2, RW);
+	letters(0, 2);
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)(AT(1) - 1)));
+	printf("%s\n", text);
+	COUNT(pwrite(fd, "xyz", 3, (off_t)(uintptr_t)AT(1)));
+	printf("%.4s\n", AT(1));
+	COUNT(pread(fd, text, 1, (off_t)(uintptr_t)AT(8)));
+	COUNT(pread(fd, text, 8, (off_t)(uintptr_t)(AT(2) - 3)));
+	mprotect(AT(0), PAGE, PROT_NONE);
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)AT(0)));
+	mprotect(AT(0), PAGE, R);
+	COUNT(pwrite(fd, "xyz", 3, (off_t)(uintptr_t)AT(0)));
+	printf("%.4s\n", AT(0));
+	put(4, 2, PROT_NONE);
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)AT(4)));
+	COUNT(pwrite(fd, "pqr", 3, (off_t)(uintptr_t)AT(5)));
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)AT(5)));
+	printf("%.3s %s\n", text, peek(AT(5)));
+	put_shared(4, 1, R);
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)AT(4)));
+	COUNT(pwrite(fd, "pqr", 3, (off_t)(uintptr_t)AT(4)));
+	COUNT(pread(fd, (char *)KERNEL, 3, (off_t)(uintptr_t)AT(4)));
+	COUNT(pread(fd, text, 3, (off_t)0x7ffffffff000));
+	COUNT(pread(fd, text, 0, 0));
+	close(fd);
+}
+
 static void counts_of_status(void)
 {
 	char line[256];
@@ -182,6 +214,7 @@ static const struct guest_case cases[] = {
 	{"smaps: VmFlags [H7][H8][H9]", flags},
 	{"smaps: VmFlags after advice", advised_flags},
 	{"pagemap: what is present and whose", page_map},
+	{"mem: reads and writes, whatever the protection [P5]", memory_file},
 	{"status: the lines about memory", counts_of_status},
 	{"maps: heap, stack, in order [Q2][F13]", parts_of_maps},
 };
