@@ -14,6 +14,7 @@
  * khugepaged leaves alone what is mostly empty: at most a quarter of a table's entries may be missing, which is the density from
  * which on windows fill up too (fault_anon.c).
  */
+#include "ageing.h"
 #include "collapse.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ static void install(struct collapse *c)
 	uint64_t rights = vma_pte_flags(c->vma->flags) | write;
 
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
-		c->head[i].memcg = c->mm->memcg;
+		page_set_memcg(&c->head[i], c->mm->memcg);
 		page_set_anon(&c->head[i], vma_anon_vma(c->vma),
 			      vma_linear_index(c->vma, c->start + ((gva_t)i << PAGE_SHIFT)));
 	}

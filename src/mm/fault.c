@@ -22,13 +22,13 @@
 #include "area.h"
 #include "fault_internal.h"
 #include "hugetlb.h"
-#include "filemap_shrink.h"
+#include "page_lock.h"
 #include "rmap.h"
 #include "vma_lock.h"
-#include "page_lock.h"
+#include "vmscan.h"
 
-/* So often files give room to a fault that found none: others may take it. */
-#define SHRINK_ATTEMPTS 8
+/* So often a fault that found no memory makes some: others may take it. */
+#define RECLAIM_ATTEMPTS 8
 
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_ANON_WRITE] = "do_anonymous_page write",
@@ -189,8 +189,8 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 		r = vma_is_hugetlb(vma) ? hugetlb_fault(vma, address, flags)
 					: try_fault(vma, address, flags, wanted_end);
 	while (r == VM_FAULT_RETRY ||
-	       (r == VM_FAULT_OOM && attempts++ < SHRINK_ATTEMPTS &&
-		filemap_shrink(vma->mm->host, vma->mm->memcg, filemap_shrink_batch(vma->mm->memcg))));
+	       (r == VM_FAULT_OOM && attempts++ < RECLAIM_ATTEMPTS &&
+		memcg_reclaim(vma->mm->host, vma->mm->memcg, memcg_reclaim_batch(vma->mm->memcg), 0)));
 	return r;
 }
 

@@ -14,6 +14,7 @@
  */
 #include <string.h>
 
+#include "ageing.h"
 #include "fault_internal.h"
 
 #define SMALL_AREA_PAGES  16
@@ -126,7 +127,7 @@ static struct page *run_next(struct fault *f, struct frame_run *run, gva_t addre
 	}
 	struct page *page = run->page++;
 	run->left--;
-	page->memcg = f->mm->memcg;
+	page_set_memcg(page, f->mm->memcg);
 	return page;
 }
 
@@ -227,7 +228,7 @@ struct page *fault_copy_page(struct mm *mm, const struct page *from)
 		memcg_uncharge(mm->memcg, 1);
 		return NULL;
 	}
-	page->memcg = mm->memcg;
+	page_set_memcg(page, mm->memcg);
 	memcpy(page_address(mm->frames, page), page_address(mm->frames, from), PAGE_SIZE);
 	return page;
 }

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "fault_internal.h"
-#include "filemap_shrink.h"
+#include "vmscan.h"
 
 #define FILE_AROUND_PAGES 64
 #define MAP_BATCH	  64 /* looked up with one hold of the cache's lock */
@@ -170,11 +170,11 @@ static struct ra_request ra_request(const struct fault *f, const struct memcg *c
 /* Before an account is full windows would shrink: what was walked long ago goes first, if there is much of it. */
 static void make_room(const struct fault *f, struct address_space *mapping, struct memcg *cg)
 {
-	uint64_t batch = filemap_shrink_batch(cg);
+	uint64_t batch = memcg_reclaim_batch(cg);
 
 	if (memcg_room(cg) < min_u64(batch, 2ull * f->mm->fault_around_pages) &&
 	    filemap_nr_pages(mapping) >= 4 * batch)
-		filemap_shrink(f->mm->host, cg, batch);
+		memcg_reclaim(f->mm->host, cg, batch, 0);
 }
 
 typedef struct ra_window readahead_fn(struct file_ra_state *ra, const struct ra_request *r);

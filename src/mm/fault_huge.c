@@ -15,6 +15,7 @@
  *
  * Locking: page_table_lock is held throughout.
  */
+#include "ageing.h"
 #include "anon_vma.h"
 #include "block.h"
 #include "fault_internal.h"
@@ -78,7 +79,7 @@ static struct page *block_alloc(struct fault *f, gva_t address)
 		return NULL;
 	}
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
-		head[i].memcg = mm->memcg;
+		page_set_memcg(&head[i], mm->memcg);
 		page_set_anon(&head[i], vma_anon_vma(f->vma),
 			      vma_linear_index(f->vma, address + ((gva_t)i << PAGE_SHIFT)));
 	}

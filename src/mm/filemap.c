@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ageing.h"
 #include "mm.h"
 #include "page_lock.h"
 #include "truncate.h"
@@ -36,8 +37,10 @@ struct page *filemap_find(struct address_space *as, uint64_t index)
 {
 	pthread_mutex_lock(&as->lock);
 	struct page *page = radix_find(&as->pages, index);
-	if (page)
+	if (page) {
 		page_get(page);
+		page_stamp(page);
+	}
 	pthread_mutex_unlock(&as->lock);
 	return page;
 }
@@ -51,7 +54,7 @@ static struct page *cache_page_alloc(struct address_space *as, struct memcg *cg)
 		memcg_uncharge(cg, 1);
 		return NULL;
 	}
-	page->memcg = cg;
+	page_set_memcg(page, cg);
 	return page;
 }
 
@@ -191,7 +194,7 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 	if (filled)
 		memset(buffer + bytes, 0, filled * PAGE_SIZE - (uint64_t)bytes);
 	for (unsigned int i = 0; i < nr; i++) {
-		block[i].memcg = cg;
+		page_set_memcg(&block[i], cg);
 		struct page *page = i < filled ? cache_add(as, index + i, &block[i]) : &block[i];
 		if (page)
 			page_put(f, page);
@@ -267,11 +270,18 @@ static bool is_idle(const struct page *page)
 	return atomic_load(&page->refs) == 1 && !(flags & (PG_DIRTY | PG_WRITEBACK));
 }
 
-/* Which pages of a range go: all, or those that are idle (and, where cg is not NULL, that it pays for). */
+/* Which pages of a range go: all, or those that are idle (and, where cg is not NULL, that it pays for, and that are old enough). */
 struct drop {
 	bool all;
 	const struct memcg *cg;
+	unsigned int min_age;
 };
+
+static bool may_drop(const struct page *page, const struct drop *what)
+{
+	return is_idle(page) &&
+	       (!what->cg || (page->memcg == what->cg && page_age(page, what->cg) >= what->min_age));
+}
 
 static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last, struct drop what)
 {
@@ -285,7 +295,7 @@ static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t la
 			wait_for_mover(as, page);
 			continue;
 		}
-		if (locked && (what.all || (is_idle(page) && (!what.cg || page->memcg == what.cg)))) {
+		if (locked && (what.all || may_drop(page, &what))) {
 			take_out(as, index, page);
 			page_unlock(page);
 			page_put(as->mm_host->frames, page);
@@ -305,9 +315,43 @@ uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last)
 	return drop_range(as, first, last, (struct drop){0});
 }
 
-uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last, const struct memcg *cg)
+uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last, const struct memcg *cg,
+			      unsigned int min_age)
 {
-	return drop_range(as, first, last, (struct drop){.cg = cg});
+	return drop_range(as, first, last, (struct drop){.cg = cg, .min_age = min_age});
+}
+
+/* While it is locked it stays in the cache that it is in, and the cache with it. */
+bool filemap_evict(struct page *page)
+{
+	bool gone = false;
+
+	if (!page_trylock(page))
+		return false;
+	struct address_space *as = page_mapping(page);
+	if (as) {
+		pthread_mutex_lock(&as->lock);
+		gone = atomic_load(&page->refs) == 2 && !atomic_load(&page->mapcount) &&
+		       !(atomic_load(&page->flags) & (PG_DIRTY | PG_WRITEBACK));
+		if (gone)
+			take_out(as, page->index, page);
+		pthread_mutex_unlock(&as->lock);
+	}
+	page_unlock(page);
+	if (gone)
+		page_put(as->mm_host->frames, page);
+	return gone;
+}
+
+struct address_space *filemap_get_mapping(struct page *page)
+{
+	if (!page_trylock(page))
+		return NULL;
+	struct address_space *as = page_mapping(page);
+	if (as && !backing_get_live(as->host))
+		as = NULL;
+	page_unlock(page);
+	return as;
 }
 
 bool filemap_next(struct address_space *as, uint64_t *index)

@@ -89,9 +89,18 @@ int filemap_punch(struct address_space *as, uint64_t first, uint64_t last);
 /* Drops the clean pages [first, last] that nobody maps or pins; returns how many went. */
 uint64_t filemap_drop(struct address_space *as, uint64_t first, uint64_t last);
 
-/* The same for pages that cg pays for. */
-uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last,
-			      const struct memcg *cg);
+/* The same for pages that cg pays for and nobody used for min_age epochs (ageing.h). */
+uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t last, const struct memcg *cg,
+			      unsigned int min_age);
+
+/*
+ * Takes a page out of its cache, of which the caller has one reference and nobody else but the cache any; it is clean. False: it is
+ * not so, or somebody has it locked. The reference stays the caller's.
+ */
+bool filemap_evict(struct page *page);
+
+/* The cache that a page is in, with a reference to its file; NULL: it has left, or is about to. */
+struct address_space *filemap_get_mapping(struct page *page);
 
 /* Moves *index up to the next page of the cache; false: there is none. */
 bool filemap_next(struct address_space *as, uint64_t *index);

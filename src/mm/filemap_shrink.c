@@ -12,6 +12,7 @@ struct shrink {
 	struct mm_host *host;
 	struct memcg *cg;
 	uint64_t wanted, dropped;
+	unsigned int min_age;
 	uint64_t pass; /* mappings that this pass has seen carry it */
 };
 
@@ -51,7 +52,7 @@ static void shrink_chunk(struct shrink *s, struct address_space *as, uint64_t fi
 {
 	writeback_range(as, first, last);
 	unmap_mapping_range(as, first, last, UNMAP_UNLOCKED);
-	s->dropped += filemap_drop_charged(as, first, last, s->cg);
+	s->dropped += filemap_drop_charged(as, first, last, s->cg, 0);
 }
 
 /* Once around the mapping, from where the last shrink left off. */
@@ -75,6 +76,14 @@ static void shrink_mapped(struct shrink *s, struct address_space *as)
 	atomic_store(&as->shrink_next, index);
 }
 
+static void shrink_unmapped(struct shrink *s, struct address_space *as)
+{
+	if (is_unmapped(as))
+		s->dropped += filemap_drop_charged(as, 0, ~0ull, s->cg, 0);
+	else if (s->min_age != NO_AGE)
+		s->dropped += filemap_drop_charged(as, 0, ~0ull, s->cg, s->min_age);
+}
+
 static void shrink_pass(struct shrink *s, bool mapped)
 {
 	struct address_space *as;
@@ -83,18 +92,26 @@ static void shrink_pass(struct shrink *s, bool mapped)
 	while (s->dropped < s->wanted && (as = next_mapping(s))) {
 		if (mapped)
 			shrink_mapped(s, as);
-		else if (is_unmapped(as))
-			s->dropped += filemap_drop_charged(as, 0, ~0ull, s->cg);
+		else
+			shrink_unmapped(s, as);
 		backing_put(as->host);
 	}
 }
 
 uint64_t filemap_shrink(struct mm_host *h, struct memcg *cg, uint64_t nr_pages)
 {
-	struct shrink s = {.host = h, .cg = cg, .wanted = nr_pages};
+	struct shrink s = {.host = h, .cg = cg, .wanted = nr_pages, .min_age = NO_AGE};
 
 	shrink_pass(&s, false);
 	if (s.dropped < s.wanted)
 		shrink_pass(&s, true);
+	return s.dropped;
+}
+
+uint64_t filemap_shrink_unmapped(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int min_age)
+{
+	struct shrink s = {.host = h, .cg = cg, .wanted = nr_pages, .min_age = min_age};
+
+	shrink_pass(&s, false);
 	return s.dropped;
 }

@@ -8,6 +8,11 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 {
 	memset(cg, 0, sizeof(*cg));
 	hugetlb_pool_init(&cg->hugetlb);
+	atomic_init(&cg->ageing.youngest, 1);
+	pthread_mutex_init(&cg->ageing.lock, NULL);
+	for (unsigned int i = 0; i < NR_RECLAIM_TYPES; i++)
+		cg->ageing.hand[i].age = 1;
+	list_init(&cg->spaces);
 	cg->max_pages = max_pages;
 	cg->overcommit_ratio = OVERCOMMIT_RATIO;
 	cg->refs = 1;

@@ -11,9 +11,30 @@
 #include <stdatomic.h>
 
 #include "hugetlb_pool.h"
+#include "list.h"
 #include "types.h"
 
 #define OVERCOMMIT_RATIO 50 /* per cent, at first */
+
+struct mm;
+
+/* Two kinds of pages have hands of their own, for they cost different things to get back. */
+enum reclaim_type { RECLAIM_FILE, RECLAIM_ANON, NR_RECLAIM_TYPES };
+
+/* Where eviction goes on. The space is known by its address alone: it may be gone. */
+struct reclaim_hand {
+	const struct mm *mm;
+	uint64_t address;
+	unsigned int age; /* pages of this age and older go */
+};
+
+/* When the account's pages were seen in use, and who looks: ageing.h, vmscan.h. */
+struct ageing {
+	_Atomic uint64_t youngest; /* (A) number of the epoch under way; frames have it modulo 256 */
+	pthread_mutex_t lock;	   /* held by who reclaims for the account */
+	struct reclaim_hand hand[NR_RECLAIM_TYPES]; /* (lock) */
+	uint64_t nr_evicted;			    /* (lock) pages, since the last epoch ended */
+};
 
 struct memcg {
 	_Atomic uint64_t usage_pages;	 /* (A) */
@@ -26,6 +47,8 @@ struct memcg {
 	_Atomic uint64_t overcommit_kbytes; /* 0: the ratio holds */
 	_Atomic uint32_t thp;		    /* (A) enum thp_mode of its spaces (mm.h) */
 	struct hugetlb_pool hugetlb;
+	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
+	struct ageing ageing;
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);

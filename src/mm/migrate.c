@@ -142,6 +142,7 @@ static void copy_page(struct migration *m)
 	memcpy(page_address(f, m->to), page_address(f, m->from), PAGE_SIZE);
 	m->to->index = m->from->index;
 	m->to->memcg = m->from->memcg;
+	m->to->generation = m->from->generation;
 	atomic_fetch_or(&m->to->flags, atomic_load(&m->from->flags) & MOVED_FLAGS);
 	__atomic_store_n(&m->to->mapping, m->from->mapping, __ATOMIC_RELEASE);
 }

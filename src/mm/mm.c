@@ -140,6 +140,7 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	hugetlb_pool_join(cg);
 	pthread_mutex_lock(&h->spaces_lock);
 	list_add_tail(&mm->host_node, &h->spaces);
+	list_add_tail(&mm->memcg_node, &cg->spaces);
 	pthread_mutex_unlock(&h->spaces_lock);
 	return mm;
 }
@@ -177,6 +178,7 @@ void mmput(struct mm *mm)
 		return;
 	pthread_mutex_lock(&mm->host->spaces_lock);
 	list_del(&mm->host_node);
+	list_del(&mm->memcg_node);
 	pthread_mutex_unlock(&mm->host->spaces_lock);
 	zap_all(mm);
 	hugetlb_pool_leave(mm->frames, mm->memcg);
@@ -192,6 +194,21 @@ struct mm *mm_next_space(struct mm_host *h, struct mm *mm)
 	pthread_mutex_lock(&h->spaces_lock);
 	for (at = mm ? mm->host_node.next : h->spaces.next; at != &h->spaces && !found; at = at->next) {
 		struct mm *next = list_entry(at, struct mm, host_node);
+		found = mmget_not_zero(next) ? next : NULL;
+	}
+	pthread_mutex_unlock(&h->spaces_lock);
+	mmput(mm);
+	return found;
+}
+
+struct mm *mm_next_space_of(struct mm_host *h, struct memcg *cg, struct mm *mm)
+{
+	struct mm *found = NULL;
+	struct list_head *at;
+
+	pthread_mutex_lock(&h->spaces_lock);
+	for (at = mm ? mm->memcg_node.next : cg->spaces.next; at != &cg->spaces && !found; at = at->next) {
+		struct mm *next = list_entry(at, struct mm, memcg_node);
 		found = mmget_not_zero(next) ? next : NULL;
 	}
 	pthread_mutex_unlock(&h->spaces_lock);

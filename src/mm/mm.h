@@ -86,7 +86,8 @@ struct mm_host {
 
 struct mm {
 	struct mm_host *host;
-	struct list_head host_node; /* (host->spaces_lock) in host->spaces */
+	struct list_head host_node;  /* (host->spaces_lock) in host->spaces */
+	struct list_head memcg_node; /* (host->spaces_lock) in memcg->spaces */
 	struct frames *frames;
 	_Atomic uint32_t mm_users;	 /* (A) who run in the space or use its areas; at 0 it is emptied */
 	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */
@@ -185,6 +186,9 @@ static inline struct mempolicy_setting mm_mempolicy(const struct mm *mm)
  * and the next call begins anew, when there is none. `mm` NULL: the first.
  */
 struct mm *mm_next_space(struct mm_host *h, struct mm *mm);
+
+/* The same round the spaces of one account. */
+struct mm *mm_next_space_of(struct mm_host *h, struct memcg *cg, struct mm *mm);
 
 static inline enum thp_mode thp_mode(const struct mm *mm)
 {

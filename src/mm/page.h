@@ -102,13 +102,13 @@ struct page {
 		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
 		void *s_mem;	     /* (C) PG_SLAB: first object */
 	};
-	_Atomic uint32_t refs;	   /* (A) 0: owned by the allocator */
-	_Atomic uint32_t mapcount; /* (A) page-table entries that map the frame */
-	_Atomic uint32_t flags;	   /* (A) enum page_flags */
-	uint8_t order;		   /* (Z) valid on the head of a free block only */
-	uint8_t zone;		   /* (C) index in frames->zone */
-	uint8_t migratetype;	   /* (Z) the list that a free block is on */
-	uint8_t unused;
+	_Atomic uint32_t refs;	    /* (A) 0: owned by the allocator */
+	_Atomic uint32_t mapcount;  /* (A) page-table entries that map the frame */
+	_Atomic uint32_t flags;	    /* (A) enum page_flags */
+	uint8_t order;		    /* (Z) valid on the head of a free block only */
+	uint8_t zone;		    /* (C) index in frames->zone */
+	uint8_t migratetype;	    /* (Z) the list that a free block is on */
+	_Atomic uint8_t generation; /* (A) when it was last seen in use: ageing.h */
 };
 _Static_assert(sizeof(struct page) == 64, "page <-> pfn is a shift");
 
@@ -183,6 +183,22 @@ enum vm_event {
 	THP_COLLAPSE_ALLOC_FAILED,
 	THP_SPLIT_PMD,
 	THP_ZERO_PAGE_ALLOC,
+	PGSCAN_FILE, /* pages that eviction looked at because they were old enough, */
+	PGSCAN_ANON,
+	PGSTEAL_FILE, /* and those that went */
+	PGSTEAL_ANON,
+	PGSCAN_DIRECT, /* the same by who looked: whoever found the account full, */
+	PGSCAN_KSWAPD, /* or the thread */
+	PGSTEAL_DIRECT,
+	PGSTEAL_KSWAPD,
+	PGLAZYFREE,		 /* pages that MADV_FREE marked, */
+	PGLAZYFREED,		 /* and those that went for it */
+	WORKINGSET_REFAULT_ANON, /* pages that came back, */
+	WORKINGSET_REFAULT_FILE,
+	WORKINGSET_ACTIVATE_ANON, /* and of these the ones that would have stayed in a little more memory */
+	WORKINGSET_ACTIVATE_FILE,
+	AGEING_EPOCH,
+	AGEING_USED, /* pages found in use when an epoch ended */
 	NR_VM_EVENTS,
 };
 

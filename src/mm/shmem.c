@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "filemap_shrink.h"
 #include "mm.h"
 #include "shmem.h"
 #include "truncate.h"
+#include "vmscan.h"
 
 #define SHRINK_ATTEMPTS 8
 
@@ -142,7 +142,7 @@ static int get_page_with_room(struct backing *b, struct memcg *cg, uint64_t inde
 	while ((err = filemap_get_locked(&b->cache, index, cg, page)) == -ENOMEM &&
 	       attempts++ < SHRINK_ATTEMPTS) {
 		pthread_rwlock_unlock(&b->cache.io_lock);
-		uint64_t room = filemap_shrink(b->cache.mm_host, cg, filemap_shrink_batch(cg));
+		uint64_t room = memcg_reclaim(b->cache.mm_host, cg, memcg_reclaim_batch(cg), 0);
 		pthread_rwlock_wrlock(&b->cache.io_lock);
 		if (!room)
 			break;

@@ -50,6 +50,22 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[THP_COLLAPSE_ALLOC_FAILED] = "thp_collapse_alloc_failed",
 	[THP_SPLIT_PMD] = "thp_split_pmd",
 	[THP_ZERO_PAGE_ALLOC] = "thp_zero_page_alloc",
+	[PGSCAN_FILE] = "pgscan_file",
+	[PGSCAN_ANON] = "pgscan_anon",
+	[PGSTEAL_FILE] = "pgsteal_file",
+	[PGSTEAL_ANON] = "pgsteal_anon",
+	[PGSCAN_DIRECT] = "pgscan_direct",
+	[PGSCAN_KSWAPD] = "pgscan_kswapd",
+	[PGSTEAL_DIRECT] = "pgsteal_direct",
+	[PGSTEAL_KSWAPD] = "pgsteal_kswapd",
+	[PGLAZYFREE] = "pglazyfree",
+	[PGLAZYFREED] = "pglazyfreed",
+	[WORKINGSET_REFAULT_ANON] = "workingset_refault_anon",
+	[WORKINGSET_REFAULT_FILE] = "workingset_refault_file",
+	[WORKINGSET_ACTIVATE_ANON] = "workingset_activate_anon",
+	[WORKINGSET_ACTIVATE_FILE] = "workingset_activate_file",
+	[AGEING_EPOCH] = "ageing_epochs",
+	[AGEING_USED] = "ageing_used",
 };
 
 /* Guest zones of a node in order, then its special ones. */

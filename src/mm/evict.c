@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* evict.c - one turn of the hand. See evict.h. */
+#include "ageing.h"
+#include "evict.h"
+#include "lock.h"
+#include "page_lock.h"
+#include "pagewalk.h"
+#include "rmap.h"
+#include "zap.h"
+
+/* A piece of the walk: one hold of page_table_lock, in one space. */
+struct piece {
+	struct evict *e;
+	struct mm *mm;
+	bool areas;	  /* mmap_lock is held for reading */
+	struct vma *area; /* the last one looked up */
+	gva_t next;	  /* where the next piece begins; 0: nowhere */
+	unsigned int nr_tables;
+	struct gather gather;
+};
+
+/* What a turn has found. A reference for each: that of the entry it had, or one more. */
+struct found {
+	unsigned int nr_taken, nr_asked;
+	struct page *taken[EVICT_BATCH]; /* nobody maps them any more */
+	struct page *asked[EVICT_BATCH]; /* to be asked for by the reverse map */
+};
+
+struct turn {
+	struct piece piece;
+	struct found found;
+};
+
+/* Entries that are looked at with one hold of page_table_lock. */
+#define PIECE_TABLES 64
+
+/* --- the walk ------------------------------------------------------------------------------------------------------- */
+
+static struct vma *area_at(struct piece *p, gva_t address)
+{
+	if (!p->area || address < p->area->start || address >= p->area->end)
+		p->area = vma_find(&p->mm->vmas, address);
+	return p->area && p->area->start <= address ? p->area : NULL;
+}
+
+/* Of the kind that is wanted, the account's own, and held by nobody who is not an entry. */
+static bool is_candidate(const struct evict *e, const struct page *page)
+{
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+	const uint32_t never =
+		PG_RESERVED | PG_HUGETLB | PG_TABLE | PG_SLAB | PG_BLOCK | PG_WRITEBACK | PG_LOCKED;
+
+	if (page->memcg != e->cg || (flags & never))
+		return false;
+	return (flags & (PG_CACHE | PG_SWAPBACKED)) == PG_CACHE &&
+	       atomic_load(&page->refs) == atomic_load(&page->mapcount) + 1;
+}
+
+static bool full(const struct turn *t)
+{
+	return t->found.nr_taken + t->found.nr_asked >= t->piece.e->wanted;
+}
+
+/* The entry goes, and its reference is the turn's. It was used after all: false, and it stays. */
+static bool take_entry(struct turn *t, pte_t *slot, gva_t address, struct page *page)
+{
+	struct piece *p = &t->piece;
+	pte_t old = pte_exchange(slot, 0);
+
+	if (old & PTE_ACCESSED) {
+		pte_set(slot, old);
+		return false;
+	}
+	if (old & PTE_PRESENT)
+		gather_entry(&p->gather, slot, address);
+	atomic_fetch_sub_explicit(&p->mm->rss[page_counter(page)], 1, memory_order_relaxed);
+	atomic_fetch_sub(&page->mapcount, 1);
+	t->found.taken[t->found.nr_taken++] = page;
+	return true;
+}
+
+static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
+{
+	struct piece *p = &t->piece;
+	pte_t pte = pte_read(slot);
+
+	if (!pte_present(pte) || (pte & PTE_SPECIAL))
+		return;
+	struct page *page = pfn_to_page(p->mm->frames, pte_pfn(pte));
+	if (page_age(page, p->e->cg) < p->e->min_age || !is_candidate(p->e, page))
+		return;
+	p->e->nr_scanned++;
+	const struct vma *area = p->areas ? area_at(p, address) : NULL;
+	if ((pte & PTE_ACCESSED) || (area && (area->flags & VM_LOCKED))) {
+		page_stamp(page);
+		return;
+	}
+	if (area && own_table && atomic_load(&page->mapcount) == 1) {
+		if (!take_entry(t, slot, address, page))
+			page_stamp(page);
+		return;
+	}
+	page_get(page);
+	t->found.asked[t->found.nr_asked++] = page;
+}
+
+static bool look_at_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
+{
+	struct turn *t = ctx;
+	struct piece *p = &t->piece;
+	pte_t *slot = page_address(p->mm->frames, pgtable_below(&p->mm->pgt, pte_read(pmd)));
+	bool own = !pgtable_shared(&p->mm->pgt, pte_read(pmd));
+
+	if (p->next)
+		return true;
+	if (p->nr_tables++ == PIECE_TABLES)
+		p->next = address;
+	for (gva_t at = address; at < end && !p->next; at += PAGE_SIZE) {
+		if (full(t))
+			p->next = at;
+		else
+			look_at(t, &slot[level_index(at, 0)], at, own);
+	}
+	return true;
+}
+
+/* Walks [from, end) of a space until the batch is full; returns where it stopped, 0 at the end. */
+static gva_t walk_space(struct turn *t, struct mm *mm, gva_t from, gva_t end)
+{
+	static const struct pte_walk_ops ops = {.table = look_at_table};
+	struct piece *p = &t->piece;
+
+	do {
+		p->mm = mm;
+		p->areas = !pthread_rwlock_tryrdlock(&mm->mmap_lock);
+		p->area = NULL;
+		p->next = 0;
+		p->nr_tables = 0;
+		gather_begin(&p->gather, mm);
+		pthread_mutex_lock(&mm->page_table_lock);
+		pte_walk(mm, from, end, &ops, t);
+		pthread_mutex_unlock(&mm->page_table_lock);
+		if (p->areas)
+			pthread_rwlock_unlock(&mm->mmap_lock);
+		gather_end(&p->gather);
+		from = p->next;
+	} while (from && !full(t));
+	return from;
+}
+
+/* The space that the hand points to, with the caller as a user; the first one, from its beginning, when that one is gone. */
+static struct mm *space_at_hand(struct evict *e, struct reclaim_hand *hand)
+{
+	struct mm *mm = NULL;
+
+	while ((mm = mm_next_space_of(e->host, e->cg, mm)))
+		if (mm == hand->mm)
+			return mm;
+	hand->address = 0;
+	return mm_next_space_of(e->host, e->cg, NULL);
+}
+
+/* Once around at most: the space that the hand is in comes last again, up to where it was. */
+static void find_pages(struct turn *t)
+{
+	struct evict *e = t->piece.e;
+	struct reclaim_hand *hand = &e->cg->ageing.hand[e->type];
+	struct mm *mm = space_at_hand(e, hand);
+	const struct mm *first = mm; /* compared, no more */
+	gva_t from = hand->address, last = from;
+	bool again = false;
+
+	while (!full(t) && (mm || !again)) {
+		bool end = again && mm == first;
+		if (mm) {
+			hand->mm = mm;
+			hand->address = walk_space(t, mm, from, end ? last : mm->task_size);
+		}
+		if (end || full(t))
+			break;
+		again |= !mm;
+		from = 0;
+		mm = mm_next_space_of(e->host, e->cg, mm);
+	}
+	mmput(mm);
+	e->dry = !full(t);
+}
+
+/* --- what was found ------------------------------------------------------------------------------------------------- */
+
+/* Asks every entry, and takes them all. False: it was used, or it may not go. */
+static bool unmap(struct evict *e, struct page *page)
+{
+	if (page_referenced(e->host, page)) {
+		page_stamp(page);
+		return false;
+	}
+	if (!page_trylock(page))
+		return false;
+	bool gone = try_to_unmap(e->host, page);
+	page_unlock(page);
+	if (!gone)
+		page_stamp(page); /* locked, or in a table that spaces share: not to be asked again soon */
+	return gone;
+}
+
+static void take_asked(struct evict *e, struct found *found)
+{
+	for (unsigned int i = 0; i < found->nr_asked; i++) {
+		if (unmap(e, found->asked[i]))
+			found->taken[found->nr_taken++] = found->asked[i];
+		else
+			page_put(e->host->frames, found->asked[i]);
+	}
+}
+
+static bool is_dirty(const struct page *page)
+{
+	return atomic_load(&page->flags) & PG_DIRTY;
+}
+
+/* Writes the run of dirty neighbours that begins at page[0]; returns how many pages that were. */
+static unsigned int write_run(struct page **page, unsigned int nr)
+{
+	struct address_space *as = filemap_get_mapping(page[0]);
+	uint64_t first = page[0]->index;
+	unsigned int n = 1;
+
+	if (!as)
+		return 1;
+	while (n < nr && page_mapping(page[n]) == as && page[n]->index == first + n && is_dirty(page[n]))
+		n++;
+	writeback_range(as, first, first + n - 1);
+	backing_put(as->host);
+	return n;
+}
+
+static void drop_taken(struct evict *e, struct found *found)
+{
+	for (unsigned int i = 0; i < found->nr_taken;)
+		i += is_dirty(found->taken[i]) ? write_run(&found->taken[i], found->nr_taken - i) : 1;
+	for (unsigned int i = 0; i < found->nr_taken; i++) {
+		e->nr_freed += filemap_evict(found->taken[i]);
+		page_put(e->host->frames, found->taken[i]);
+	}
+}
+
+void evict_turn(struct evict *e)
+{
+	struct turn t = {.piece.e = e};
+
+	find_pages(&t);
+	take_asked(e, &t.found);
+	drop_taken(e, &t.found);
+	e->cg->ageing.nr_evicted += e->nr_freed;
+	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSCAN_FILE : PGSCAN_ANON, e->nr_scanned);
+	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSTEAL_FILE : PGSTEAL_ANON, e->nr_freed);
+}

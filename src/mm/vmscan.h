@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmscan.h - memory for an account that is full: what goes, how much of which kind, and who waits for it.
+ *
+ *	whoever is refused a frame --> memcg_reclaim --> files that nobody maps      filemap_shrink.h
+ *	                                             --> the oldest pages, by kind    evict.h
+ *	                                             --> an epoch ends, once more     ageing.h
+ *	                                             --> whatever a file can spare    filemap_shrink.h
+ *
+ * The limit itself is kept where frames are charged (memcg.h): it is never passed, and nothing here is needed for that. A fault that is
+ * refused a frame gives its locks back, comes here, and begins anew.
+ * Locking: no lock is held but mmap_lock (for reading) and those of areas. One thread at a time reclaims for an account; who waited for
+ * it finds room and goes on.
+ */
+#ifndef LODGE_MM_VMSCAN_H
+#define LODGE_MM_VMSCAN_H
+
+#include "memcg.h"
+
+struct mm_host;
+
+enum reclaim_flags {
+	RECLAIM_KSWAPD =
+		1 << 0, /* ahead of need: nothing is taken that was in use lately, nothing by force */
+};
+
+/* How much to ask for at once: 8 MiB, or a sixteenth of a small account, lest all of its files go. */
+static inline uint64_t memcg_reclaim_batch(const struct memcg *cg)
+{
+	const uint64_t most = 2048;
+
+	return cg->max_pages / 16 < most ? cg->max_pages / 16 + 1 : most;
+}
+
+/* Frees about nr_pages pages that `cg` pays for. Returns how many there are to be had now, 0: nothing can go. */
+uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int flags);
+
+#endif

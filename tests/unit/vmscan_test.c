@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+/* Which pages go when an account is full: ages, the hand, clean and dirty, shared and locked. */
+#include "../../src/mm/ageing.h"
+#include "../../src/mm/evict.h"
+#include "../../src/mm/shmem.h"
+#include "../../src/mm/vmscan.h"
+#include "../sim/disk.h"
+
+#define A  0x10000000ull
+#define B  0x20000000ull
+#define P  PAGE_SIZE
+#define RW (PROT_READ | PROT_WRITE)
+
+struct scene {
+	struct fixture *x;
+	struct sim_disk *disk;
+};
+
+static int setup_kind(void **state, enum sim_kind kind)
+{
+	const struct sim_config config = {.kind = kind, .cpus = 2};
+	struct scene *s = calloc(1, sizeof(*s));
+
+	s->x = fixture_new(&config);
+	s->disk = s->x ? sim_disk_new(s->x->machine, 256 * P) : NULL;
+	*state = s;
+	return s->disk ? 0 : -1;
+}
+
+static int setup(void **state)
+{
+	return setup_kind(state, SIM_TLB);
+}
+
+static int setup_shadow(void **state)
+{
+	return setup_kind(state, SIM_SHADOW);
+}
+
+static int teardown(void **state)
+{
+	struct scene *s = *state;
+	unsigned int bad = filemap_check(&s->disk->backing.cache);
+
+	mm_munmap(s->x->mm, 0x10000, TASK_SIZE - 0x10000);
+	backing_put(&s->disk->backing);
+	bad += s->disk->releases != 1;
+	bad += fixture_free(s->x) != 0;
+	sim_disk_free(s->disk);
+	free(s);
+	return bad ? -1 : 0;
+}
+
+static struct mm_host *host_of(struct scene *s)
+{
+	return &s->x->machine->host;
+}
+
+static struct memcg *account_of(struct scene *s)
+{
+	return s->x->mm->memcg;
+}
+
+static void limit(struct scene *s, uint64_t more)
+{
+	account_of(s)->max_pages = account_of(s)->usage_pages + more;
+}
+
+static void map_file(struct scene *s, gva_t at, uint64_t pages, unsigned int prot)
+{
+	fixture_map_disk(s->x, s->disk, at, pages, 0, prot, MAP_SHARED | MAP_FIXED);
+}
+
+static void load_pages(struct scene *s, gva_t at, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		fixture_load(s->x, at + i * P);
+}
+
+static unsigned int age_of(struct scene *s, gva_t address)
+{
+	struct page *page = pfn_to_page(s->x->mm->frames, pte_pfn(fixture_pte(s->x, address)));
+
+	return page_age(page, account_of(s));
+}
+
+static uint64_t nr_mapped(struct scene *s, gva_t at, uint64_t pages)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t i = 0; i < pages; i++)
+		nr += pte_present(fixture_pte(s->x, at + i * P));
+	return nr;
+}
+
+static uint64_t end_epoch(struct scene *s)
+{
+	return ageing_close(host_of(s), account_of(s));
+}
+
+/* One turn for pages of files; returns how many went. */
+static uint64_t turn(struct scene *s, unsigned int min_age, unsigned int wanted)
+{
+	struct evict e = {.host = host_of(s),
+			  .cg = account_of(s),
+			  .type = RECLAIM_FILE,
+			  .min_age = min_age,
+			  .wanted = wanted};
+
+	pthread_mutex_lock(&account_of(s)->ageing.lock);
+	evict_turn(&e);
+	pthread_mutex_unlock(&account_of(s)->ageing.lock);
+	return e.nr_freed;
+}
+
+/* --- ages ------------------------------------------------------------------------------------------------------------ */
+
+static void pages_grow_older_unless_used(void **state)
+{
+	struct scene *s = *state;
+
+	fixture_map(s->x, A, 8, RW, MAP_FIXED);
+	for (uint64_t i = 0; i < 8; i++)
+		fixture_store(s->x, A + i * P, i);
+	for (uint64_t i = 0; i < 8; i++)
+		assert_int_equal(age_of(s, A + i * P), 0);
+	assert_int_equal(end_epoch(s), 8);
+	for (unsigned int epoch = 1; epoch < 4; epoch++) {
+		assert_int_equal(age_of(s, A), 1);
+		assert_int_equal(age_of(s, A + 7 * P), epoch);
+		fixture_load(s->x, A);
+		assert_int_equal(end_epoch(s), 1); /* the processor was made to forget, so it told again */
+	}
+	assert_mm_sound(s->x->mm);
+}
+
+static void blocks_have_one_age(void **state)
+{
+	struct scene *s = *state;
+
+	s->x->mm->fault_around_pages = 512;
+	fixture_map(s->x, A, 1024, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(s->x->mm, A, 1024 * P, MADV_HUGEPAGE), 0);
+	fixture_store(s->x, A, 1);
+	fixture_store(s->x, A + 512 * P, 1);
+	end_epoch(s);
+	fixture_load(s->x, A + 700 * P);
+	assert_int_equal(end_epoch(s), 512);
+	assert_mm_sound(s->x->mm);
+}
+
+static void an_epoch_goes_round_all_spaces(void **state)
+{
+	struct scene *s = *state;
+	struct mm *other = mm_create_in(host_of(s), account_of(s));
+	struct mm *stranger = mm_create(host_of(s), 1000);
+	const struct mmap_request r = {.address = A,
+				       .length = 4 * P,
+				       .prot = RW,
+				       .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+
+	assert_int_equal(mm_mmap(other, &r), A);
+	assert_int_equal(mm_mmap(stranger, &r), A);
+	assert_int_equal(mm_populate(other, A, 4 * P), 0);
+	assert_int_equal(mm_populate(stranger, A, 4 * P), 0);
+	fixture_map(s->x, A, 2, RW, MAP_FIXED);
+	fixture_store(s->x, A, 1);
+	assert_int_equal(end_epoch(s), 5);
+	assert_int_equal(end_epoch(s), 0);
+	mmput(other);
+	mmput(stranger);
+}
+
+/* --- eviction -------------------------------------------------------------------------------------------------------- */
+
+static void old_pages_go_used_ones_stay(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 128, PROT_READ);
+	load_pages(s, A, 128);
+	end_epoch(s);
+	load_pages(s, A + 32 * P, 32);
+	assert_int_equal(turn(s, 2, 512), 0);
+	assert_int_equal(turn(s, 1, 512), 96);
+	assert_int_equal(nr_mapped(s, A + 32 * P, 32), 32);
+	assert_int_equal(nr_mapped(s, A, 128), 32);
+	assert_int_equal(filemap_nr_pages(&s->disk->backing.cache), 32);
+	assert_mm_sound(s->x->mm);
+}
+
+static void the_oldest_go_first(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 96, PROT_READ);
+	load_pages(s, A, 96);
+	end_epoch(s);
+	load_pages(s, A, 64);
+	end_epoch(s);
+	load_pages(s, A, 32);
+	end_epoch(s);
+	account_of(s)->ageing.hand[RECLAIM_FILE].age = 8;
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 32, 0), 32);
+	assert_int_equal(nr_mapped(s, A + 64 * P, 32), 0);
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 32, 0), 32);
+	assert_int_equal(nr_mapped(s, A + 32 * P, 32), 0);
+	assert_int_equal(nr_mapped(s, A, 32), 32);
+}
+
+static void the_hand_goes_on_where_it_was(void **state)
+{
+	struct scene *s = *state;
+	uint64_t revokes;
+
+	map_file(s, A, 128, PROT_READ);
+	load_pages(s, A, 128);
+	end_epoch(s);
+	revokes = s->x->mm->nr_revokes;
+	assert_int_equal(turn(s, 1, 50), 50);
+	assert_int_equal(s->x->mm->nr_revokes - revokes, 1); /* for all of them */
+	assert_int_equal(nr_mapped(s, A, 50), 0);
+	assert_int_equal(turn(s, 1, 50), 50);
+	assert_int_equal(nr_mapped(s, A, 100), 0);
+	load_pages(s, A, 10);
+	end_epoch(s);
+	assert_int_equal(turn(s, 1, 30), 30); /* round the end */
+	assert_int_equal(nr_mapped(s, A + 100 * P, 28), 0);
+	assert_int_equal(nr_mapped(s, A, 10), 8);
+}
+
+static void clean_pages_are_dropped_dirty_ones_written_once(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 64, RW);
+	load_pages(s, A, 64);
+	for (uint64_t i = 16; i < 40; i++)
+		fixture_store(s->x, A + i * P + 8, i);
+	end_epoch(s);
+	assert_int_equal(turn(s, 1, 512), 64);
+	assert_int_equal(s->disk->written_bytes, 24 * P);
+	assert_int_equal(s->disk->writes, 1);
+	for (uint64_t i = 16; i < 40; i++)
+		assert_int_equal(fixture_load(s->x, A + i * P + 8), i);
+	assert_mm_sound(s->x->mm);
+}
+
+static void what_cannot_be_written_stays(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 4, RW);
+	load_pages(s, A, 4);
+	fixture_store(s->x, A + P, 5);
+	end_epoch(s);
+	s->disk->write_error = -5;
+	assert_int_equal(turn(s, 1, 512), 3);
+	assert_int_equal(fixture_load(s->x, A + P), 5);
+	s->disk->write_error = 0;
+	assert_mm_sound(s->x->mm);
+}
+
+/* A page that two spaces map is in use when either uses it. */
+static void all_who_map_a_page_are_asked(void **state)
+{
+	struct scene *s = *state;
+	struct mm *child = NULL;
+
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 64);
+	assert_int_equal(mm_fork(s->x->mm, &child), 0);
+	sim_cpu_load(&s->x->machine->cpu[1], child);
+	for (uint64_t i = 0, word; i < 64; i++)
+		assert_int_equal(sim_load(&s->x->machine->cpu[1], A + i * P, &word, 8).signo, 0);
+	end_epoch(s);
+	for (uint64_t i = 0, word; i < 16; i++)
+		assert_int_equal(sim_load(&s->x->machine->cpu[1], A + i * P, &word, 8).signo, 0);
+	assert_int_equal(turn(s, 1, 512), 48);
+	assert_int_equal(nr_mapped(s, A, 64), 16);
+	assert_mm_sound(child);
+	sim_cpu_load(&s->x->machine->cpu[1], NULL);
+	mmput(child);
+}
+
+static void locked_and_pinned_pages_stay(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 32, PROT_READ);
+	map_file(s, B, 64, PROT_READ);
+	load_pages(s, B, 64);
+	assert_int_equal(mm_mlock(s->x->mm, A, 32 * P, 0), 0);
+	struct page *pin = filemap_find(&s->disk->backing.cache, 40);
+	end_epoch(s);
+	assert_int_equal(turn(s, 1, 512), 31);
+	assert_int_equal(nr_mapped(s, A, 32), 32);
+	assert_ptr_equal(page_mapping(pin), &s->disk->backing.cache);
+	page_put(s->x->mm->frames, pin);
+}
+
+/* While somebody changes the areas of a space its pages are asked for by the reverse map. */
+static void a_space_whose_areas_change_gives_as_well(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 32, PROT_READ);
+	load_pages(s, A, 32);
+	end_epoch(s);
+	pthread_rwlock_wrlock(&s->x->mm->mmap_lock);
+	assert_int_equal(turn(s, 1, 512), 32);
+	pthread_rwlock_unlock(&s->x->mm->mmap_lock);
+	assert_mm_sound(s->x->mm);
+}
+
+/* --- an account that is full ----------------------------------------------------------------------------------------- */
+
+static void the_limit_is_never_passed(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 256, RW);
+	fixture_map(s->x, B, 64, RW, MAP_FIXED);
+	limit(s, 100);
+	for (uint64_t i = 0; i < 256; i++)
+		fixture_store(s->x, A + i * P + 8, i + 1);
+	for (uint64_t i = 0; i < 64; i++)
+		fixture_store(s->x, B + i * P, i);
+	for (uint64_t i = 0; i < 256; i++)
+		assert_int_equal(fixture_load(s->x, A + i * P + 8), i + 1);
+	assert_true(account_of(s)->peak_pages <= account_of(s)->max_pages);
+	assert_mm_sound(s->x->mm);
+}
+
+/* A file is walked, round and round, while a few of its pages are used all the time. */
+static void what_is_used_all_the_time_stays(void **state)
+{
+	struct scene *s = *state;
+	unsigned int reads;
+
+	map_file(s, A, 16, PROT_READ);
+	fixture_map_disk(s->x, s->disk, B, 240, 16, PROT_READ, MAP_SHARED | MAP_FIXED);
+	mm_madvise(s->x->mm, A, 16 * P, MADV_RANDOM);
+	mm_madvise(s->x->mm, B, 240 * P, MADV_RANDOM);
+	limit(s, 80);
+	for (unsigned int i = 0; i < 240; i++) {
+		load_pages(s, A, 16);
+		fixture_load(s->x, B + i * P);
+	}
+	reads = s->disk->reads;
+	for (unsigned int i = 0; i < 240; i++) {
+		load_pages(s, A, 16);
+		fixture_load(s->x, B + i * P);
+	}
+	assert_in_range(s->disk->reads - reads, 240 - 80, 240 + 16);
+}
+
+/* Where all was used a moment ago somebody has to give all the same. */
+static void even_what_is_in_use_goes_in_the_end(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 64);
+	assert_true(memcg_reclaim(host_of(s), account_of(s), 8, 0) >= 8);
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 1000, RECLAIM_KSWAPD), 0);
+}
+
+#define T(name, fn)                                                \
+	{name, fn, setup, teardown, NULL},                         \
+	{                                                          \
+		name " (shadow)", fn, setup_shadow, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		T("ageing: pages grow older until they are used again [O6]", pages_grow_older_unless_used),
+		T("ageing: a huge page has one age [O6]", blocks_have_one_age),
+		T("ageing: an epoch ends in all spaces of an account, and in no other",
+		  an_epoch_goes_round_all_spaces),
+		T("evict: pages of files that were not used go, used ones stay [O6]",
+		  old_pages_go_used_ones_stay),
+		T("evict: the oldest go first [O6]", the_oldest_go_first),
+		T("evict: the hand goes on where it was, with one revocation for a piece",
+		  the_hand_goes_on_where_it_was),
+		T("evict: clean pages are dropped, dirty ones written once [O9]",
+		  clean_pages_are_dropped_dirty_ones_written_once),
+		T("evict: a page that cannot be written stays", what_cannot_be_written_stays),
+		T("evict: a page that several map is in use when any uses it [Y14]",
+		  all_who_map_a_page_are_asked),
+		T("evict: locked and pinned pages stay", locked_and_pinned_pages_stay),
+		T("evict: a space whose areas change gives as well",
+		  a_space_whose_areas_change_gives_as_well),
+		T("reclaim: the limit is never passed", the_limit_is_never_passed),
+		T("reclaim: what is used all the time stays in while a file is walked",
+		  what_is_used_all_the_time_stays),
+		T("reclaim: even what is in use goes in the end, but not ahead of need",
+		  even_what_is_in_use_goes_in_the_end),
+	};
+
+	return cmocka_run_group_tests_name("vmscan", tests, NULL, NULL);
+}
