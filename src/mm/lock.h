@@ -11,7 +11,7 @@
  *	      LOCK_IMMAP	mapping->i_mmap_lock
  *	        LOCK_ANON_VMA	anon_vma->root->lock
  *	          LOCK_PTL	mm->page_table_lock; of two spaces at a fork the parent's first
- *	            LOCK_CACHE	mapping->lock
+ *	            LOCK_CACHE	mapping->lock; swap.lock, then a device's map.lock
  *	              LOCK_KMEM	object caches
  *	                LOCK_ZONE
  *

@@ -41,6 +41,7 @@ struct memcg {
 	_Atomic uint64_t peak_pages;	 /* (A) highest usage so far */
 	uint64_t max_pages;		 /* (C) */
 	_Atomic uint64_t nr_failures;	 /* (A) charges refused */
+	_Atomic uint64_t swap_pages;	 /* (A) slots of swap devices that its pages are in */
 	_Atomic int64_t committed_pages; /* (A) promised to its spaces: account.h */
 	/* vm.overcommit_ of its spaces, see account.h. (A) */
 	_Atomic uint32_t overcommit_memory, overcommit_ratio;

@@ -81,6 +81,7 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 		err = make_caches(h);
 	if (!err) {
 		writeback_init(h);
+		swap_init(h);
 		pthread_mutex_init(&h->mappings_lock, NULL);
 		list_init(&h->mappings);
 		reclaim_set_ops(f, &mm_reclaim_ops, h);
@@ -91,6 +92,7 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 uint64_t mm_host_destroy(struct mm_host *h)
 {
 	writeback_destroy(h);
+	swap_destroy(h);
 	pthread_mutex_destroy(&h->mappings_lock);
 	reclaim_set_ops(h->frames, NULL, NULL);
 	pthread_mutex_destroy(&h->spaces_lock);

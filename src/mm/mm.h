@@ -16,6 +16,7 @@
 #include "kmem.h"
 #include "memcg.h"
 #include "mmu.h"
+#include "swap.h"
 #include "vma.h"
 #include "writeback.h"
 
@@ -77,8 +78,9 @@ struct mm_host {
 	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
 	void (*fork_trace)(void *ctx, const char *function, gva_t address);
 	void *fork_trace_ctx;
-	pthread_mutex_t spaces_lock;	/* nothing is taken under it */
-	struct list_head spaces;	/* (spaces_lock) struct mm, by host_node: those with users */
+	pthread_mutex_t spaces_lock; /* nothing is taken under it */
+	struct list_head spaces;     /* (spaces_lock) struct mm, by host_node: those with users */
+	struct swap_space swap;
 	struct page *_Atomic huge_zero; /* (A) 512 frames of zeroes; NULL: nobody has needed them yet */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;
 	struct kmem_cache anon_vma_cache, chain_cache;

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* swap.c - devices in the order of their priorities, and their slots by entry. See swap.h. */
+#include "swap.h"
+
+#include <errno.h>
+
+#include "mm.h"
+
+void swap_init(struct mm_host *h)
+{
+	pthread_mutex_init(&h->swap.lock, NULL);
+	list_init(&h->swap.devices);
+}
+
+void swap_destroy(struct mm_host *h)
+{
+	pthread_mutex_destroy(&h->swap.lock);
+}
+
+/* --- devices ------------------------------------------------------------------------------------------------------- */
+
+/* Behind all of a higher or the same priority. swap.lock is held. */
+static void enqueue(struct swap_space *s, struct swap_device *d)
+{
+	struct list_head *at = s->devices.next;
+
+	while (at != &s->devices && list_entry(at, struct swap_device, node)->priority >= d->priority)
+		at = at->next;
+	list_add_tail(&d->node, at);
+}
+
+static int add_device(struct swap_space *s, struct swap_device *d)
+{
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
+		if (s->device[i])
+			continue;
+		d->index = i;
+		__atomic_store_n(&s->device[i], d, __ATOMIC_RELEASE);
+		enqueue(s, d);
+		return 0;
+	}
+	return -EPERM;
+}
+
+int swap_on(struct mm_host *h, struct swap_device *d)
+{
+	int err = swap_map_init(&d->map, d->nr_slots, d->ops->discard != NULL);
+
+	if (err)
+		return err;
+	d->host = h;
+	pthread_mutex_lock(&h->swap.lock);
+	err = add_device(&h->swap, d);
+	pthread_mutex_unlock(&h->swap.lock);
+	if (err)
+		swap_map_destroy(&d->map);
+	return err;
+}
+
+/* Whether a device gives out slots. */
+static void set_closed(struct swap_device *d, bool closed)
+{
+	pthread_mutex_lock(&d->map.lock);
+	d->map.closed = closed;
+	pthread_mutex_unlock(&d->map.lock);
+}
+
+int swap_off(struct swap_device *d)
+{
+	struct swap_space *s = &d->host->swap;
+
+	set_closed(d, true);
+	pthread_mutex_lock(&d->map.lock);
+	uint64_t used = d->map.nr_used;
+	pthread_mutex_unlock(&d->map.lock);
+	if (used) {
+		set_closed(d, false);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&s->lock);
+	list_del(&d->node);
+	__atomic_store_n(&s->device[d->index], NULL, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&s->lock);
+	swap_map_destroy(&d->map);
+	if (d->ops->release)
+		d->ops->release(d);
+	return 0;
+}
+
+struct swap_device *swap_device_of(struct mm_host *h, swp_entry_t entry)
+{
+	return __atomic_load_n(&h->swap.device[swp_device(entry)], __ATOMIC_ACQUIRE);
+}
+
+/* --- slots --------------------------------------------------------------------------------------------------------- */
+
+/* Tells the device of clusters that nobody needs, which makes them free. */
+static bool discard_some(struct swap_device *d)
+{
+	uint64_t first = swap_map_stale(&d->map);
+
+	if (!first)
+		return false;
+	d->ops->discard(d, first, SWAP_CLUSTER_SLOTS);
+	swap_map_told(&d->map, first);
+	return true;
+}
+
+static uint64_t alloc_from(struct swap_device *d, struct memcg *cg, struct page *page)
+{
+	uint64_t slot;
+
+	do
+		slot = swap_map_alloc(&d->map, cg, page);
+	while (!slot && discard_some(d));
+	return slot;
+}
+
+/* A device whose cluster was begun goes behind its equals. */
+static void take_turns(struct swap_space *s, struct swap_device *d, uint64_t slot)
+{
+	if (slot % SWAP_CLUSTER_SLOTS != SWAP_CLUSTER_SLOTS - 1)
+		return;
+	list_del(&d->node);
+	enqueue(s, d);
+}
+
+bool swap_alloc(struct mm_host *h, struct memcg *cg, struct page *page, swp_entry_t *entry)
+{
+	struct swap_device *d;
+	uint64_t slot = 0;
+
+	pthread_mutex_lock(&h->swap.lock);
+	list_for_each_entry (d, &h->swap.devices, node) {
+		slot = alloc_from(d, cg, page);
+		if (!slot)
+			continue;
+		*entry = swp_entry(d->index, slot);
+		take_turns(&h->swap, d, slot);
+		break;
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+	return slot;
+}
+
+void swap_dup(struct mm_host *h, swp_entry_t entry)
+{
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+
+	pthread_mutex_lock(&m->lock);
+	m->slot[swp_slot(entry)].count++;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void swap_put(struct mm_host *h, swp_entry_t entry)
+{
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+
+	pthread_mutex_lock(&m->lock);
+	m->slot[swp_slot(entry)].count--;
+	swap_map_release(m, swp_slot(entry));
+	pthread_mutex_unlock(&m->lock);
+}
+
+uint32_t swap_count(struct mm_host *h, swp_entry_t entry)
+{
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+
+	pthread_mutex_lock(&m->lock);
+	uint32_t count = m->slot[swp_slot(entry)].count;
+	pthread_mutex_unlock(&m->lock);
+	return count;
+}
+
+void swap_totals(struct mm_host *h, struct swap_totals *t)
+{
+	struct swap_device *d;
+
+	*t = (struct swap_totals){0};
+	pthread_mutex_lock(&h->swap.lock);
+	list_for_each_entry (d, &h->swap.devices, node) {
+		pthread_mutex_lock(&d->map.lock);
+		t->total += d->map.nr_slots - 1 - d->map.nr_bad;
+		t->used += d->map.nr_used;
+		t->bad += d->map.nr_bad;
+		pthread_mutex_unlock(&d->map.lock);
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swap.h - pages that live on a device instead of in a frame.
+ *
+ *	   entry of a page table            slot of a device                 page, while it is in memory as well
+ *	  +----------------------+         +------------------+             +---------------------+
+ *	  | ENTRY_SWAP dev, slot |--- n -->| count n          |   cache     | PG_SWAPCACHE        |
+ *	  +----------------------+         | page          o--+------------>| swap_entry       o--+--> (back to the slot)
+ *	                                   | generation, who  |             | mapping, index: as  |
+ *	                                   +------------------+             |   anonymous memory  |
+ *	                                                                    +---------------------+
+ *
+ *   S1  a slot is in use while entries say it (count) or a page is cached for it (page); then it has an account
+ *   S2  a cached page has PG_SWAPCACHE, its slot in swap_entry, and holds one reference of its own
+ *   S3  an entry that lets write never maps a cached page: who writes takes the page out of the cache first. So a cached page without
+ *	 PG_DIRTY is what the slot holds, and may go without a transfer
+ *   S4  PG_SWAPCACHE is set and cleared under the page's lock; it is cleared only when nobody but one space has the page, or when its
+ *	 frame goes. So whoever maps a page, finds its mapcount 1 and then no PG_SWAPCACHE, has it alone
+ *   S5  transfers hold the page's lock from when they are queued until they are done
+ *
+ * Locking: LOCK_PAGE for the page; the device's map.lock, rank LOCK_CACHE, for its slots. An entry in a table whose page_table_lock is
+ * held keeps its slot and its device; without the lock the device is held (swap_hold).
+ * Not here: which pages go (reclaim), files and disks (the owner of a device).
+ */
+#ifndef LODGE_MM_SWAP_H
+#define LODGE_MM_SWAP_H
+
+#include <sys/uio.h>
+
+#include "list.h"
+#include "swap_map.h"
+
+#define MAX_SWAP_DEVICES \
+	32 /* what 40 bits of an entry leave beside 32 bits of slot, and no more than Linux has */
+
+struct mm_host;
+struct swap_device;
+
+/* A slot of a device, as an ENTRY_SWAP has it for its offset: device << 32 | slot. */
+typedef struct {
+	uint64_t val;
+} swp_entry_t;
+
+static inline swp_entry_t swp_entry(unsigned int device, uint64_t slot)
+{
+	return (swp_entry_t){(uint64_t)device << 32 | slot};
+}
+
+static inline unsigned int swp_device(swp_entry_t entry)
+{
+	return (unsigned int)(entry.val >> 32);
+}
+
+static inline uint64_t swp_slot(swp_entry_t entry)
+{
+	return (uint32_t)entry.val;
+}
+
+/* One transfer of nr consecutive slots; the submitter's until done is called. */
+struct swap_io {
+	struct swap_device *device;
+	uint64_t slot;
+	unsigned int nr;
+	bool write;
+	struct iovec *iov; /* nr pages, each PAGE_SIZE; the device may join what is adjacent */
+	/* For each slot what a checksum of its contents mixes in: another use of the same slot has another. */
+	uint64_t *tags;
+	int result; /* 0 or -errno: -EIO, -ENOSPC, -EBADMSG for contents that are not what was written */
+	unsigned int
+		nr_done; /* when there was an error: slots, from the first on, that are right all the same */
+	void (*done)(struct swap_io *io); /* any thread, which holds no lock of the core */
+};
+
+struct swap_device_ops {
+	/* Queues all of them; errors come by done, which may be called before submit returns. */
+	void (*submit)(struct swap_device *d, struct swap_io **io, unsigned int nr);
+	/* Nobody needs what these slots hold; NULL: it need not be told. */
+	void (*discard)(struct swap_device *d, uint64_t slot, uint64_t nr);
+	/* After swapoff: the core does not know the device any more. */
+	void (*release)(struct swap_device *d);
+};
+
+/* Embedded by its owner, who fills in what is marked so; the rest is 0. */
+struct swap_device {
+	const struct swap_device_ops *ops; /* (owner) */
+	const char *path;		   /* (owner) what /proc/swaps shows */
+	bool is_file;			   /* (owner) "file", else "partition" */
+	int priority;			   /* (owner) the highest goes first; equal ones take turns */
+	uint64_t nr_slots;     /* (owner) of a page each; slot 0 is the device's header and never used */
+	struct mm_host *host;  /* (C) from swapon on */
+	unsigned int index;    /* (C) in host->swap.device */
+	struct list_head node; /* (swap.lock) by priority */
+	struct swap_map map;
+};
+
+/* What a host knows of swap. */
+struct swap_space {
+	pthread_mutex_t lock;	  /* rank LOCK_CACHE, outside map.lock */
+	struct list_head devices; /* (lock) the next to be used first */
+	struct swap_device
+		*device[MAX_SWAP_DEVICES]; /* (lock) changes; read where an entry keeps the device */
+};
+
+void swap_init(struct mm_host *h);
+void swap_destroy(struct mm_host *h);
+
+/* Makes the device one that pages may go to. 0, -EINVAL: no slot but the header, or too many; -EPERM: too many devices; -ENOMEM. */
+int swap_on(struct mm_host *h, struct swap_device *d);
+
+/*
+ * Brings back what the device holds and calls release. 0; -ENOMEM, and it stays on: not everything had room.
+ */
+int swap_off(struct swap_device *d);
+
+/* A slot for a page of the account, from the device whose turn it is; the page is its cached one. False: all are full. */
+bool swap_alloc(struct mm_host *h, struct memcg *cg, struct page *page, swp_entry_t *entry);
+
+struct swap_device *swap_device_of(struct mm_host *h, swp_entry_t entry);
+
+/* One more entry says the slot, or one less; whoever calls has one, under its lock. The last one frees the slot. */
+void swap_dup(struct mm_host *h, swp_entry_t entry);
+void swap_put(struct mm_host *h, swp_entry_t entry);
+
+/* Entries that say the slot. */
+uint32_t swap_count(struct mm_host *h, swp_entry_t entry);
+
+/* In pages, all devices together. */
+struct swap_totals {
+	uint64_t total, used, bad;
+};
+
+void swap_totals(struct mm_host *h, struct swap_totals *t);
+
+#endif
