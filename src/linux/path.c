@@ -55,9 +55,12 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 
 	if (len < 0)
 		return (int)len;
-	if (p->text[0] == '/')
+	p->who = (struct proc_who){0};
+	if (p->text[0] == '/') {
 		p->base = AT_FDCWD;
-	else if (guest_dirfd == AT_FDCWD)
+		return procfs_redirect(t, p->text, &p->who);
+	}
+	if (guest_dirfd == AT_FDCWD)
 		p->base = fs_cwd(t->fs);
 	else
 		p->base = files_host_fd(t->files, guest_dirfd);
@@ -207,10 +210,21 @@ static int target_own_link(struct task *t, unsigned int flags, struct path_targe
 	return -ENOTDIR;
 }
 
+/* Of others there are the files and the list of threads. */
+static bool may_look(const struct task *t, const struct proc_who *who, const struct proc_entry *e)
+{
+	return !procfs_is_stranger(t, who) || e->kind == PROC_FILE || e->kind == PROC_DIR ||
+	       e->kind == PROC_TASKS;
+}
+
 /* The walk came out in procfs. */
-static int target_in_procfs(struct task *t, unsigned int flags, struct path_target *target)
+static int target_in_procfs(struct task *t, const struct path *p, unsigned int flags,
+			    struct path_target *target)
 {
 	target->entry = procfs_entry_of_fd(t, target->fd);
+	if (!may_look(t, &p->who, &target->entry))
+		target->entry.kind = PROC_REFUSED;
+	target->entry.who = p->who;
 	if (target->entry.kind != PROC_REFUSED && !is_own_link(target->entry.kind))
 		return 0;
 	close(target->fd);
@@ -239,6 +253,8 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 	}
 	sprintf(at + err, "/%s", parent.name);
 	target->entry = procfs_entry(t, at);
+	if (!may_look(t, &p->who, &target->entry))
+		target->entry.kind = PROC_REFUSED;
 	if (target->entry.kind == PROC_REFUSED && error == -ELOOP)
 		return -EACCES;
 	return is_own_link(target->entry.kind) ? target_own_link(t, flags, target) : error;
@@ -258,7 +274,7 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 	if (fd < 0)
 		return fd;
 	*target = (struct path_target){.fd = fd};
-	return *p->text && procfs_holds(fd) ? target_in_procfs(t, flags, target) : 0;
+	return *p->text && procfs_holds(fd) ? target_in_procfs(t, p, flags, target) : 0;
 }
 
 /* --- what may be changed --------------------------------------------------------------------- */

@@ -19,7 +19,8 @@ struct files;
 struct task;
 
 struct path {
-	int base; /* host descriptor a relative path starts from (borrowed), or AT_FDCWD */
+	struct proc_who who; /* of whom an entry of procfs is that it leads to */
+	int base;	     /* host descriptor a relative path starts from (borrowed), or AT_FDCWD */
 	char text[PATH_MAX];
 };
 
@@ -27,7 +28,7 @@ struct path {
 #define PATH_DIRECTORY 2u /* anything but a directory is ENOTDIR */
 #define PATH_EMPTY     4u /* AT_EMPTY_PATH: "" means the starting point */
 
-/* Reads a path argument of the guest. 0, -EFAULT, -ENAMETOOLONG, -EBADF. */
+/* Reads a path argument of the guest. 0, -EFAULT, -ENAMETOOLONG, -EBADF; -ENOENT: of a process that is not there. */
 int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p);
 
 /* An object that exists. */

@@ -212,20 +212,28 @@ static bool may_open(const struct stat *st, mode_t wanted)
 	return (mode & wanted) == wanted;
 }
 
-static int check_open(const struct proc_file *file, const struct stat *st, int flags)
+/* A task's own settings are its own to change: of another there is the memory. */
+static bool is_writable(const struct proc_entry *e)
 {
+	return e->who.serial ? e->file->write_at || e->file->about_memory
+			     : e->file->write || e->file->write_at;
+}
+
+static int check_open(const struct proc_entry *entry, const struct stat *st, int flags)
+{
+	const struct proc_file *file = entry->file;
 	bool reads = (flags & O_ACCMODE) != O_WRONLY, writes = (flags & O_ACCMODE) != O_RDONLY;
 
 	if (reads && ((!file->show && !file->read_at) || !may_open(st, 04)))
 		return -EACCES;
-	if ((writes || (flags & O_TRUNC)) && ((!file->write && !file->write_at) || !may_open(st, 02)))
+	if ((writes || (flags & O_TRUNC)) && (!is_writable(entry) || !may_open(st, 02)))
 		return -EACCES;
 	return flags & O_DIRECTORY ? -ENOTDIR : 0;
 }
 
 int procfs_open(const struct proc_entry *entry, const struct stat *st, int flags)
 {
-	int err = check_open(entry->file, st, flags), fd, ret;
+	int err = check_open(entry, st, flags), fd, ret;
 
 	if (err)
 		return err;
@@ -243,14 +251,14 @@ int procfs_open(const struct proc_entry *entry, const struct stat *st, int flags
 }
 
 /* Makes the text anew. */
-static int refill(struct task *t, const struct guest_file *file)
+static int refill(struct task *who, const struct guest_file *file)
 {
 	FILE *out = fopen(path_link(file->host_fd).text, "we");
 	int err;
 
 	if (!out)
 		return -errno;
-	err = file->proc.file->show(t, file->proc.file, out);
+	err = file->proc.file->show(who, file->proc.file, out);
 	if (fclose(out) && !err)
 		err = -EIO;
 	return err;
@@ -270,7 +278,8 @@ static void advance(const struct guest_file *file, const struct uio_transfer *x,
 }
 
 /* What was written, as one text: numbers are short. */
-static int64_t write_text(struct task *t, const struct guest_file *file, const struct uio *u, uint64_t at)
+static int64_t write_text(struct task *t, struct task *who, const struct guest_file *file,
+			  const struct uio *u, uint64_t at)
 {
 	char text[WRITE_MAX_BYTES + 1];
 	size_t bytes = u->nr ? min_u64(u->iov[0].iov_len, WRITE_MAX_BYTES) : 0;
@@ -279,30 +288,30 @@ static int64_t write_text(struct task *t, const struct guest_file *file, const s
 		return -EFAULT;
 	text[bytes] = '\0';
 	return at && file->proc.file->strict ? (int64_t)bytes
-					     : file->proc.file->write(t, file->proc.file, text, bytes);
+					     : file->proc.file->write(who, file->proc.file, text, bytes);
 }
+
+/* One transfer of bytes that no text stands for. */
+struct live {
+	struct task *t, *who; /* whose buffers; of whom the file tells */
+	const struct proc_file *file;
+	bool write;
+};
 
 /* A piece between the guest and the file: how much, or -errno. */
-static int64_t piece_read(struct task *t, const struct proc_file *file, gva_t to, size_t bytes, uint64_t at)
-{
-	char piece[LIVE_PIECE_BYTES];
-	int64_t n = file->read_at(t, piece, bytes, at);
-
-	return n > 0 && copy_to_user(t->mm, to, piece, (size_t)n) ? -EFAULT : n;
-}
-
-static int64_t piece_write(struct task *t, const struct proc_file *file, gva_t from, size_t bytes,
-			   uint64_t at)
+static int64_t transfer_piece(const struct live *l, gva_t user, size_t bytes, uint64_t at)
 {
 	char piece[LIVE_PIECE_BYTES];
 
-	return copy_from_user(t->mm, piece, from, bytes) ? -EFAULT : file->write_at(t, piece, bytes, at);
+	if (l->write)
+		return copy_from_user(l->t->mm, piece, user, bytes)
+			       ? -EFAULT
+			       : l->file->write_at(l->who, piece, bytes, at);
+	int64_t n = l->file->read_at(l->who, piece, bytes, at);
+	return n > 0 && copy_to_user(l->t->mm, user, piece, (size_t)n) ? -EFAULT : n;
 }
 
-typedef int64_t piece_fn(struct task *t, const struct proc_file *file, gva_t user, size_t bytes, uint64_t at);
-
-static int64_t transfer_live(struct task *t, const struct proc_file *file, const struct uio *u, uint64_t at,
-			     piece_fn *fn)
+static int64_t transfer_live(const struct live *l, const struct uio *u, uint64_t at)
 {
 	int64_t done = 0;
 
@@ -310,7 +319,7 @@ static int64_t transfer_live(struct task *t, const struct proc_file *file, const
 		gva_t user = (gva_t)u->iov[i].iov_base;
 		for (size_t left = u->iov[i].iov_len; left;) {
 			size_t want = min_u64(left, LIVE_PIECE_BYTES);
-			int64_t n = fn(t, file, user, want, at);
+			int64_t n = transfer_piece(l, user, want, at);
 			if (n <= 0)
 				return done ? done : n;
 			done += n;
@@ -324,25 +333,43 @@ static int64_t transfer_live(struct task *t, const struct proc_file *file, const
 	return done;
 }
 
+/* As procfs_transfer, of someone who is there. */
+static bool transfer_about(struct task *t, struct task *who, const struct guest_file *file,
+			   const struct uio *u, const struct uio_transfer *x, int64_t *result)
+{
+	const struct proc_file *f = file->proc.file;
+	const struct live live = {t, who, f, x->to_file};
+	uint64_t at = position(file, x);
+
+	if (!x->to_file && !f->read_at) {
+		*result = at ? 0 : refill(who, file);
+		return *result < 0;
+	}
+	if (x->to_file && !f->write_at)
+		*result = write_text(t, who, file, u, at);
+	else
+		*result = transfer_live(&live, u, at);
+	advance(file, x, *result);
+	return true;
+}
+
 bool procfs_transfer(struct task *t, const struct guest_file *file, const struct uio *u,
 		     const struct uio_transfer *x, int64_t *result)
 {
 	int mode = fcntl(file->host_fd, F_GETFL) & O_ACCMODE;
-	uint64_t at = position(file, x);
+	struct proc_view *view;
 
 	*result = -EBADF;
 	if (mode == (x->to_file ? O_RDONLY : O_WRONLY))
 		return true;
-	if (!x->to_file && !file->proc.file->read_at) {
-		*result = at ? 0 : refill(t, file);
-		return *result < 0;
-	}
-	if (!x->to_file)
-		*result = transfer_live(t, file->proc.file, u, at, piece_read);
-	else if (file->proc.file->write_at)
-		*result = transfer_live(t, file->proc.file, u, at, piece_write);
+	struct task *who = procfs_subject(t, &file->proc.who, &view);
+	bool done = true;
+	if (!who) /* whoever has its memory open finds it empty */
+		*result = file->proc.file->read_at ? 0 : -ESRCH;
+	else if (!who->mm && !file->proc.file->zombie)
+		*result = 0;
 	else
-		*result = write_text(t, file, u, at);
-	advance(file, x, *result);
-	return true;
+		done = transfer_about(t, who, file, u, x, result);
+	procfs_subject_put(view);
+	return done;
 }

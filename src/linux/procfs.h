@@ -34,7 +34,9 @@ struct proc_file {
 	int64_t (*read_at)(struct task *t, void *to, size_t bytes, uint64_t offset);
 	/* And those that are written there. */
 	int64_t (*write_at)(struct task *t, const void *from, size_t bytes, uint64_t offset);
-	bool strict; /* what is written behind the beginning is forgotten */
+	bool about_memory; /* what is written changes nothing but the space */
+	bool zombie;	   /* tells of processes without an mm, too */
+	bool strict;	   /* what is written behind the beginning is forgotten */
 	union {
 		const void *data; /* for show and write */
 		uint64_t number;
@@ -61,10 +63,17 @@ enum proc_kind {
 	PROC_MACHINE, /* any other directory: names that are ours or the host's */
 };
 
+/* Of whom a file tells: 0, 0 is whoever asks. */
+struct proc_who {
+	uint64_t serial; /* of the process; 0: the asker's */
+	int tid;	 /* 0: of the process as a whole */
+};
+
 struct proc_entry {
 	enum proc_kind kind;
-	bool thread;  /* PROC_DIR: of a thread */
-	int guest_fd; /* PROC_FD */
+	struct proc_who who; /* PROC_FILE, PROC_DIR, PROC_TASKS */
+	bool thread;	     /* PROC_DIR: of a thread */
+	int guest_fd;	     /* PROC_FD */
 	const struct proc_file *file;
 };
 
@@ -89,6 +98,18 @@ int procfs_open(const struct proc_entry *entry, const struct stat *st, int flags
  */
 bool procfs_transfer(struct task *t, const struct guest_file *file, const struct uio *u,
 		     const struct uio_transfer *x, int64_t *result);
+
+/*
+ * procfs_peer.c. A path that leads to the directory of another process or thread of the sandbox is changed to the same place of the
+ * asker's own, and *who says of whom it is. 0, -ENOENT, -ENAMETOOLONG.
+ */
+int procfs_redirect(struct task *t, char path[PATH_MAX], struct proc_who *who);
+bool procfs_is_stranger(const struct task *t, const struct proc_who *who);
+
+/* Whom a file tells of: t itself, or a copy that procfs_subject_put frees; without an mm: a zombie. NULL: it is gone. */
+struct proc_view;
+struct task *procfs_subject(struct task *t, const struct proc_who *who, struct proc_view **view);
+void procfs_subject_put(struct proc_view *view);
 
 /* getdents64 of an open directory of any PROC_ kind into a buffer: bytes, or -errno. */
 int64_t procfs_getdents(struct task *t, const struct guest_file *file, void *buffer, size_t bytes);

@@ -97,14 +97,16 @@ static void list_fds(struct listing *l, struct files *f)
 			list_number(l, i, DT_LNK);
 }
 
-static void list_threads(struct listing *l, struct process *p)
+static void list_threads(struct listing *l, struct sandbox *s, uint64_t serial)
 {
 	struct task *t;
 
-	pthread_mutex_lock(&p->sandbox->lock);
-	list_for_each_entry (t, &p->threads, thread_node)
-		list_number(l, t->tid, DT_DIR);
-	pthread_mutex_unlock(&p->sandbox->lock);
+	pthread_mutex_lock(&s->lock);
+	struct process *p = process_find_serial(s, serial);
+	if (p)
+		list_for_each_entry (t, &p->threads, thread_node)
+			list_number(l, t->tid, DT_DIR);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static int64_t getdents_made(struct task *t, const struct guest_file *file, void *buffer, size_t bytes)
@@ -118,7 +120,8 @@ static int64_t getdents_made(struct task *t, const struct guest_file *file, void
 	list_name(&l, "..", DT_DIR);
 	switch (file->proc.kind) {
 	case PROC_TASKS:
-		list_threads(&l, t->process);
+		list_threads(&l, t->sandbox,
+			     file->proc.who.serial ? file->proc.who.serial : t->process->serial);
 		break;
 	case PROC_FDS:
 		list_fds(&l, t->files);

@@ -328,6 +328,6 @@ const struct proc_file proc_mem_files[] = {
 	{.name = "statm", .show = show_statm},
 	{.name = "pagemap", .read_at = pagemap_read},
 	{.name = "mem", .read_at = mem_read, .write_at = mem_write},
-	{.name = "clear_refs", .write = clear_refs_write},
+	{.name = "clear_refs", .write = clear_refs_write, .about_memory = true},
 	{0},
 };

@@ -28,6 +28,55 @@
 #define SIG_DFL_HANDLER	   0ull
 #define SIG_IGN_HANDLER	   1ull
 
+/* --- what the host knows of its thread --------------------------------------------------------- */
+
+struct host_thread {
+	char state;
+	uint64_t utime, stime; /* ticks */
+};
+
+/* The asker itself runs. */
+static struct host_thread host_thread(const struct task *t)
+{
+	struct host_thread h = {.state = 'R'};
+	char path[64], line[512];
+
+	if (t->mm && t->process->stop_signal)
+		h.state = 'T';
+	if (!t->mm)
+		h.state = 'Z';
+	if (!t->mm || !t->host_tid || t->host_tid == gettid())
+		return h;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", t->host_tid);
+	FILE *in = fopen(path, "re");
+	const char *end = in && fgets(line, sizeof(line), in) ? strrchr(line, ')') : NULL;
+	if (in)
+		fclose(in);
+	char state;
+	if (!end || sscanf(end, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &state,
+			   &h.utime, &h.stime) != 3)
+		return h;
+	if (h.state == 'R' && (state == 'S' || state == 'D'))
+		h.state = state;
+	return h;
+}
+
+static const char *state_name(char state)
+{
+	switch (state) {
+	case 'S':
+		return "S (sleeping)";
+	case 'D':
+		return "D (disk sleep)";
+	case 'T':
+		return "T (stopped)";
+	case 'Z':
+		return "Z (zombie)";
+	default:
+		return "R (running)";
+	}
+}
+
 /* --- status ---------------------------------------------------------------------------------- */
 
 static void kib_row(FILE *out, const char *key, uint64_t pages)
@@ -65,8 +114,9 @@ static void show_ids(struct task *t, FILE *out)
 	unsigned int uid = getuid(), gid = getgid();
 	struct process_ids ids = process_ids(t->process);
 
-	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
-		atomic_load(&t->fs->umask), t->pid, t->tid);
+	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
+		atomic_load(&t->fs->umask), state_name(host_thread(t).state), t->pid,
+		t->tid ? t->tid : t->pid);
 	fprintf(out, "PPid:\t%d\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
 		ids.ppid, uid, uid, uid, uid, gid, gid, gid, gid, fdtable_size(t->files));
 	show_groups(out);
@@ -151,14 +201,17 @@ static int show_status(struct task *t, const struct proc_file *file, FILE *out)
 
 	(void)file;
 	show_ids(t, out);
-	show_memory(t->mm, out);
-	show_signals(t, out);
+	if (t->mm)
+		show_memory(t->mm, out);
+	if (t->sighand)
+		show_signals(t, out);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sets); i++)
 		fprintf(out, "Cap%s:\t%016x\n", sets[i], 0);
 	fputs("NoNewPrivs:\t1\nSeccomp:\t0\nSeccomp_filters:\t0\n", out);
 	fputs("Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled\n", out);
 	fputs("Cpus_allowed:\t1\nCpus_allowed_list:\t0\n", out);
-	show_nodes(t->mm->frames, out);
+	if (t->mm)
+		show_nodes(t->mm->frames, out);
 	getrusage(RUSAGE_THREAD, &usage);
 	fprintf(out, "voluntary_ctxt_switches:\t%ld\nnonvoluntary_ctxt_switches:\t%ld\n", usage.ru_nvcsw,
 		usage.ru_nivcsw);
@@ -172,15 +225,18 @@ static uint64_t ticks(const struct timeval *tv)
 	return (uint64_t)tv->tv_sec * TICKS_PER_S + (uint64_t)tv->tv_usec / (1000000 / TICKS_PER_S);
 }
 
-static void stat_times(struct task *t, FILE *out)
+static void stat_times(struct task *t, const struct host_thread *h, FILE *out)
 {
 	struct rusage usage = {0};
+	bool own = t->host_tid == gettid() || !t->host_tid;
 
-	getrusage(RUSAGE_THREAD, &usage);
+	if (own)
+		getrusage(RUSAGE_THREAD, &usage);
 	fprintf(out, " %" PRIu64 " 0 %" PRIu64 " 0", atomic_load(&t->mm->min_flt),
 		atomic_load(&t->mm->maj_flt));
-	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 20 0 1 0 %" PRIu64, ticks(&usage.ru_utime),
-		ticks(&usage.ru_stime), (uint64_t)(t->process->start_ns / NS_PER_TICK));
+	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 20 0 %u 0 %" PRIu64,
+		own ? ticks(&usage.ru_utime) : h->utime, own ? ticks(&usage.ru_stime) : h->stime,
+		process_ids(t->process).nr_threads, (uint64_t)(t->process->start_ns / NS_PER_TICK));
 }
 
 static void stat_memory(struct task *t, FILE *out)
@@ -198,17 +254,31 @@ static void stat_memory(struct task *t, FILE *out)
 		mm->start_stack);
 }
 
+/* No space, no times of its own, no signals. */
+static void stat_zombie(struct task *t, FILE *out)
+{
+	fputs(" 0 0 0 0 0 0 0 0 20 0 0 0", out);
+	fprintf(out, " %" PRIu64 " 0 0 %" PRIu64, (uint64_t)(t->process->start_ns / NS_PER_TICK),
+		(uint64_t)rlimit_get(t, RLIMIT_RSS).rlim_cur);
+	fprintf(out, " 0 0 0 0 0 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", SIGCHLD);
+}
+
 static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 {
 	const struct mm *mm = t->mm;
 	const uint64_t legacy = 0x7fffffff; /* what of a mask fits into the old format */
+	const struct host_thread h = host_thread(t);
 
 	(void)file;
 	struct process_ids ids = process_ids(t->process);
 
-	fprintf(out, "%d (%s) R %d %d %d 0 -1 %u", t->pid, t->comm, ids.ppid, ids.pgid, ids.sid,
-		t->aslr ? PF_RANDOMIZE : 0u);
-	stat_times(t, out);
+	fprintf(out, "%d (%s) %c %d %d %d 0 -1 %u", t->tid ? t->tid : t->pid, t->comm, h.state, ids.ppid,
+		ids.pgid, ids.sid, t->aslr ? PF_RANDOMIZE : 0u);
+	if (!mm) {
+		stat_zombie(t, out);
+		return 0;
+	}
+	stat_times(t, &h, out);
 	stat_memory(t, out);
 	fprintf(out, " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, t->sig.queue.pending & legacy,
 		t->sig.blocked & legacy, handled_by(t->sighand, SIG_IGN_HANDLER, false) & legacy,
@@ -392,13 +462,13 @@ static int show_mountinfo(struct task *t, const struct proc_file *file, FILE *ou
 }
 
 const struct proc_file proc_task_files[] = {
-	{.name = "status", .show = show_status},
-	{.name = "stat", .show = show_stat},
+	{.name = "status", .show = show_status, .zombie = true},
+	{.name = "stat", .show = show_stat, .zombie = true},
 	{.name = "limits", .show = show_limits},
 	{.name = "cmdline", .show = show_cmdline},
 	{.name = "environ", .show = show_environ},
 	{.name = "auxv", .show = show_auxv},
-	{.name = "comm", .show = show_comm, .write = comm_write},
+	{.name = "comm", .show = show_comm, .zombie = true, .write = comm_write},
 	{.name = "oom_score", .show = show_oom_score},
 	{.name = "oom_score_adj", .show = show_oom_score_adj, .write = oom_score_adj_write},
 	{.name = "mounts", .show = show_mounts},

@@ -368,6 +368,7 @@ static void set_running(struct task *t, bool running)
 {
 	pthread_mutex_lock(&t->sandbox->lock);
 	t->thread = pthread_self();
+	t->host_tid = gettid();
 	t->running = running;
 	pthread_mutex_unlock(&t->sandbox->lock);
 }

@@ -73,6 +73,7 @@ struct task {
 	_Atomic uint32_t event;	      /* (A) the word that a sleeping task waits on (sleep.h) */
 	bool running;		      /* (P) its vcpu is its own and may be kicked */
 	pthread_t thread;	      /* (P) valid while running */
+	int host_tid;		      /* (P) likewise; 0: it never ran */
 	struct rusage usage_before;   /* of its host thread when it began */
 	uint64_t cpu_before_ns;	      /* processor time of its host thread then */
 	struct files_holds holds;

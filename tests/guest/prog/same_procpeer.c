@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * same_procpeer.c - what /proc says of other processes and threads, and what can be done to their memory there.
+ */
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "window.h"
+
+static char path[128];
+
+static const char *path_of(int pid, const char *name)
+{
+	snprintf(path, sizeof(path), "/proc/%d%s%s", pid, *name ? "/" : "", name);
+	return path;
+}
+
+static char state_of(int pid)
+{
+	char line[1024] = "";
+	int fd = open(path_of(pid, "stat"), O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	const char *end = n < 0 ? NULL : strrchr(line, ')');
+
+	if (fd >= 0)
+		close(fd);
+	return end ? end[2] : '?';
+}
+
+static void await_state(int pid, char wanted)
+{
+	for (int i = 0; i < 2000 && state_of(pid) != wanted; i++)
+		usleep(5000);
+	printf("state %c\n", state_of(pid));
+}
+
+/* Lines that begin with a key. */
+static void show_lines(int pid, const char *name, const char *key)
+{
+	char line[1024];
+	FILE *in = fopen(path_of(pid, name), "r");
+
+	if (!in)
+		printf("%s: %s\n", name, strerrorname_np(errno));
+	while (in && fgets(line, sizeof(line), in))
+		if (!strncmp(line, key, strlen(key)))
+			printf("%s: %s", name, line);
+	if (in)
+		fclose(in);
+}
+
+static int child_that_waits(void)
+{
+	int pid = fork();
+
+	if (pid)
+		return pid;
+	for (;;)
+		pause();
+}
+
+static void end(int pid)
+{
+	kill(pid, SIGKILL);
+	TELL(waitpid(pid, NULL, 0) == pid ? 0 : -1);
+}
+
+static void states(void)
+{
+	int pid = child_that_waits();
+
+	await_state(pid, 'S');
+	kill(pid, SIGSTOP);
+	await_state(pid, 'T');
+	show_lines(pid, "status", "State");
+	kill(pid, SIGCONT);
+	await_state(pid, 'S');
+	show_lines(pid, "status", "State");
+	kill(pid, SIGKILL);
+	await_state(pid, 'Z');
+	show_lines(pid, "status", "State");
+	show_lines(pid, "status", "Vm");
+	show_lines(pid, "maps", "");
+	TELL(waitpid(pid, NULL, 0) == pid ? 0 : -1);
+	TELL(access(path_of(pid, "stat"), F_OK));
+	TELL(access(path_of(pid, ""), F_OK));
+}
+
+static void a_child_that_runs(void)
+{
+	int pid = fork();
+
+	if (!pid)
+		for (volatile unsigned long i = 0;; i++)
+			;
+	await_state(pid, 'R');
+	end(pid);
+}
+
+static void memory(void)
+{
+	char text[8] = "";
+	int pid, fd;
+
+	put(0, 2, RW);
+	letters(0, 2);
+	mprotect(AT(1), PAGE, PROT_NONE);
+	pid = child_that_waits();
+	AT(0)[0] = 'P';
+	fd = open(path_of(pid, "mem"), O_RDWR);
+	COUNT(pread(fd, text, 3, (off_t)(uintptr_t)AT(0)));
+	printf("%.3s\n", text);
+	COUNT(pwrite(fd, "xyz", 3, (off_t)(uintptr_t)AT(1) - 1));
+	COUNT(pread(fd, text, 6, (off_t)(uintptr_t)AT(1) - 2));
+	printf("%.6s and here %.3s\n", text, AT(0));
+	COUNT(pread(fd, text, 6, (off_t)(uintptr_t)AT(2)));
+	kill(pid, SIGKILL);
+	await_state(pid, 'Z');
+	COUNT(pread(fd, text, 6, (off_t)(uintptr_t)AT(0)));
+	TELL(waitpid(pid, NULL, 0) == pid ? 0 : -1);
+	COUNT(pread(fd, text, 6, (off_t)(uintptr_t)AT(0)));
+	TELL(open(path_of(pid, "mem"), O_RDWR));
+	close(fd);
+}
+
+static void areas(void)
+{
+	int pid, fd;
+	uint64_t entry = 0;
+
+	put(0, 64, RW);
+	letters(0, 1);
+	pid = child_that_waits();
+	put(80, 1, RW);
+	show_lines(pid, "maps", "1000000");
+	show_lines(pid, "smaps", "1000000");
+	fd = open(path_of(pid, "pagemap"), O_RDONLY);
+	for (long i = 0; i < 64; i += 40) {
+		COUNT(pread(fd, &entry, 8, (off_t)((uintptr_t)AT(i) / PAGE * 8)));
+		printf("present %d\n", (int)(entry >> 63));
+	}
+	close(fd);
+	end(pid);
+}
+
+static void names(void)
+{
+	struct stat st;
+	char text[64] = "";
+	int pid = child_that_waits(), own = getpid();
+
+	TELL(stat(path_of(pid, ""), &st));
+	printf("directory %d\n", S_ISDIR(st.st_mode));
+	TELL(lstat(path_of(pid, ""), &st));
+	printf("directory %d\n", S_ISDIR(st.st_mode));
+	TELL(access(path_of(pid, "nothing"), F_OK));
+	TELL(access(path_of(0, "stat"), F_OK));
+	TELL(access("/proc/4194999/stat", F_OK));
+	int fd = open(path_of(pid, "comm"), O_RDONLY);
+	COUNT(read(fd, text, sizeof(text)));
+	printf("%s", text);
+	close(fd);
+	end(pid);
+	TELL(access(path_of(own, "stat"), F_OK));
+}
+
+/* A child by its own number, and its parent. */
+static void in_a_child(void)
+{
+	int parent = getpid(), pid = fork(), status;
+
+	if (!pid) {
+		char self[32] = "", text[32];
+
+		snprintf(text, sizeof(text), "%d", getpid());
+		COUNT(readlink("/proc/self", self, sizeof(self)) == (ssize_t)strlen(text));
+		printf("same %d\n", !strcmp(self, text));
+		TELL(access(path_of(getpid(), "maps"), R_OK));
+		TELL(access(path_of(parent, "maps"), R_OK));
+		printf("parent %d\n", state_of(parent) != '?');
+		fflush(stdout);
+		_exit(5);
+	}
+	waitpid(pid, &status, 0);
+	printf("status %d\n", WEXITSTATUS(status));
+}
+
+static _Atomic int thread_number;
+
+static void *thread_that_waits(void *arg)
+{
+	thread_number = (int)syscall(SYS_gettid);
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void threads(void)
+{
+	pthread_t thread;
+	char name[64];
+
+	pthread_create(&thread, NULL, thread_that_waits, NULL);
+	while (!thread_number)
+		usleep(1000);
+	snprintf(name, sizeof(name), "task/%d", thread_number);
+	TELL(access(path_of(getpid(), name), F_OK));
+	snprintf(name, sizeof(name), "/proc/self/task/%d/stat", thread_number);
+	TELL(access(name, R_OK));
+	FILE *in = fopen(name, "r");
+	int number = 0;
+	COUNT(in ? fscanf(in, "%d", &number) : -1);
+	printf("same %d\n", number == thread_number);
+	if (in)
+		fclose(in);
+	snprintf(name, sizeof(name), "/proc/self/task/%d/stat", getpid());
+	TELL(access(name, R_OK));
+	TELL(access("/proc/self/task/4194999/stat", R_OK));
+	pthread_cancel(thread);
+	TELL(pthread_join(thread, NULL));
+}
+
+static const struct guest_case cases[] = {
+	{"/proc/PID/stat: a child sleeps, stands still, is dead, is gone", states},
+	{"/proc/PID/stat: a child runs", a_child_that_runs},
+	{"/proc/PID/mem: a child's memory [P5]", memory},
+	{"/proc/PID/maps, smaps, pagemap: of a child [R1 R5]", areas},
+	{"/proc/PID: names", names},
+	{"/proc/PID: a child's own, and its parent's", in_a_child},
+	{"/proc/self/task/TID: another thread", threads},
+};
+
+CASES_MAIN(cases)
