@@ -87,6 +87,13 @@ enum lodge_thp {
 	LODGE_THP_NEVER,
 };
 
+/* What the network of a space is. */
+enum lodge_net {
+	LODGE_NET_NONE,	 /* sockets within the space alone: AF_UNIX */
+	LODGE_NET_LOCAL, /* the host's loopback addresses, and nothing else */
+	LODGE_NET_HOST,	 /* the host's */
+};
+
 struct lodge_space_options {
 	size_t size; /* sizeof(struct lodge_space_options) */
 	uint64_t
@@ -103,6 +110,7 @@ struct lodge_space_options {
 	void *log_ctx;
 	uint32_t max_pids; /* processes and threads that may be there at once; 0: 512 */
 	enum lodge_thp thp;
+	enum lodge_net net;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

@@ -17,7 +17,7 @@
 #define MAX_WINDOW_BYTES     (2ull << 20)
 #define FIRST_CODE	     256 /* of long options for getopt: above every character */
 
-/* arg is NULL for an option without an argument. set: 0, or -EINVAL when the user has been told. */
+/* arg is NULL for an option without an argument, and begins with '[' where it may be left out. set: 0, or -EINVAL when the user has been told. */
 struct option_spec {
 	const char *name, *arg, *help;
 	int (*set)(struct run_options *o, const char *arg);
@@ -257,6 +257,16 @@ static int set_thp(struct run_options *o, const char *arg)
 	return o->thp < 0 ? o->thp : 0;
 }
 
+/* Without an argument: all of it. */
+static int set_net(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {
+		[LODGE_NET_NONE] = "none", [LODGE_NET_LOCAL] = "local", [LODGE_NET_HOST] = "host", NULL};
+
+	o->net = arg ? choose("net", arg, names) : LODGE_NET_HOST;
+	return o->net < 0 ? o->net : 0;
+}
+
 static int set_zero_ahead(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -290,6 +300,7 @@ static const struct option_spec specs[] = {
 	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},
 	{"env", "NAME=VALUE", "set a variable over the caller's environment; repeatable", set_env},
 	{"rw", "DIR", "let the program write below DIR; repeatable", set_rw},
+	{"net", "[=local]", "give it the host's network, or its loopback addresses alone (none)", set_net},
 	{"stats", NULL, "at the end: a readable report on stderr", set_stats},
 	{"stats-file", "FILE", "at the end: the same numbers as JSON into FILE", set_stats_file},
 	{"maps", NULL, "at the end: the address space on stderr, as /proc/PID/maps", set_maps},
@@ -317,7 +328,9 @@ static void fill_getopt_table(struct option table[NR_SPECS + 1])
 	for (size_t i = 0; i < NR_SPECS; i++)
 		table[i] = (struct option){
 			.name = specs[i].name,
-			.has_arg = specs[i].arg ? required_argument : no_argument,
+			.has_arg = !specs[i].arg	    ? no_argument
+				   : specs[i].arg[0] == '[' ? optional_argument
+							    : required_argument,
 			.val = FIRST_CODE + (int)i,
 		};
 	table[NR_SPECS] = (struct option){0};
@@ -398,8 +411,8 @@ void run_options_help(FILE *out)
 	for (size_t i = 0; i < NR_SPECS; i++) {
 		char left[40];
 
-		snprintf(left, sizeof(left), "--%s%s%s", specs[i].name, specs[i].arg ? " " : "",
-			 specs[i].arg ? specs[i].arg : "");
+		snprintf(left, sizeof(left), "--%s%s%s", specs[i].name,
+			 specs[i].arg && specs[i].arg[0] != '[' ? " " : "", specs[i].arg ? specs[i].arg : "");
 		fprintf(out, "  %-22s %s\n", left, specs[i].help);
 	}
 	fputs("\nSIZE is a number with K, M, G or T behind it (powers of 1024), or plain bytes.\n\n"

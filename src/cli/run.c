@@ -83,6 +83,7 @@ static int create_space(struct run *r)
 	lodge_space_options_init(&opt);
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.fault_around_pages = r->options.fault_around_pages;
+	opt.net = (enum lodge_net)r->options.net;
 	opt.thp = (enum lodge_thp)r->options.thp;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;

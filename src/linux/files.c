@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -36,13 +37,27 @@ static mode_t host_umask(void)
 	return mask & 0777;
 }
 
-static bool is_stream(int host_fd)
+static int socket_option(int host_fd, int option)
+{
+	int value = 0;
+	socklen_t bytes = sizeof(value);
+
+	getsockopt(host_fd, SOL_SOCKET, option, &value, &bytes);
+	return value;
+}
+
+/* What kind of thing the host has behind the descriptor. */
+static void look_at(struct guest_file *file)
 {
 	struct stat st;
 
-	if (fstat(host_fd, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-		return false;
-	return !S_ISCHR(st.st_mode) || major(st.st_rdev) != MEM_MAJOR;
+	if (fstat(file->host_fd, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+		return;
+	file->stream = !S_ISCHR(st.st_mode) || major(st.st_rdev) != MEM_MAJOR;
+	if (!S_ISSOCK(st.st_mode))
+		return;
+	file->socket_domain = socket_option(file->host_fd, SO_DOMAIN);
+	file->socket_type = socket_option(file->host_fd, SO_TYPE);
 }
 
 static int rw_dir_open(struct rw_dir *rw, const char *path)
@@ -105,12 +120,13 @@ static struct guest_file *file_create(int host_fd, bool owned)
 {
 	struct guest_file *file = malloc(sizeof(*file));
 
-	if (file)
-		*file = (struct guest_file){.refs = 1,
-					    .host_fd = host_fd,
-					    .owned = owned,
-					    .memfd = owned ? memfd_adopt(host_fd) : NULL,
-					    .stream = is_stream(host_fd)};
+	if (!file)
+		return NULL;
+	*file = (struct guest_file){.refs = 1,
+				    .host_fd = host_fd,
+				    .owned = owned,
+				    .memfd = owned ? memfd_adopt(host_fd) : NULL};
+	look_at(file);
 	return file;
 }
 

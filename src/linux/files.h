@@ -33,9 +33,10 @@ struct guest_file {
 	int host_fd; /* (C) only the caller's may stand behind two guest descriptors */
 	bool owned;  /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
 	bool stream; /* (C) a pipe, terminal or socket: reading and writing may wait for others */
-	uint64_t process_serial; /* (C) a pidfd: of which process; 0: no pidfd */
-	struct proc_entry proc;	 /* (C) what lodge makes of it; PROC_NONE: nothing */
-	struct memfd *memfd;	 /* (C) what is behind a descriptor of one, or NULL */
+	int socket_domain, socket_type; /* (C) AF_ and SOCK_ of a socket; 0: it is none */
+	uint64_t process_serial;	/* (C) a pidfd: of which process; 0: no pidfd */
+	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */
+	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
 };
 
 struct rw_dir {

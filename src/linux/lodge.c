@@ -226,6 +226,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 			return report_error(err, -EINVAL, "descriptor %d for the guest's %d", o->fds[i], i);
 	if ((unsigned int)o->thp > LODGE_THP_NEVER)
 		return report_error(err, -EINVAL, "unknown policy %d for huge pages", (int)o->thp);
+	if ((unsigned int)o->net > LODGE_NET_HOST)
+		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if (o->trace & ~TRACE_ALL)
 		return report_error(err, -EINVAL, "unknown trace bits %#x", o->trace & ~TRACE_ALL);
 	return 0;
@@ -253,6 +255,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .hostfiles = &host->hostfiles,
 					    .fds = o->fds,
 					    .rw_dirs = o->rw_dirs,
+					    .net = o->net,
 					    .max_pids = o->max_pids,
 					    .first_pid = getpid()};
 	const char *bad = NULL;

@@ -67,6 +67,12 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 	return p->base == -EBADF ? -EBADF : 0;
 }
 
+void path_from_text(struct task *t, const char *text, struct path *p)
+{
+	snprintf(p->text, sizeof(p->text), "%s", text);
+	p->base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs);
+}
+
 /* --- the directory of the last component ----------------------------------------------------- */
 
 /* ELOOP from a walk is a magic link in the way when it is not one too many of the others. */

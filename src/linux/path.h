@@ -31,6 +31,9 @@ struct path {
 /* Reads a path argument of the guest. 0, -EFAULT, -ENAMETOOLONG, -EBADF; -ENOENT: of a process that is not there. */
 int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p);
 
+/* The same for a text of at most PATH_MAX - 1 bytes that starts from the working directory. */
+void path_from_text(struct task *t, const char *text, struct path *p);
+
 /* An object that exists. */
 struct path_target {
 	int fd;			 /* O_PATH (PROC_FD: a dup of the guest's own); the caller's to close */

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
+#include "../../include/lodge.h"
 #include "../mm/list.h"
 #include "../vmm/vcpu.h"
 #include "signal.h"
@@ -29,6 +30,7 @@
 
 struct task;
 struct sandbox;
+struct sockets;
 struct worker;
 
 /* A limit that the guest has set itself; without `set` it has its first value (rlimit.c). */
@@ -89,6 +91,7 @@ struct sandbox {
 	int last_pid;			 /* (P) */
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
+	struct sockets *sockets;	 /* (C) */
 	int foreground;			 /* (P) the group of the terminal */
 	_Atomic uint32_t ended;		 /* (A) counts tasks that have ended: a word to wait on */
 	struct list_head workers;	 /* (P) idle ones */
@@ -107,6 +110,7 @@ struct sandbox_setup {
 	struct hostfile_table *hostfiles;
 	const int *fds;
 	const char *const *rw_dirs;
+	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
 	int first_pid;
 };

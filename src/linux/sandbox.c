@@ -9,6 +9,7 @@
 
 #include "alarm.h"
 #include "futex.h"
+#include "sockets.h"
 #include "task.h"
 #include "worker.h"
 
@@ -80,7 +81,8 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	list_init(&s->orphans.threads);
 	s->max_tasks = setup->max_pids ? setup->max_pids : DEFAULT_MAX_PIDS;
 	s->last_pid = setup->first_pid;
-	err = first_task(s, setup, bad);
+	s->sockets = sockets_create(setup->net);
+	err = s->sockets ? first_task(s, setup, bad) : -ENOMEM;
 	if (err)
 		sandbox_destroy(s);
 	else
@@ -142,6 +144,7 @@ void sandbox_destroy(struct sandbox *s)
 		list_del(&p->node);
 		process_free(p);
 	}
+	sockets_destroy(s->sockets);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -16,6 +17,7 @@
 #include "coherent.h"
 #include "host_wait.h"
 #include "memfd.h"
+#include "sockets.h"
 #include "syscall.h"
 
 #define GETDENTS_MAX_BYTES 32768u
@@ -245,7 +247,8 @@ static int64_t sys_flock(struct task *t, const uint64_t a[6])
 struct ioctl_entry {
 	unsigned int cmd;
 	unsigned int bytes;
-	bool to_host; /* the guest's structure goes to the host; otherwise the host's to the guest */
+	bool to_host;	/* the guest's structure goes to the host; otherwise the host's to the guest */
+	bool interface; /* both; about an interface of the network that the sandbox has */
 };
 
 /* The kernel's struct termios and termios2; libc's are larger. */
@@ -268,7 +271,16 @@ static const struct ioctl_entry ioctls[] = {
 	{TIOCGWINSZ, sizeof(struct winsize), false},
 	{TIOCGPGRP, sizeof(pid_t), false},
 	{FIONREAD, sizeof(int), false},
+	{TIOCOUTQ, sizeof(int), false},
 	{FIONBIO, sizeof(int), true},
+	{SIOCGIFNAME, sizeof(struct ifreq), false, true},
+	{SIOCGIFINDEX, sizeof(struct ifreq), false, true},
+	{SIOCGIFFLAGS, sizeof(struct ifreq), false, true},
+	{SIOCGIFADDR, sizeof(struct ifreq), false, true},
+	{SIOCGIFNETMASK, sizeof(struct ifreq), false, true},
+	{SIOCGIFBRDADDR, sizeof(struct ifreq), false, true},
+	{SIOCGIFHWADDR, sizeof(struct ifreq), false, true},
+	{SIOCGIFMTU, sizeof(struct ifreq), false, true},
 };
 
 static const struct ioctl_entry *ioctl_find(unsigned int cmd)
@@ -306,7 +318,9 @@ static int64_t do_ioctl(struct task *t, int host_fd, const struct ioctl_entry *e
 	char argument[64] __attribute__((aligned(8))) = {0};
 	int64_t ret;
 
-	if (e->to_host && copy_from_user(t->mm, argument, address, e->bytes))
+	if (e->interface && sockets_net(t->sandbox->sockets) == LODGE_NET_NONE)
+		return -ENOTTY;
+	if ((e->to_host || e->interface) && copy_from_user(t->mm, argument, address, e->bytes))
 		return -EFAULT;
 	ret = host_ioctl(t, host_fd, e->cmd, argument);
 	if (ret || e->to_host)

@@ -3,13 +3,12 @@
  * sys_poll.c - waiting for descriptors: poll, ppoll, select, pselect6, all by one ppoll of the host.
  */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host_poll.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -23,51 +22,10 @@
 #define SELECT_OUT   (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR | POLLNVAL)
 #define SELECT_EX    (POLLPRI | POLLNVAL)
 
-/* When to give up. */
-struct poll_deadline {
-	bool set; /* false: never */
-	struct timespec at;
-};
-
-static void deadline_set(struct poll_deadline *d, const struct timespec *span)
-{
-	d->set = true;
-	d->at = sleep_deadline(CLOCK_MONOTONIC, span);
-}
-
 /* --- the wait -------------------------------------------------------------------------------- */
 
 /*
- * ppoll on host descriptors: how many are ready, 0 after the deadline, -EINTR. The kick is let in by the wait itself, so
- * that none is lost.
- */
-static int64_t poll_host(struct task *t, struct pollfd *fds, unsigned int nr, const struct poll_deadline *d)
-{
-	sigset_t kick, old;
-	int64_t ret;
-
-	sigemptyset(&kick);
-	sigaddset(&kick, KICK_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &kick, &old);
-	sigdelset(&old, KICK_SIGNAL);
-	do {
-		bool stop = task_interrupted(t);
-		struct timespec left = {0};
-
-		if (d->set && !stop)
-			left = sleep_left(CLOCK_MONOTONIC, &d->at);
-		ret = ppoll(fds, nr, d->set || stop ? &left : NULL, &old);
-		if (ret < 0)
-			ret = -errno;
-		else if (!ret && stop)
-			ret = -EINTR;
-	} while (ret == -EINTR && !task_interrupted(t));
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret;
-}
-
-/*
- * The same on guest descriptors. Closed ones are POLLNVAL, which makes the others not worth waiting for. fds[].fd is the
+ * host_poll on guest descriptors. Closed ones are POLLNVAL, which makes the others not worth waiting for. fds[].fd is the
  * host's afterwards.
  */
 static int64_t poll_run(struct task *t, struct pollfd *fds, unsigned int nr, const struct poll_deadline *d)
@@ -85,7 +43,7 @@ static int64_t poll_run(struct task *t, struct pollfd *fds, unsigned int nr, con
 		fds[i].fd = host_fd;
 		fds[i].revents = 0;
 	}
-	ret = poll_host(t, fds, nr, nr_closed ? &now : d);
+	ret = host_poll(t, fds, nr, nr_closed ? &now : d);
 	if (!nr_closed || (ret < 0 && ret != -EINTR))
 		return ret;
 	for (unsigned int i = 0; i < nr; i++)
@@ -159,7 +117,7 @@ static int64_t sys_poll(struct task *t, const uint64_t a[6])
 	int ms = (int)a[2];
 
 	if (ms >= 0)
-		deadline_set(&d, &(struct timespec){ms / MS_PER_S, ms % MS_PER_S * NS_PER_MS});
+		poll_deadline_set(&d, &(struct timespec){ms / MS_PER_S, ms % MS_PER_S * NS_PER_MS});
 	return poll_guest(t, a[0], a[1], &d);
 }
 
@@ -180,7 +138,7 @@ static int get_timespec_deadline(struct task *t, gva_t from, struct poll_deadlin
 	int err = from ? sleep_get_timespec(t, from, &span) : 0;
 
 	if (from && !err)
-		deadline_set(d, &span);
+		poll_deadline_set(d, &span);
 	return err;
 }
 
@@ -298,7 +256,7 @@ static int get_timeval_deadline(struct task *t, gva_t from, struct poll_deadline
 	span.tv_nsec = tv.tv_usec % US_PER_S * 1000;
 	if (span.tv_sec < 0 || span.tv_nsec < 0)
 		return -EINVAL;
-	deadline_set(d, &span);
+	poll_deadline_set(d, &span);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "coherent.h"
 #include "host_wait.h"
+#include "sockmsg.h"
 #include "task.h"
 #include "uio.h"
 
@@ -26,6 +27,8 @@ int uio_single(struct uio *u, gva_t address, uint64_t bytes)
 	u->fast[0] = (struct iovec){.iov_base = (void *)address, .iov_len = u->bytes};
 	u->iov = u->fast;
 	u->nr = 1;
+	u->index = 0;
+	u->done = 0;
 	return 0;
 }
 
@@ -54,6 +57,8 @@ int uio_import(struct task *t, struct uio *u, gva_t array, uint64_t nr)
 	if (nr > IOV_MAX)
 		return -EINVAL;
 	u->nr = (unsigned int)nr;
+	u->index = 0;
+	u->done = 0;
 	u->iov = nr > UIO_FAST_IOV ? calloc(nr, sizeof(*u->iov)) : u->fast;
 	if (!u->iov)
 		return -ENOMEM;
@@ -69,25 +74,11 @@ void uio_destroy(struct uio *u)
 		free(u->iov);
 }
 
-/* --- one transfer ---------------------------------------------------------------------------- */
-
-/* The state of a transfer under way. */
-struct uio_op {
-	struct task *t;
-	struct uio *u;
-	int host_fd;
-	struct backing *cache; /* of a file that is mapped too, or NULL */
-	bool to_file;
-	int64_t offset;
-	unsigned int index; /* of the iovec that comes next; what lies before is done */
-	size_t done;
-};
-
-static void uio_advance(struct uio_op *op, size_t bytes)
+void uio_advance(struct uio *u, size_t bytes)
 {
-	op->done += bytes;
-	for (; op->index < op->u->nr; op->index++) {
-		struct iovec *iov = &op->u->iov[op->index];
+	u->done += bytes;
+	for (; u->index < u->nr; u->index++) {
+		struct iovec *iov = &u->iov[u->index];
 
 		if (bytes < iov->iov_len) {
 			iov->iov_base = (char *)iov->iov_base + bytes;
@@ -98,25 +89,37 @@ static void uio_advance(struct uio_op *op, size_t bytes)
 	}
 }
 
-/* Pins up to `window` bytes of what comes next, by cutting the iovec that the window ends in for a moment. */
-static int uio_pin(struct uio_op *op, size_t window, struct user_pin *pin)
+/* By cutting the iovec that the window ends in for a moment. */
+int uio_pin(struct task *t, struct uio *u, size_t window, bool write, struct user_pin *pin)
 {
-	unsigned int last = op->index;
+	unsigned int last = u->index;
 	size_t before = 0, saved;
 	int err;
 
-	while (last + 1 < op->u->nr && before + op->u->iov[last].iov_len < window)
-		before += op->u->iov[last++].iov_len;
-	saved = op->u->iov[last].iov_len;
-	op->u->iov[last].iov_len = min_u64(saved, window - before);
-	err = user_pin(op->t->mm, &op->u->iov[op->index], last + 1 - op->index, 0, !op->to_file, pin);
-	op->u->iov[last].iov_len = saved;
+	while (last + 1 < u->nr && before + u->iov[last].iov_len < window)
+		before += u->iov[last++].iov_len;
+	saved = u->iov[last].iov_len;
+	u->iov[last].iov_len = min_u64(saved, window - before);
+	err = user_pin(t->mm, &u->iov[u->index], last + 1 - u->index, 0, write, pin);
+	u->iov[last].iov_len = saved;
 	return err;
 }
 
+/* --- one transfer ---------------------------------------------------------------------------- */
+
+/* The state of a transfer under way. */
+struct uio_op {
+	struct task *t;
+	struct uio *u;
+	int host_fd;
+	struct backing *cache; /* of a file that is mapped too, or NULL */
+	bool to_file;
+	int64_t offset;
+};
+
 static int64_t uio_call(const struct uio_op *op, const struct iovec *iov, unsigned int nr, int flags)
 {
-	off_t offset = op->offset == UIO_AT_POSITION ? -1 : op->offset + (off_t)op->done;
+	off_t offset = op->offset == UIO_AT_POSITION ? -1 : op->offset + (off_t)op->u->done;
 
 	if (op->cache)
 		return op->to_file ? coherent_write(op->t, op->cache, op->host_fd, iov, nr, offset)
@@ -155,7 +158,7 @@ static int64_t uio_call_stream(const struct uio_op *op, const struct iovec *iov,
 static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *complete)
 {
 	struct user_pin pin;
-	int64_t n = uio_pin(op, window, &pin);
+	int64_t n = uio_pin(op->t, op->u, window, !op->to_file, &pin);
 
 	if (n < 0)
 		return n;
@@ -163,7 +166,7 @@ static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *c
 	*complete = n == (int64_t)pin.bytes;
 	user_pin_release(op->t->mm, &pin);
 	if (n > 0)
-		uio_advance(op, (size_t)n);
+		uio_advance(op->u, (size_t)n);
 	return n;
 }
 
@@ -174,7 +177,7 @@ static int64_t uio_loop(struct uio_op *op, bool stream)
 	bool complete = true;
 	int64_t n = 0;
 
-	while (op->done < op->u->bytes && n >= 0) {
+	while (op->u->done < op->u->bytes && n >= 0) {
 		n = uio_window(op, window, stream, &complete);
 		if (n == 0 || (!stream && !complete) || (stream && !op->to_file))
 			break;
@@ -209,7 +212,7 @@ static int64_t uio_peek(const struct uio_op *op)
  */
 static int64_t uio_fault(const struct uio_op *op, bool stream)
 {
-	const struct iovec *iov = &op->u->iov[op->index];
+	const struct iovec *iov = &op->u->iov[op->u->index];
 	struct iovec nowhere = {.iov_base = (void *)((gva_t)iov->iov_base & ~PAGE_MASK),
 				.iov_len = iov->iov_len};
 	bool ours = op->cache && op->cache->cache.shmem;
@@ -225,8 +228,8 @@ static int64_t uio_result(struct uio_op *op, int64_t n, bool stream)
 {
 	if (n == -EPIPE)
 		signal_send(op->t, SIGPIPE, NULL);
-	if (op->done)
-		return (int64_t)op->done;
+	if (op->u->done)
+		return (int64_t)op->u->done;
 	if (n == -EINTR)
 		return host_wait_interrupted(op->t);
 	return n == -EFAULT ? uio_fault(op, stream) : n;
@@ -243,6 +246,8 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	op.host_fd = file->host_fd;
 	if (file->proc.kind == PROC_FILE && procfs_transfer(t, file, u, x, &n))
 		return n;
+	if (file->socket_domain)
+		return x->offset == UIO_AT_POSITION ? sock_transfer(t, file, u, x->to_file) : -ESPIPE;
 	if (!u->bytes)
 		return uio_probe(&op);
 	/*

@@ -13,6 +13,7 @@
 #include "../mm/types.h"
 
 struct task;
+struct user_pin;
 
 #define UIO_FAST_IOV	8
 #define UIO_MAX_BYTES	0x7ffff000ull /* MAX_RW_COUNT: a longer transfer is cut to this */
@@ -23,7 +24,9 @@ struct uio {
 	struct iovec fast[UIO_FAST_IOV];
 	struct iovec *iov; /* guest addresses: fast, or allocated */
 	unsigned int nr;
-	size_t bytes; /* <= UIO_MAX_BYTES */
+	unsigned int index; /* of the range that comes next; what lies before is done */
+	size_t bytes;	    /* of all; <= UIO_MAX_BYTES */
+	size_t done;
 };
 
 /* One range. 0 or -EFAULT. */
@@ -32,6 +35,11 @@ int uio_single(struct uio *u, gva_t address, uint64_t bytes);
 /* An array of struct iovec in the guest. 0, -EINVAL, -EFAULT, -ENOMEM. */
 int uio_import(struct task *t, struct uio *u, gva_t array, uint64_t nr);
 void uio_destroy(struct uio *u);
+
+/* Pins up to `window` bytes of what comes next, at least one; see user_pin. */
+int uio_pin(struct task *t, struct uio *u, size_t window, bool write, struct user_pin *pin);
+/* `bytes` of it are done. */
+void uio_advance(struct uio *u, size_t bytes);
 
 struct uio_transfer {
 	int guest_fd;

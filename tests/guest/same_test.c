@@ -42,6 +42,9 @@ static size_t nr_tests;
 /* Programs that run without the right to lock memory beyond the limit, so that there is one. */
 static const char *const limited[] = {"same_locks"};
 
+/* Programs that have the loopback network. */
+static const char *const networked[] = {"same_inet"};
+
 static void enter(void *dir)
 {
 	prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO);
@@ -55,12 +58,19 @@ static void enter_limited(void *dir)
 	enter(dir);
 }
 
+static bool is_one_of(const char *program, const char *const *names, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (!strcmp(strrchr(program, '/') + 1, names[i]))
+			return true;
+	return false;
+}
+
+#define IS_ONE_OF(program, names) is_one_of(program, names, sizeof(names) / sizeof((names)[0]))
+
 static void (*entrance(const char *program))(void *)
 {
-	for (size_t i = 0; i < sizeof(limited) / sizeof(limited[0]); i++)
-		if (!strcmp(strrchr(program, '/') + 1, limited[i]))
-			return enter_limited;
-	return enter;
+	return IS_ONE_OF(program, limited) ? enter_limited : enter;
 }
 
 static char *absolute(const char *path)
@@ -90,7 +100,8 @@ static void program_run(struct program *p)
 	struct command native = {.argv = {p->path, "."},
 				 .in_child = entrance(p->path),
 				 .arg = (void *)native_dir};
-	struct command guest = {.argv = {lodge, "run", "--rw", lodge_dir, p->path, "."},
+	const char *net = IS_ONE_OF(p->path, networked) ? "--net=local" : "--net=none";
+	struct command guest = {.argv = {lodge, "run", net, "--rw", lodge_dir, p->path, "."},
 				.in_child = entrance(p->path),
 				.arg = (void *)lodge_dir};
 
