@@ -152,7 +152,7 @@ int sock_control_to_host(struct task *t, int domain, struct sock_msg *m)
 {
 	size_t nr_fds = 0, at = 0;
 	struct cmsghdr *c;
-	bool bad;
+	bool bad = false;
 	int err = 0;
 
 	while (!err && (c = cmsg_at(m, at, &bad))) {
