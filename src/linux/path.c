@@ -69,8 +69,8 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 
 void path_from_text(struct task *t, const char *text, struct path *p)
 {
+	*p = (struct path){.base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs)};
 	snprintf(p->text, sizeof(p->text), "%s", text);
-	p->base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs);
 }
 
 /* --- the directory of the last component ----------------------------------------------------- */
