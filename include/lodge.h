@@ -94,6 +94,23 @@ enum lodge_net {
 	LODGE_NET_HOST,	 /* the host's */
 };
 
+/* What happens when a space needs memory that it may not own, after all that can be given up was. */
+enum lodge_oom {
+	LODGE_OOM_KILL, /* the process with the most memory is killed, and a line says so, as Linux does it */
+	/*
+	 * No more is promised than there is (as with vm.overcommit_memory 2), so that mmap, brk and fork return ENOMEM; so do calls
+	 * that find no memory for the guest's pages. A fault that finds none all the same kills, since it cannot say so.
+	 */
+	LODGE_OOM_ENOMEM,
+	LODGE_OOM_STOP, /* on_oom is asked */
+};
+
+enum lodge_oom_answer {
+	LODGE_OOM_END,		/* all processes are killed, and lodge_space_run returns -ENOMEM */
+	LODGE_OOM_RETRY,	/* the caller has seen to it, with lodge_space_set_memory for one */
+	LODGE_OOM_KILL_LARGEST, /* as LODGE_OOM_KILL */
+};
+
 struct lodge_space_options {
 	size_t size; /* sizeof(struct lodge_space_options) */
 	uint64_t
@@ -111,6 +128,13 @@ struct lodge_space_options {
 	uint32_t max_pids; /* processes and threads that may be there at once; 0: 512 */
 	enum lodge_thp thp;
 	enum lodge_net net;
+	enum lodge_oom oom;
+	/*
+	 * With LODGE_OOM_STOP: called on the thread of the task that needs memory, by one task at a time; others that need some wait. It
+	 * may call lodge_space_set_memory and lodge_space_stats. NULL: LODGE_OOM_END.
+	 */
+	enum lodge_oom_answer (*on_oom)(void *ctx);
+	void *on_oom_ctx;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */
@@ -135,11 +159,17 @@ struct lodge_exit {
 	int status;
 };
 
-/* Runs the loaded program to its end on the calling thread. Errors: -EINVAL (nothing loaded), -EIO (the host failed). */
+/*
+ * Runs the loaded program to its end on the calling thread. Errors: -EINVAL (nothing loaded), -EIO (the host failed), -ENOMEM (it was
+ * ended by LODGE_OOM_STOP; *exit is filled in all the same).
+ */
 int lodge_space_run(struct lodge_space *space, struct lodge_exit *exit, struct lodge_error *err);
 
 /* Ends the program with `signal`, soon. Any thread; not from a signal handler. */
 void lodge_space_kill(struct lodge_space *space, int signal);
+
+/* Changes the memory limit, from any thread. Less than the space owns stops it from getting more. -EINVAL: as memory_bytes. */
+int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes);
 
 /* All counts since the space was created; memory in pages of 4096 bytes. */
 struct lodge_stats {

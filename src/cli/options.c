@@ -267,6 +267,15 @@ static int set_net(struct run_options *o, const char *arg)
 	return o->net < 0 ? o->net : 0;
 }
 
+static int set_oom(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {
+		[LODGE_OOM_KILL] = "kill", [LODGE_OOM_ENOMEM] = "enomem", [LODGE_OOM_STOP] = "stop", NULL};
+
+	o->oom = choose("oom", arg, names);
+	return o->oom < 0 ? o->oom : 0;
+}
+
 static int set_zero_ahead(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -297,6 +306,8 @@ static int set_version(struct run_options *o, const char *arg)
 
 static const struct option_spec specs[] = {
 	{"memory", "SIZE", "memory the program may own, page tables included (256M)", set_memory},
+	{"oom", "WHAT", "with its memory full: kill the largest process (default), enomem for calls, or stop",
+	 set_oom},
 	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},
 	{"env", "NAME=VALUE", "set a variable over the caller's environment; repeatable", set_env},
 	{"rw", "DIR", "let the program write below DIR; repeatable", set_rw},

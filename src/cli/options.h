@@ -24,6 +24,7 @@ struct run_options {
 	unsigned int dump;	     /* enum lodge_dump bits */
 	int thp;		     /* enum lodge_thp */
 	int net;		     /* enum lodge_net */
+	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;
 	const char *stats_file;
 	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */

@@ -84,6 +84,7 @@ static int create_space(struct run *r)
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.fault_around_pages = r->options.fault_around_pages;
 	opt.net = (enum lodge_net)r->options.net;
+	opt.oom = (enum lodge_oom)r->options.oom;
 	opt.thp = (enum lodge_thp)r->options.thp;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;
@@ -143,12 +144,11 @@ static int run_program(struct run *r)
 	terminal_restore(&r->terminal);
 	if (status)
 		return status;
-	if (ret < 0) {
-		message("%s", err.text[0] ? err.text : strerror(-ret));
-		return EXIT_LODGE;
-	}
-	r->ran = 1;
-	return status_of(r, &ended);
+	r->ran = ret >= 0 || ret == -ENOMEM;
+	if (ret >= 0)
+		return status_of(r, &ended);
+	message("%s", err.text[0] ? err.text : strerror(-ret));
+	return EXIT_LODGE;
 }
 
 /* An asked-for report that is not there is a failure of lodge, whatever the program returned. */

@@ -133,6 +133,14 @@ static bool waiter_leave(struct waiter *w)
 	return woken;
 }
 
+/* The word is brought in without locks, and the comparison under them begins anew. 0 or -EFAULT. */
+static int bring_in(struct task *t, gva_t word)
+{
+	uint32_t value;
+
+	return copy_from_user(t->mm, &value, word, sizeof(value)) ? -EFAULT : 0;
+}
+
 /* Puts the waiter into its bucket if the word still has the value. 0, -EAGAIN, -EFAULT. */
 static int waiter_enter(struct waiter *w, gva_t word, uint32_t expected)
 {
@@ -141,14 +149,16 @@ static int waiter_enter(struct waiter *w, gva_t word, uint32_t expected)
 	int err = 0;
 
 	atomic_store(&w->bucket, b);
-	pthread_mutex_lock(&b->lock);
-	if (copy_from_user(w->task->mm, &value, word, sizeof(value)))
-		err = -EFAULT;
-	else if (value != expected)
-		err = -EAGAIN;
-	else
-		list_add_tail(&w->node, &b->waiters);
-	pthread_mutex_unlock(&b->lock);
+	do {
+		pthread_mutex_lock(&b->lock);
+		bool there = copy_from_user_inatomic(w->task->mm, &value, word, sizeof(value));
+		if (there && value == expected)
+			list_add_tail(&w->node, &b->waiters);
+		pthread_mutex_unlock(&b->lock);
+		if (there)
+			return value == expected ? 0 : -EAGAIN;
+		err = bring_in(w->task, word);
+	} while (!err);
 	return err;
 }
 
@@ -263,9 +273,14 @@ static int64_t futex_requeue(const struct futex *f, bool compare)
 	b = key_bucket(&k);
 	b2 = key_bucket(&k2);
 	lock_two(b, b2);
-	if (compare && copy_from_user(f->t->mm, &value, f->word, sizeof(value)))
-		ret = -EFAULT;
-	else if (compare && value != f->value3)
+	while (compare && !copy_from_user_inatomic(f->t->mm, &value, f->word, sizeof(value))) {
+		unlock_two(b, b2);
+		ret = bring_in(f->t, f->word);
+		if (ret)
+			return ret;
+		lock_two(b, b2);
+	}
+	if (compare && value != f->value3)
 		ret = -EAGAIN;
 	if (!ret) {
 		ret = wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);

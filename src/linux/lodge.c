@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../include/lodge.h"
+#include "../mm/account.h"
 #include "../mm/dump.h"
 #include "../mm/khugepaged.h"
 #include "../mm/zeropool.h"
@@ -22,6 +23,7 @@
 #include "host_report.h"
 #include "hostfile.h"
 #include "maps.h"
+#include "oom.h"
 #include "report.h"
 #include "shm.h"
 #include "task.h"
@@ -154,6 +156,7 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 	if (!host->vm)
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
 				    strerror(why.error));
+	vm_mm_host(host->vm)->out_of_memory = oom_copy;
 	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm));
 	return start_threads(host, o, err);
 }
@@ -212,9 +215,14 @@ void lodge_space_options_init(struct lodge_space_options *opt)
 	*opt = (struct lodge_space_options){.size = sizeof(*opt), .fds = {0, 1, 2}};
 }
 
+static bool memory_is_valid(uint64_t bytes)
+{
+	return bytes % PAGE_SIZE == 0 && bytes >= MIN_MEMORY_BYTES;
+}
+
 static int check_options(const struct lodge_space_options *o, struct lodge_error *err)
 {
-	if (o->memory_bytes % PAGE_SIZE || o->memory_bytes < MIN_MEMORY_BYTES)
+	if (!memory_is_valid(o->memory_bytes))
 		return report_error(err, -EINVAL,
 				    "memory limit of %llu bytes: not a multiple of 4096, or below 64 KiB",
 				    (unsigned long long)o->memory_bytes);
@@ -228,6 +236,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL, "unknown policy %d for huge pages", (int)o->thp);
 	if ((unsigned int)o->net > LODGE_NET_HOST)
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
+	if ((unsigned int)o->oom > LODGE_OOM_STOP)
+		return report_error(err, -EINVAL, "unknown policy %d for lack of memory", (int)o->oom);
 	if (o->trace & ~TRACE_ALL)
 		return report_error(err, -EINVAL, "unknown trace bits %#x", o->trace & ~TRACE_ALL);
 	return 0;
@@ -244,6 +254,19 @@ static int read_options(struct lodge_space_options *o, const struct lodge_space_
 	if (!o->memory_bytes)
 		o->memory_bytes = DEFAULT_MEMORY_BYTES;
 	return ret ? ret : check_options(o, err);
+}
+
+static void set_oom_policy(struct sandbox *s, struct memcg *cg, const struct lodge_space_options *o)
+{
+	s->oom.policy = o->oom;
+	s->oom.ask = o->on_oom;
+	s->oom.ctx = o->on_oom_ctx;
+	if (o->oom != LODGE_OOM_ENOMEM)
+		return;
+	atomic_store(&cg->overcommit_memory, OVERCOMMIT_NEVER);
+	atomic_store(&cg->overcommit_ratio, 100);
+	atomic_store(&cg->admin_reserve_kbytes, 0);
+	atomic_store(&cg->user_reserve_kbytes, 0);
 }
 
 static int space_init(struct lodge_space *space, struct lodge_host *host, const struct lodge_space_options *o,
@@ -272,6 +295,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 		mmput(mm);
 		return report_error(err, ret, "%s: %s", bad ? bad : "files of the guest", strerror(-ret));
 	}
+	set_oom_policy(space->sandbox, mm->memcg, o);
 	t = space->sandbox->first_task;
 	space->shm = shm_ns_create(vm_mm_host(host->vm));
 	if (!space->shm)
@@ -354,7 +378,7 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lo
 	space->loaded = false;
 	space->ended = true;
 	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
-	return 0;
+	return s->oom.stopped ? report_error(err, -ENOMEM, "%s", s->oom.text) : 0;
 }
 
 /* Asks once more; false when the first task has seen it, or is ours. */
@@ -382,6 +406,18 @@ void lodge_space_kill(struct lodge_space *space, int signal)
 	sandbox_kill(space->sandbox, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
 	for (int i = 0; i < KILL_REPEATS && kill_again(space->sandbox); i++)
 		nanosleep(&pause, NULL);
+}
+
+int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes)
+{
+	struct sandbox *s = space->sandbox;
+
+	if (!memory_is_valid(memory_bytes))
+		return -EINVAL;
+	pthread_mutex_lock(&s->lock);
+	atomic_store(&s->first_mm->memcg->max_pages, memory_bytes >> PAGE_SHIFT);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
 }
 
 void lodge_space_stats(struct lodge_space *space, struct lodge_stats *stats)

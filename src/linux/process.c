@@ -50,6 +50,11 @@ bool process_is_zombie(const struct process *p)
 	return !p->nr_threads;
 }
 
+bool process_has_ended(const struct process *p)
+{
+	return !p->nr_threads && !p->nr_ending;
+}
+
 /* --- numbers -------------------------------------------------------------------------------- */
 
 #define PID_FIRST 300 /* where Linux goes on after its last number */
@@ -342,7 +347,7 @@ static void adopt_orphan(struct process *child)
 	list_for_each_entry (t, &child->threads, thread_node)
 		if (t->parent_death_signal)
 			signal_send_locked(t, t->parent_death_signal, NULL);
-	if (process_is_zombie(child))
+	if (process_has_ended(child))
 		process_reap(child);
 	else
 		release_group(s, child->pgid, child->sid);
@@ -379,12 +384,18 @@ void process_remove_task(struct task *t)
 	rusage_add(&p->usage, &usage);
 	list_del(&t->thread_node);
 	p->nr_threads--;
+	p->nr_ending++;
 	p->sandbox->nr_tasks--;
 	if (t->tid == p->pid && !p->group_exit)
 		p->exit_code = t->exit_code;
 	if (p->exec_task)
 		task_wake(p->exec_task);
-	if (!p->nr_threads)
+}
+
+void process_end_task(struct process *p)
+{
+	p->nr_ending--;
+	if (process_has_ended(p))
 		end_process(p);
 }
 

@@ -7,7 +7,7 @@
  * ended all others are killed.
  *
  *   P1  a process is on sandbox->processes from its clone until its parent (or the end of the sandbox) has taken its exit code
- *   P2  it is a zombie exactly when it has no threads
+ *   P2  it is a zombie exactly when it has no threads; its parent sees that when the last of them has given its memory back
  *   P3  a process, task or sigqueue is reached by others only under sandbox->lock
  * Locking: sandbox->lock for all that is marked (P). It is taken by calls that change processes or signals, never while
  * guest memory is touched. Inside it: nothing but sleep words.
@@ -22,6 +22,7 @@
 #include "../../include/lodge.h"
 #include "../mm/list.h"
 #include "../vmm/vcpu.h"
+#include "oom.h"
 #include "signal.h"
 
 #define NR_SYSCALLS	     512
@@ -50,6 +51,7 @@ struct process {
 	struct list_head node;	      /* (P) in sandbox->processes */
 	struct list_head threads;     /* (P) tasks by thread_node, the oldest first */
 	unsigned int nr_threads;      /* (P) */
+	unsigned int nr_ending;	      /* (P) threads that were taken out and may still have memory */
 	struct sigqueue pending;      /* (P) signals for whichever thread takes them */
 	int exit_signal;	      /* (P) what its end sends to the parent; 0: nothing */
 	bool has_execed;	      /* (P) setpgid by the parent comes too late */
@@ -100,6 +102,7 @@ struct sandbox {
 	bool alarm_runs, alarm_stop; /* (P) there is a thread; it is to end */
 	pthread_t alarm_thread;
 	_Atomic uint32_t alarm_event; /* (A) what it sleeps on */
+	struct oom_policy oom;
 	struct sandbox_counts counts;
 };
 
@@ -124,6 +127,9 @@ void sandbox_destroy(struct sandbox *s);
 /* Kills all processes by `signo`. Any thread. */
 void sandbox_kill(struct sandbox *s, int signo);
 
+/* Asks the threads that are to end, and have been asked, once more: a kick may have been lost. True: some thread is busy still. */
+bool sandbox_kick_dying(struct sandbox *s);
+
 /* Waits until no task is left, asking those that are again and again. */
 void sandbox_drain(struct sandbox *s);
 
@@ -136,6 +142,8 @@ struct process *process_find_serial(struct sandbox *s, uint64_t serial);
 struct task *task_find(struct sandbox *s, int tid);
 
 bool process_is_zombie(const struct process *p);
+/* A zombie whose memory is back: its parent may take it. */
+bool process_has_ended(const struct process *p);
 
 /* A new process, in nobody's list yet; or NULL. */
 struct process *process_new(struct sandbox *s);
@@ -150,8 +158,10 @@ int process_add_task(struct process *p, struct task *t, struct process *parent);
 /* All threads will leave; the first to say so decides how it ended. `self`: not kicked. */
 void process_group_exit(struct process *p, int exit_code, struct task *self);
 
-/* What a task does last: takes it out. Its process may have become a zombie, or may be gone. */
+/* What a task does at its end: takes it out, so that nobody finds it; its process may have become a zombie. */
 void process_remove_task(struct task *t);
+/* And last, when what it had is given back: its process may be gone. */
+void process_end_task(struct process *p);
 
 /* Takes a zombie out of the world, its times to its parent. */
 void process_reap(struct process *p);

@@ -195,7 +195,12 @@ static void memory_stats(struct mm *mm, struct lodge_stats *s)
 void report_stats(struct sandbox *box, struct lodge_stats *s)
 {
 	memset(s, 0, sizeof(*s));
-	memory_stats(box->first_mm, s);
+	pthread_mutex_lock(&box->lock);
+	struct mm *mm = box->first_mm;
+	mmget(mm);
+	pthread_mutex_unlock(&box->lock);
+	memory_stats(mm, s);
+	mmput(mm);
 	s->exits = box->counts.vcpu.runs;
 	s->syscalls = box->counts.vcpu.syscalls;
 	s->fault_exits = box->counts.vcpu.faults;

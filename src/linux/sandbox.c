@@ -101,28 +101,27 @@ void sandbox_kill(struct sandbox *s, int signo)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Asks those that have been asked once more: a kick is lost on a thread that is just about to wait in the host. */
-static unsigned int kick_all(struct sandbox *s)
+bool sandbox_kick_dying(struct sandbox *s)
 {
 	struct process *p;
 	struct task *t;
-	unsigned int nr;
+	bool busy;
 
 	pthread_mutex_lock(&s->lock);
-	nr = s->nr_busy;
+	busy = s->nr_busy;
 	list_for_each_entry (p, &s->processes, node)
 		list_for_each_entry (t, &p->threads, thread_node)
 			if (task_dying(t))
 				task_kick(t, ATTENTION_KILLED);
 	pthread_mutex_unlock(&s->lock);
-	return nr;
+	return busy;
 }
 
 void sandbox_drain(struct sandbox *s)
 {
 	const struct timespec pause = {.tv_nsec = DRAIN_REPEAT_NS};
 
-	while (kick_all(s)) {
+	while (sandbox_kick_dying(s)) {
 		uint32_t ended = atomic_load(&s->ended);
 		pthread_mutex_lock(&s->lock);
 		bool any = s->nr_busy;

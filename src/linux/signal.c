@@ -379,9 +379,11 @@ void signal_set_action(struct task *t, int signo, const struct ksigaction *new)
 
 /* --- delivery -------------------------------------------------------------------------------- */
 
-/* The end by the task's own fault. */
+/* The end by the task's own fault; unless it was killed already, while memory was looked for. */
 static void die(struct task *t, int signo, int code, const struct fault_context *fc)
 {
+	if (task_dying(t))
+		return;
 	report_death(t, signo, code, fc);
 	task_die(t, signo);
 }

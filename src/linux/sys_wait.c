@@ -68,7 +68,7 @@ static bool take_exit(struct wait *w, struct process *p)
 {
 	int signal = p->exit_code & 0x7f;
 
-	if (!process_is_zombie(p) || !(w->options & WEXITED))
+	if (!process_has_ended(p) || !(w->options & WEXITED))
 		return false;
 	found(w, p, signal ? p->exit_code & CORE_BIT ? CLD_DUMPED : CLD_KILLED : CLD_EXITED,
 	      signal ? signal : p->exit_code >> 8 & 0xff);
@@ -232,7 +232,7 @@ int pidfd_install(struct task *t, struct process *p)
 	int fd = -1;
 
 	if (p->exit_event < 0)
-		p->exit_event = eventfd(p->pid && process_is_zombie(p), EFD_CLOEXEC | EFD_NONBLOCK);
+		p->exit_event = eventfd(p->pid && process_has_ended(p), EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->exit_event >= 0)
 		fd = fcntl(p->exit_event, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)

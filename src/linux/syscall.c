@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "../../include/lodge.h"
 #include "syscall.h"
@@ -98,7 +99,12 @@ void syscall_dispatch(struct task *t)
 	/* Before the call: rt_sigreturn changes the registers, write prints. */
 	if (t->trace & LODGE_TRACE_SYSCALL)
 		trace_call(call, sizeof(call), nr, a);
+	t->call_may_fail = nr != SYS_rt_sigreturn;
+	t->call_failed = false;
 	int64_t ret = e ? e->fn(t, a) : -ENOSYS;
+	t->call_may_fail = false;
+	if (ret == -EFAULT && t->call_failed)
+		ret = -ENOMEM;
 	if (ret == -ENOSYS)
 		count_unknown(t, nr);
 	t->regs.rax = (uint64_t)ret;

@@ -141,6 +141,28 @@ static int set_overcommit_kbytes(struct task *t, uint64_t value)
 	return 0;
 }
 
+static uint64_t get_admin_reserve(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->admin_reserve_kbytes);
+}
+
+static int set_admin_reserve(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->admin_reserve_kbytes, value);
+	return 0;
+}
+
+static uint64_t get_user_reserve(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->user_reserve_kbytes);
+}
+
+static int set_user_reserve(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->user_reserve_kbytes, value);
+	return 0;
+}
+
 static uint64_t get_min_free(struct task *t)
 {
 	return atomic_load(&t->mm->frames->min_free_kbytes);
@@ -172,7 +194,9 @@ static int set_compact_memory(struct task *t, uint64_t value)
 
 static const struct sysctl overcommit_memory = {get_overcommit_memory, set_overcommit_memory, 0, 2},
 			   overcommit_ratio = {get_overcommit_ratio, set_overcommit_ratio, 0, INT_MAX},
-			   overcommit_kbytes = {get_overcommit_kbytes, set_overcommit_kbytes, 0, INT64_MAX};
+			   overcommit_kbytes = {get_overcommit_kbytes, set_overcommit_kbytes, 0, INT64_MAX},
+			   admin_reserve = {get_admin_reserve, set_admin_reserve, 0, INT64_MAX},
+			   user_reserve = {get_user_reserve, set_user_reserve, 0, INT64_MAX};
 
 static uint64_t get_hugepages(struct task *t)
 {
@@ -222,6 +246,8 @@ const struct proc_file sysctl_files[] = {
 	READ_WRITE("vm/overcommit_memory", overcommit_memory),
 	READ_WRITE("vm/overcommit_ratio", overcommit_ratio),
 	READ_WRITE("vm/overcommit_kbytes", overcommit_kbytes),
+	READ_WRITE("vm/admin_reserve_kbytes", admin_reserve),
+	READ_WRITE("vm/user_reserve_kbytes", user_reserve),
 	READ_WRITE("vm/max_map_count", max_map_count),
 	READ("vm/mmap_min_addr", mmap_min_addr),
 	READ("vm/min_free_kbytes", min_free),

@@ -186,7 +186,10 @@ static void task_fault(struct task *t, const struct trap *trap)
 	struct fault_signal fs = resolve_fault(t, trap->address, error_code);
 	if (fs.signo == SIGKILL) {
 		oom_fault(t);
-	} else if (fs.signo) {
+		return;
+	}
+	oom_fault_served(t);
+	if (fs.signo) {
 		struct fault_context fc = {fs.address, VECTOR_PF, error_code};
 		signal_force(t, fs.signo, fs.code, &fc);
 	}
@@ -439,34 +442,39 @@ static void add_counts(struct task *t)
 	t->sandbox->counts.cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before_ns;
 }
 
-/* Gives back all that the task has, then its place; `t` may be gone afterwards. */
+/*
+ * Gives back all that the task has. Whoever joins it does not find it any more; its process ends when its memory is back, so that
+ * a parent that starts the next child has room for it. `t` may be gone afterwards.
+ */
 static void task_end(struct task *t)
 {
 	struct sandbox *s = t->sandbox;
-	struct vcpu *vcpu = t->vcpu;
-	struct mm *mm = t->mm;
+	struct process *p = t->process;
 
+	atomic_fetch_add(&s->nr_leaving, 1);
 	pthread_mutex_lock(&s->lock);
 	t->running = false;
 	add_counts(t);
 	pthread_mutex_unlock(&s->lock);
-	vcpu_put(vcpu);
+	vcpu_put(t->vcpu);
 	t->vcpu = NULL;
 	files_release(t->files);
 	fs_release(t->fs);
 	t->files = NULL;
 	t->fs = NULL;
-	atomic_fetch_add(&s->nr_leaving, 1);
 	pthread_mutex_lock(&s->lock);
 	process_remove_task(t);
 	pthread_mutex_unlock(&s->lock);
-	/* Whoever joins it does not find it any more. */
 	task_release_space(t);
-	mmput(mm);
+	mmput(t->mm);
+	t->mm = NULL;
 	atomic_fetch_sub(&s->nr_leaving, 1);
 	sighand_release(t->sighand);
-	t->mm = NULL;
 	t->sighand = NULL;
+	oom_enter(NULL);
+	pthread_mutex_lock(&s->lock);
+	process_end_task(p);
+	pthread_mutex_unlock(&s->lock);
 	if (t != s->first_task)
 		free(t);
 }
@@ -489,6 +497,7 @@ void task_run(struct task *t)
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);
+	oom_enter(t);
 	set_running(t, true);
 	store_child_tid(t);
 	task_loop(t);

@@ -64,8 +64,12 @@ struct task {
 
 	/* How it ended. */
 	bool exited;
-	int exit_code;	     /* as wait4 tells it: status << 8, or the signal */
-	uint64_t syscall_nr; /* rax as the last SYSCALL found it */
+	int exit_code;		    /* as wait4 tells it: status << 8, or the signal */
+	uint64_t syscall_nr;	    /* rax as the last SYSCALL found it */
+	bool call_may_fail;	    /* in a system call that can return ENOMEM */
+	bool call_failed;	    /* and has to */
+	unsigned int oom_attempts;  /* faults that found no memory, in a row */
+	unsigned int nr_thrashings; /* and that took the last of it */
 	bool restart_syscall; /* the call was interrupted before it did anything: run it again (signal_deliver does) */
 
 	struct list_head thread_node; /* (P) in process->threads */

@@ -2,10 +2,6 @@
 /* account.c - see account.h. */
 #include "account.h"
 
-/* Always kept free for an administrator, and for a user's own recovery: vm.admin_reserve_kbytes, vm.user_reserve_kbytes. */
-#define ADMIN_RESERVE_PAGES (8192u >> 2)
-#define USER_RESERVE_PAGES  (131072u >> 2)
-
 static bool is_data(uint64_t vm_flags)
 {
 	return (vm_flags & (VM_WRITE | VM_SHARED | VM_GROWSDOWN)) == VM_WRITE;
@@ -48,13 +44,18 @@ bool may_expand_vm(const struct mm *mm, uint64_t vm_flags, uint64_t nr_pages)
 	return !is_data(vm_flags) || within(mm->data_vm_pages, nr_pages, mm->data_limit_bytes);
 }
 
+static uint64_t pages_of_kbytes(uint64_t kbytes)
+{
+	return kbytes >> (PAGE_SHIFT - 10);
+}
+
 uint64_t vm_commit_limit(const struct mm *mm)
 {
 	const struct memcg *cg = mm->memcg;
 	uint64_t kbytes = atomic_load(&cg->overcommit_kbytes);
 
 	if (kbytes)
-		return kbytes >> (PAGE_SHIFT - 10);
+		return pages_of_kbytes(kbytes);
 	/* What the account may own, as far as the machine has it. */
 	return min_u64(cg->max_pages, frames_guest_pages(mm->frames)) * atomic_load(&cg->overcommit_ratio) /
 	       100;
@@ -68,8 +69,10 @@ bool vm_enough_memory(const struct mm *mm, uint64_t nr_pages)
 		return true;
 	if (mode == OVERCOMMIT_GUESS)
 		return nr_pages <= frames_guest_pages(mm->frames);
-	uint64_t reserve = (mm->privileged ? 0 : ADMIN_RESERVE_PAGES) +
-			   min_u64(mm->total_vm_pages / 32, USER_RESERVE_PAGES);
+	const struct memcg *cg = mm->memcg;
+	uint64_t reserve =
+		(mm->privileged ? 0 : pages_of_kbytes(atomic_load(&cg->admin_reserve_kbytes))) +
+		min_u64(mm->total_vm_pages / 32, pages_of_kbytes(atomic_load(&cg->user_reserve_kbytes)));
 	int64_t committed = atomic_load_explicit(&mm->memcg->committed_pages, memory_order_relaxed);
 	return committed + (int64_t)nr_pages < (int64_t)vm_commit_limit(mm) - (int64_t)reserve;
 }

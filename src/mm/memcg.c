@@ -15,6 +15,8 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 	list_init(&cg->spaces);
 	cg->max_pages = max_pages;
 	cg->overcommit_ratio = OVERCOMMIT_RATIO;
+	cg->admin_reserve_kbytes = ADMIN_RESERVE_KBYTES;
+	cg->user_reserve_kbytes = USER_RESERVE_KBYTES;
 	cg->refs = 1;
 	cg->release = release;
 }
@@ -45,10 +47,11 @@ static void note_peak(struct memcg *cg, uint64_t usage)
 
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
 {
+	uint64_t max = atomic_load_explicit(&cg->max_pages, memory_order_relaxed);
 	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
 
 	do {
-		if (nr_pages > cg->max_pages || usage > cg->max_pages - nr_pages) {
+		if (nr_pages > max || usage > max - nr_pages) {
 			atomic_fetch_add_explicit(&cg->nr_failures, 1, memory_order_relaxed);
 			return false;
 		}
@@ -72,7 +75,8 @@ void memcg_uncharge(struct memcg *cg, uint64_t nr_pages)
 
 uint64_t memcg_room(const struct memcg *cg)
 {
+	uint64_t max = atomic_load_explicit(&cg->max_pages, memory_order_relaxed);
 	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
 
-	return usage < cg->max_pages ? cg->max_pages - usage : 0;
+	return usage < max ? max - usage : 0;
 }

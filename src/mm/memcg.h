@@ -14,7 +14,10 @@
 #include "list.h"
 #include "types.h"
 
-#define OVERCOMMIT_RATIO 50 /* per cent, at first */
+/* At first. */
+#define OVERCOMMIT_RATIO     50 /* per cent */
+#define ADMIN_RESERVE_KBYTES 8192
+#define USER_RESERVE_KBYTES  131072
 
 struct mm;
 
@@ -39,14 +42,15 @@ struct ageing {
 struct memcg {
 	_Atomic uint64_t usage_pages;	 /* (A) */
 	_Atomic uint64_t peak_pages;	 /* (A) highest usage so far */
-	uint64_t max_pages;		 /* (C) */
+	_Atomic uint64_t max_pages;	 /* (A) the embedder may change it */
 	_Atomic uint64_t nr_failures;	 /* (A) charges refused */
 	_Atomic uint64_t swap_pages;	 /* (A) slots of swap devices that its pages are in */
 	_Atomic int64_t committed_pages; /* (A) promised to its spaces: account.h */
 	/* vm.overcommit_ of its spaces, see account.h. (A) */
 	_Atomic uint32_t overcommit_memory, overcommit_ratio;
-	_Atomic uint64_t overcommit_kbytes; /* 0: the ratio holds */
-	_Atomic uint32_t thp;		    /* (A) enum thp_mode of its spaces (mm.h) */
+	_Atomic uint64_t overcommit_kbytes;			    /* 0: the ratio holds */
+	_Atomic uint64_t admin_reserve_kbytes, user_reserve_kbytes; /* never promised in mode 2 */
+	_Atomic uint32_t thp; /* (A) enum thp_mode of its spaces (mm.h) */
 	struct hugetlb_pool hugetlb;
 	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
 	struct ageing ageing;

@@ -147,6 +147,11 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	return mm;
 }
 
+bool mm_out_of_memory(struct mm_host *h, struct memcg *cg, unsigned int attempts)
+{
+	return h->out_of_memory && h->out_of_memory(h->out_of_memory_ctx, cg, attempts);
+}
+
 struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 {
 	struct host_memcg *m = kmem_cache_zalloc(&h->memcg_cache);

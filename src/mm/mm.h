@@ -78,6 +78,12 @@ struct mm_host {
 	/* Hears the names of the steps that a fork takes, and for which address; NULL: nobody does. */
 	void (*fork_trace)(void *ctx, const char *function, gva_t address);
 	void *fork_trace_ctx;
+	/*
+	 * A copy to or from a guest found no memory on the account, the attempts-th time after the first; no lock of a space or file is
+	 * held. True: it is worth trying again. NULL: it never is.
+	 */
+	bool (*out_of_memory)(void *ctx, struct memcg *cg, unsigned int attempts);
+	void *out_of_memory_ctx;
 	pthread_mutex_t spaces_lock; /* nothing is taken under it */
 	struct list_head spaces;     /* (spaces_lock) struct mm, by host_node: those with users */
 	struct swap_space swap;
@@ -204,6 +210,9 @@ static inline int64_t mm_counter(struct mm *mm, enum mm_counter c)
 
 uint64_t mm_rss_pages(struct mm *mm);
 
+/* After an attempt of its own found no memory, with no lock held: whether the caller should try again. See mm_host. */
+bool mm_out_of_memory(struct mm_host *h, struct memcg *cg, unsigned int attempts);
+
 /*
  * Recounts everything: areas, tables, every entry against its area and frame, rss and charges. Returns the number of
  * violations, each told to `complain` (may be NULL). Takes the locks; no processor may run in the space.
@@ -313,10 +322,15 @@ struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t er
 /* False when [address, address + bytes) is not within the user half. */
 bool access_ok(gva_t address, uint64_t bytes);
 
-/* Bytes NOT copied: 0 is success. A missing page is faulted in as the guest's own access would. */
+/*
+ * Bytes NOT copied: 0 is success. A missing page is faulted in as the guest's own access would; where there is no memory for it
+ * mm_host.out_of_memory is asked, so that a caller may hold nothing that others need to end.
+ */
 size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes);
 size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes);
 size_t clear_user(struct mm *mm, gva_t to, size_t bytes);
+/* Under any lock above mmap_lock: within one page, and only when that is there. False: unlock, copy_from_user, and again. */
+bool copy_from_user_inatomic(struct mm *mm, void *to, gva_t from, size_t bytes);
 
 /* As a debugger, whatever the guest itself may do there (GUP_FORCE): bytes that WERE copied. */
 size_t read_process_memory(struct mm *mm, void *to, gva_t from, size_t bytes);

@@ -133,19 +133,25 @@ int64_t shmem_read(struct backing *b, const struct iovec *iov, unsigned int nr, 
 	return (int64_t)done;
 }
 
-/* The page to write to, with room from files where the account is full. io_lock is held for writing, and released on the way. */
+/* Whether room was made: by reclaim, else as for a copy to a guest. */
+static bool make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
+{
+	if (attempts < SHRINK_ATTEMPTS && memcg_reclaim(h, cg, memcg_reclaim_batch(cg), 0))
+		return true;
+	return mm_out_of_memory(h, cg, attempts);
+}
+
+/* The page to write to, with room where the account is full. io_lock is held for writing, and released on the way. */
 static int get_page_with_room(struct backing *b, struct memcg *cg, uint64_t index, struct page **page)
 {
 	unsigned int attempts = 0;
+	bool room = true;
 	int err;
 
-	while ((err = filemap_get_locked(&b->cache, index, cg, page)) == -ENOMEM &&
-	       attempts++ < SHRINK_ATTEMPTS) {
+	while ((err = filemap_get_locked(&b->cache, index, cg, page)) == -ENOMEM && room) {
 		pthread_rwlock_unlock(&b->cache.io_lock);
-		uint64_t room = memcg_reclaim(b->cache.mm_host, cg, memcg_reclaim_batch(cg), 0);
+		room = make_room(b->cache.mm_host, cg, attempts++);
 		pthread_rwlock_wrlock(&b->cache.io_lock);
-		if (!room)
-			break;
 	}
 	return err;
 }

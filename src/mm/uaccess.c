@@ -5,6 +5,9 @@
  * Nothing here trusts an address: each page is looked up in the guest's own tables with the rights that the guest has, and
  * faulted in as its own access would be. A copy holds mmap_lock for reading, so a page cannot go away under it; a pin takes
  * a reference instead and may be held while the host sleeps.
+ *
+ * "No such area" and "no memory" are two answers. The second goes to mm_host.out_of_memory, with no lock of the space held, and
+ * the page is looked up anew for as long as that says so: as in Linux, where a copy waits for memory that others give back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -73,11 +76,21 @@ static bool may_fault(const struct vma *vma, unsigned int gup)
 	return (gup & GUP_FORCE) && (!(gup & GUP_WRITE) || is_cow_mapping(vma->flags));
 }
 
-/* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or no memory. */
-static struct page *get_page(struct mm *mm, gva_t address, unsigned int gup)
-{
-	unsigned int flags = gup & GUP_WRITE ? FAULT_FLAG_WRITE : 0;
+/* One look at the guest's memory, and what became of it. */
+struct access {
+	struct mm *mm;
+	unsigned int gup;
+	bool no_memory;	       /* the last page could not be had for lack of it */
+	unsigned int attempts; /* so often in a row */
+};
 
+/* The page under `address`, faulted in, with a reference; mmap_lock is held. NULL: the guest may not, or a->no_memory. */
+static struct page *get_page(struct access *a, gva_t address)
+{
+	struct mm *mm = a->mm;
+	unsigned int gup = a->gup, flags = gup & GUP_WRITE ? FAULT_FLAG_WRITE : 0;
+
+	a->no_memory = false;
 	for (;;) {
 		struct page *page = lookup(mm, address, gup);
 		if (page)
@@ -87,9 +100,17 @@ static struct page *get_page(struct mm *mm, gva_t address, unsigned int gup)
 			return NULL;
 		if (!(vma->flags & VM_WRITE) && (gup & GUP_WRITE))
 			flags |= FAULT_FLAG_FORCE;
-		if (handle_mm_fault(vma, address, flags, 0) != VM_FAULT_DONE)
+		enum vm_fault_result r = handle_mm_fault(vma, address, flags, 0);
+		a->no_memory = r == VM_FAULT_OOM;
+		if (r != VM_FAULT_DONE)
 			return NULL;
 	}
+}
+
+/* After a page could not be had, and no lock is held: whether it is worth another try. */
+static bool try_again(struct access *a)
+{
+	return a->no_memory && mm_out_of_memory(a->mm->host, a->mm->memcg, a->attempts++);
 }
 
 /* A guest's stack grows under a copy as under its own push. */
@@ -122,27 +143,38 @@ static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
 	return gup & GUP_WRITE ? is_cow_mapping(vma->flags) : (vma->flags & VM_MAYREAD) != 0;
 }
 
+static void copy_bytes(char *at, char *buffer, size_t bytes, enum copy_kind kind)
+{
+	if (kind == COPY_FROM_USER)
+		memmove(buffer, at, bytes); /* a process may copy to itself */
+	else if (kind == COPY_TO_USER)
+		memmove(at, buffer, bytes);
+	else
+		memset(at, 0, bytes);
+}
+
 /* One page's worth of a copy; false: it cannot be reached. `gup`: GUP_FORCE or 0. */
 static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
 		      unsigned int gup)
 {
-	gup |= kind != COPY_FROM_USER ? GUP_WRITE : 0;
-	grow_stack(mm, user);
-	mm_read_lock(mm);
-	struct page *page = (gup & GUP_FORCE) && !may_get(mm, user, gup) ? NULL : get_page(mm, user, gup);
-	if (page) {
-		char *at = (char *)page_address(mm->frames, page) + (user & ~PAGE_MASK);
-		if (kind == COPY_FROM_USER)
-			memmove(buffer, at, bytes); /* a process may copy to itself */
-		else if (kind == COPY_TO_USER)
-			memmove(at, buffer, bytes);
-		else
-			memset(at, 0, bytes);
-		if (kind != COPY_FROM_USER)
-			filemap_set_dirty(page); /* it may have been written out since it was looked up */
-		page_put(mm->frames, page);
-	}
-	mm_read_unlock(mm);
+	struct access a = {.mm = mm, .gup = gup | (kind != COPY_FROM_USER ? GUP_WRITE : 0)};
+	struct page *page;
+
+	do {
+		a.no_memory = false;
+		grow_stack(mm, user);
+		mm_read_lock(mm);
+		page = (gup & GUP_FORCE) && !may_get(mm, user, a.gup) ? NULL : get_page(&a, user);
+		if (page) {
+			copy_bytes((char *)page_address(mm->frames, page) + (user & ~PAGE_MASK), buffer,
+				   bytes, kind);
+			if (kind != COPY_FROM_USER)
+				filemap_set_dirty(
+					page); /* it may have been written out since it was looked up */
+			page_put(mm->frames, page);
+		}
+		mm_read_unlock(mm);
+	} while (!page && try_again(&a));
 	return page;
 }
 
@@ -165,6 +197,22 @@ static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum c
 size_t copy_from_user(struct mm *mm, void *to, gva_t from, size_t bytes)
 {
 	return copy(mm, from, to, bytes, COPY_FROM_USER, 0);
+}
+
+bool copy_from_user_inatomic(struct mm *mm, void *to, gva_t from, size_t bytes)
+{
+	size_t at = from & ~PAGE_MASK;
+
+	if (!access_ok(from, bytes) || at + bytes > PAGE_SIZE)
+		return false;
+	mm_read_lock(mm);
+	struct page *page = lookup(mm, from, 0);
+	if (page) {
+		memcpy(to, (char *)page_address(mm->frames, page) + at, bytes);
+		page_put(mm->frames, page);
+	}
+	mm_read_unlock(mm);
+	return page;
 }
 
 size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes)
@@ -204,22 +252,37 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
 	return -ENAMETOOLONG;
 }
 
-int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int gup, struct page **pages)
+/* Adds what can be had now to the n pages that are there. Returns how many there are then. */
+static unsigned int get_more_pages(struct access *a, gva_t start, unsigned int n, unsigned int nr,
+				   struct page **pages)
 {
-	unsigned int n = 0;
+	struct mm *mm = a->mm;
+	unsigned int before = n;
 
-	if (!access_ok(start, (uint64_t)nr << PAGE_SHIFT))
-		return -EFAULT;
+	a->no_memory = false;
 	grow_stack(mm, start);
 	mm_read_lock(mm);
 	for (; n < nr; n++) {
 		gva_t at = start + ((uint64_t)n << PAGE_SHIFT);
-		pages[n] = may_get(mm, at, gup) ? get_page(mm, at, gup) : NULL;
+		pages[n] = may_get(mm, at, a->gup) ? get_page(a, at) : NULL;
 		if (!pages[n])
 			break;
 	}
-	atomic_fetch_add(&mm->nr_pins, n); /* before a fork can look */
+	atomic_fetch_add(&mm->nr_pins, n - before); /* before a fork can look */
 	mm_read_unlock(mm);
+	return n;
+}
+
+int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int gup, struct page **pages)
+{
+	struct access a = {.mm = mm, .gup = gup};
+	unsigned int n = 0;
+
+	if (!access_ok(start, (uint64_t)nr << PAGE_SHIFT))
+		return -EFAULT;
+	do
+		n = get_more_pages(&a, start, n, nr, pages);
+	while (n < nr && try_again(&a));
 	return n || !nr ? (int64_t)n : -EFAULT;
 }
 
@@ -247,16 +310,21 @@ static void add_piece(struct user_pin *pin, char *at, size_t bytes)
  */
 static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backing **file)
 {
+	struct access a = {.mm = mm, .gup = write ? GUP_WRITE : 0};
+	struct page *page;
+
 	*file = NULL;
-	grow_stack(mm, user);
-	mm_read_lock(mm);
-	struct page *page = get_page(mm, user, write);
-	struct address_space *mapping = page && write ? page_mapping(page) : NULL;
-	if (mapping && !mapping->shmem)
-		*file = backing_get(mapping->host);
-	if (page)
-		atomic_fetch_add(&mm->nr_pins, 1); /* before a fork can look */
-	mm_read_unlock(mm);
+	do {
+		grow_stack(mm, user);
+		mm_read_lock(mm);
+		page = get_page(&a, user);
+		struct address_space *mapping = page && write ? page_mapping(page) : NULL;
+		if (mapping && !mapping->shmem)
+			*file = backing_get(mapping->host);
+		if (page)
+			atomic_fetch_add(&mm->nr_pins, 1); /* before a fork can look */
+		mm_read_unlock(mm);
+	} while (!page && try_again(&a));
 	return page;
 }
 
