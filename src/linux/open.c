@@ -74,14 +74,12 @@ static int host_open(struct task *t, int fd, int flags)
 }
 
 /* A dup of what a guest descriptor stands for, if it can do what is asked of it. */
-static int open_own_fd(int fd, int flags)
+static int open_own_fd(struct task *t, int fd, int flags)
 {
 	int mode = fcntl(fd, F_GETFL) & O_ACCMODE, wanted = flags & O_ACCMODE, copy;
 
-	if (memfd_is(fd) && !(flags & O_TRUNC)) { /* nothing of the host's is behind it */
-		copy = open(path_link(fd).text, (flags & REOPEN_FLAGS) | O_CLOEXEC);
-		return copy < 0 ? -errno : copy;
-	}
+	if (memfd_is(fd)) /* nothing of the host's is behind it */
+		return host_open(t, fd, flags);
 	if (mode != O_RDWR && (mode != wanted || (mode == O_RDONLY && (flags & O_TRUNC))))
 		return -EACCES;
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -129,7 +127,7 @@ static int open_target(struct task *t, const struct path_target *target, int fla
 		return -errno;
 	if (proc->kind == PROC_FD && !only_path) {
 		*proc = files_get(t->files, proc->guest_fd)->proc;
-		return open_own_fd(target->fd, flags);
+		return open_own_fd(t, target->fd, flags);
 	}
 	if (proc->kind == PROC_FD)
 		*proc = procfs_entry_of_fd(t, target->fd);

@@ -42,7 +42,10 @@ void fixture_store(struct fixture *x, gva_t address, uint64_t value);
 /* Asserts that an access earns this signal. */
 void assert_signal(struct fixture *x, enum sim_access kind, gva_t address, int signo, int code);
 
-/* A file whose 8-byte word at every aligned offset is sim_file_word(offset). */
+/*
+ * A file whose 8-byte word at every aligned offset is sim_file_word(offset). Not on the stack of a case: when that fails the teardown
+ * still finds the file mapped.
+ */
 struct sim_file {
 	struct backing backing; /* first: the tests' casts rely on it */
 	uint64_t bytes;

@@ -58,7 +58,7 @@ static void page_names_its_anon_vma(void **state)
 static void membership(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 16 * P);
 	fixture_map_file(x, &file, A, 4, 0, RW, MAP_PRIVATE | MAP_FIXED);
@@ -388,7 +388,7 @@ static void file_knows_its_areas(void **state)
 {
 	struct fixture *x = *state;
 	struct mm *mm[2] = {x->mm, mm_create(&x->machine->host, 1000)};
-	struct sim_file file;
+	static struct sim_file file;
 	uint64_t rng = random_seed(5);
 	unsigned int most = 0;
 
@@ -440,7 +440,7 @@ static void unmap_everywhere(void **state)
 {
 	struct fixture *x = *state;
 	struct address_space *as;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 16 * P);
 	as = &file.backing.cache;

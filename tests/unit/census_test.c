@@ -33,7 +33,7 @@ static void anonymous_pages(void **state)
 static void cache_pages_and_pins(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct page *pinned;
 
 	sim_file_init(&file, x->machine, 4 * PAGE_SIZE);
@@ -79,7 +79,7 @@ static void free_blocks_and_objects(void **state)
 static void mapping_tag(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, PAGE_SIZE);
 	assert_int_equal(fixture_map_file(x, &file, BASE, 1, 0, PROT_READ, MAP_PRIVATE | MAP_FIXED), BASE);

@@ -106,7 +106,7 @@ static void tables_before_and_after(void **state)
 static void file_entry(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct text t;
 
 	sim_file_init(&file, x->machine, PAGE_SIZE);

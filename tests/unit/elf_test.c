@@ -477,7 +477,7 @@ static void seed_program_maps_as_listed(void **state)
 		{PT_LOAD, PF_R | PF_W, 0xbd0c0, 0x4be0c0, 0x4be0c0, 0x5170, 0x68c0, 4096},
 	};
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct headers h;
 
 	good_program(&h);
@@ -526,7 +526,7 @@ static void maps_lines_are_linuxs(void **state)
 static void long_lines_and_newlines(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	char line[256];
 
 	sim_file_init(&file, x->machine, PAGE_SIZE);

@@ -129,7 +129,7 @@ static void expect_faults(const struct fixture *x, uint64_t minor, uint64_t majo
 static void major_and_minor(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, PAGE_SIZE);
 	fixture_map(x, A, 1, RW, MAP_FIXED);

@@ -208,7 +208,7 @@ static void demand_paging(void **state)
 static void private_file(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	pfn_t cache;
 
 	sim_file_init(&file, x->machine, 4 * PAGE_SIZE);
@@ -262,7 +262,7 @@ static void shared_anonymous(void **state)
 static void beyond_the_end(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, PAGE_SIZE + 16);
 	assert_int_equal(fixture_map_file(x, &file, A, 4, 0, RW, MAP_PRIVATE | MAP_FIXED), A);
@@ -284,7 +284,7 @@ static void beyond_the_end(void **state)
 static void every_leaf(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct fault_signal sig;
 	uint64_t left;
 

@@ -58,7 +58,7 @@ static uint64_t frames_paid_by(struct fixture *x)
 static void account_is_exact(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 64 * P);
 	assert_int_equal(x->mm->memcg->usage_pages, 1); /* the root */
@@ -132,7 +132,7 @@ static void cache_outlives_the_payer(void **state)
 {
 	struct fixture *x = *state;
 	struct mm *payer = mm_create(&x->machine->host, 100);
-	struct sim_file file;
+	static struct sim_file file;
 	struct mmap_request r = {.address = A,
 				 .length = 4 * P,
 				 .prot = PROT_READ,

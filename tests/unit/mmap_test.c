@@ -119,7 +119,7 @@ static void merging(void **state)
 static void no_merging(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 16 * P);
 	fixture_map(x, A, 1, RW, MAP_FIXED);
@@ -217,7 +217,7 @@ static void mprotect_splits_and_joins(void **state)
 static void shared_file_stays_read_only(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 4 * P);
 	assert_int_equal(fixture_map_file(x, &file, A, 1, 0, RW, MAP_SHARED | MAP_FIXED), -EACCES);

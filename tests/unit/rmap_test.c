@@ -88,7 +88,7 @@ static void clean_pages_can_go(void **state)
 {
 	struct fixture *x = *state;
 	struct mm_host *h = &x->machine->host;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 8 * P);
 	fixture_map_file(x, &file, A, 8, 0, PROT_READ, MAP_PRIVATE | MAP_FIXED);
@@ -179,7 +179,7 @@ static void *remove_first(void *arg)
 static void removal_waits(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct remover r = {.as = &file.backing.cache};
 	pthread_t thread;
 
@@ -248,7 +248,7 @@ static void rights_survive(void **state)
 static void cache_page_moves(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 8 * P);
 	fixture_map_file(x, &file, A, 8, 0, RW, MAP_PRIVATE | MAP_FIXED);
@@ -571,7 +571,7 @@ static void compaction_moves_mapped_pages(void **state)
 	struct sim_config config = {.normal_pages = ZONE_PAGES, .no_pcp = true};
 	struct fixture *x = fixture_new(&config);
 	struct frames *f = &x->machine->frames;
-	struct sim_file file;
+	static struct sim_file file;
 	struct page *block, *whole[8]; /* blocks that were free as they are */
 	unsigned int nr_whole = 0;
 

@@ -124,7 +124,7 @@ static void one_file(void **state)
 	struct sim_config config = {.cpus = THREADS};
 	struct fixture *x = fixture_new(&config);
 	struct worker w[THREADS] = {0};
-	struct sim_file file;
+	static struct sim_file file;
 
 	(void)state;
 	sim_file_init(&file, x->machine, 256 * P);

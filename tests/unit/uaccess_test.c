@@ -98,7 +98,7 @@ static void protections(void **state)
 static void copy_breaks_sharing(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	uint64_t word = 1;
 
 	sim_file_init(&file, x->machine, P);
@@ -117,7 +117,7 @@ static void copy_breaks_sharing(void **state)
 static void debugger(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	uint64_t word = 7;
 
 	sim_file_init(&file, x->machine, 2 * P);

@@ -45,7 +45,7 @@ static void anonymous_memory_counts_when_written(void **state)
 static void a_page_of_two_entries_is_shared_by_halves(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 4 * PAGE_SIZE);
 	fixture_map_file(x, &file, AT, 4, 0, PROT_READ, MAP_SHARED | MAP_FIXED);

@@ -19,7 +19,7 @@ static struct vma *area_at(struct fixture *x, gva_t address)
 static void offset_in_pages(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 16 * PAGE_SIZE);
 	fixture_map_file(x, &file, A, 8, 1, PROT_READ, MAP_PRIVATE | MAP_FIXED);
@@ -41,7 +41,7 @@ static void offset_in_pages(void **state)
 static void file_or_none(void **state)
 {
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 
 	sim_file_init(&file, x->machine, 16 * PAGE_SIZE);
 	fixture_map(x, A, 1, RW, MAP_FIXED);
@@ -169,7 +169,7 @@ static void chain_of_mmap(void **state)
 {
 	static const struct backing_ops ops = {.read = hear_read, .size = two_pages, .mmap = hear_mmap};
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct mmap_request r = {.length = PAGE_SIZE + 16,
 				 .prot = PROT_READ,
 				 .flags = MAP_PRIVATE | MAP_POPULATE,
@@ -198,7 +198,7 @@ static void chain_that_breaks(void **state)
 {
 	static const struct backing_ops ops = {.read = hear_read, .size = two_pages, .mmap = hear_mmap};
 	struct fixture *x = *state;
-	struct sim_file file;
+	static struct sim_file file;
 	struct mmap_request r = {.length = 0,
 				 .prot = PROT_READ,
 				 .flags = MAP_PRIVATE | MAP_POPULATE,

@@ -128,6 +128,38 @@ static void truncated(void)
 	close(fd);
 }
 
+/* Opened anew, it is the same object. */
+static void cut_by_open(void)
+{
+	int fd = memory_file(4, 0), sealed = memory_file(2, MFD_ALLOW_SEALING), again;
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	put_file(0, 4, RW, MAP_SHARED, fd, 0);
+	letters(0, 4);
+	again = open(path, O_RDWR | O_TRUNC);
+	fstat(again, &st);
+	printf("%d, %lld bytes, %lld blocks, %s\n", again >= 0, (long long)st.st_size,
+	       (long long)st.st_blocks, peek(AT(0)));
+	COUNT(pwrite(again, "new", 3, PAGE));
+	fstat(fd, &st);
+	printf("%lld bytes, %s, %s\n", (long long)st.st_size, peek(AT(1)), peek(AT(2)));
+	close(again);
+	again = open(path, O_RDONLY | O_TRUNC);
+	fstat(fd, &st);
+	printf("%d, %lld bytes\n", again >= 0, (long long)st.st_size);
+	TELL(write(again, "x", 1));
+	close(again);
+	fcntl(sealed, F_ADD_SEALS, F_SEAL_SHRINK);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", sealed);
+	TELL(open(path, O_RDWR | O_TRUNC));
+	fstat(sealed, &st);
+	printf("%lld bytes\n", (long long)st.st_size);
+	close(sealed);
+	close(fd);
+}
+
 static void allocated(void)
 {
 	int fd = memory_file(8, 0);
@@ -279,6 +311,7 @@ static const struct guest_case cases[] = {
 	{"shared and private mappings of one [J8][H8]", two_mappings},
 	{"its name in the listing", names},
 	{"cut and grown under its mapping", truncated},
+	{"cut by O_TRUNC through its name in /proc", cut_by_open},
 	{"blocks are counted as they are touched", allocated},
 	{"SEEK_DATA and SEEK_HOLE", holes},
 	{"without MFD_ALLOW_SEALING there is one seal", no_sealing},

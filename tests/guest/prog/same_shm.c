@@ -5,9 +5,11 @@
  * Natively the segments are the machine's: each case removes its own. Ids are never printed.
  */
 #include <errno.h>
+#include <signal.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -135,6 +137,108 @@ static void control(void)
 	TELL(shmctl(id, IPC_STAT, &ds));
 }
 
+static unsigned long attached(int id)
+{
+	struct shmid_ds ds;
+
+	return shmctl(id, IPC_STAT, &ds) ? 999 : (unsigned long)ds.shm_nattch;
+}
+
+static void end(pid_t child)
+{
+	waitpid(child, NULL, 0);
+}
+
+/* A child that has told how often the segment is attached waits for its end. */
+static pid_t start_child(int id, const char *what, void *gone)
+{
+	int told[2];
+	char byte;
+
+	if (pipe(told))
+		exit(1);
+	fflush(stdout);
+	pid_t child = fork();
+	if (!child) {
+		printf("%s: %lu\n", what, attached(id));
+		if (gone)
+			printf("detached by the child %d: %lu\n", shmdt(gone), attached(id));
+		fflush(stdout);
+		if (write(told[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	if (read(told[0], &byte, 1) != 1)
+		exit(1);
+	close(told[0]);
+	close(told[1]);
+	return child;
+}
+
+/* Who inherits an attachment counts, until its end, its exec, or its own shmdt. */
+static void inherited(void)
+{
+	int id = shmget(IPC_PRIVATE, 4 * PAGE, 0600);
+	char *p = shmat(id, NULL, 0);
+	pid_t child;
+
+	printf("alone: %lu\n", attached(id));
+	child = start_child(id, "in a child", NULL);
+	printf("with a child: %lu\n", attached(id));
+	kill(child, SIGKILL);
+	end(child);
+	printf("killed: %lu\n", attached(id));
+	child = start_child(id, "in another", p);
+	printf("with it: %lu\n", attached(id));
+	kill(child, SIGTERM);
+	end(child);
+	printf("ended: %lu\n", attached(id));
+	if (!(child = fork()))
+		_exit(execl("/bin/true", "true", NULL));
+	end(child);
+	printf("after an exec: %lu\n", attached(id));
+	if (!(child = vfork())) {
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	}
+	end(child);
+	printf("after vfork and exec: %lu\n", attached(id));
+	madvise(p, 4 * PAGE, MADV_DONTFORK);
+	child = start_child(id, "not inherited", NULL);
+	printf("without a child: %lu\n", attached(id));
+	kill(child, SIGKILL);
+	end(child);
+	madvise(p, 4 * PAGE, MADV_DOFORK);
+	munmap(p + PAGE, PAGE);
+	printf("in two parts: %lu\n", attached(id));
+	child = start_child(id, "both inherited", NULL);
+	printf("with both: %lu\n", attached(id));
+	TELL(shmctl(id, IPC_RMID, NULL));
+	TELL(shmdt(p));
+	printf("the child's remain: %lu\n", attached(id));
+	kill(child, SIGKILL);
+	end(child);
+	printf("gone: %lu\n", attached(id));
+}
+
+/* A move is an attachment of its own for a moment, a copy for longer. */
+static void moved(void)
+{
+	int id = shmget(IPC_PRIVATE, 4 * PAGE, 0600);
+	char *p = shmat(id, NULL, 0), *q;
+
+	q = mremap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p - (1ul << 30));
+	printf("moved %d: %lu\n", q == p - (1ul << 30), attached(id));
+	p = mremap(q, 0, 4 * PAGE, MREMAP_MAYMOVE);
+	printf("copied %d: %lu\n", p != MAP_FAILED && p != q, attached(id));
+	TELL(mmap(p, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p ? 0 : -1);
+	printf("covered: %lu\n", attached(id));
+	TELL(shmctl(id, IPC_RMID, NULL));
+	TELL(munmap(q, 4 * PAGE));
+	printf("gone: %lu\n", attached(id));
+}
+
 static void in_the_listing(void)
 {
 	int id = shmget((key_t)0x10d6e, PAGE, IPC_CREAT | 0600);
@@ -161,6 +265,8 @@ static const struct guest_case cases[] = {
 	{"shmat and shmdt: who sees what, and where it goes [H10][J14]", attach},
 	{"an attachment in parts", parts},
 	{"shmctl: limits, statistics, rights", control},
+	{"attachments over fork, exec and ends", inherited},
+	{"attachments that move", moved},
 	{"a segment in the listing", in_the_listing},
 };
 
