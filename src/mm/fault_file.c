@@ -122,9 +122,9 @@ enum vm_fault_result do_fault(struct fault *f)
 				   .pgoff = vma_linear_index(f->vma, f->address),
 				   .flags = f->flags};
 	r = f->vma->vm_ops->fault ? f->vma->vm_ops->fault(&f->vmf) : VM_FAULT_SIGBUS;
-	if (r != VM_FAULT_DONE)
-		return r;
 	struct page *page = f->vmf.page;
+	if (r != VM_FAULT_DONE || !page)
+		return r;
 	if (fault_wants_write(f))
 		r = fault_mkwrite(f, page);
 	if (r != VM_FAULT_DONE) {

@@ -247,7 +247,12 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 	gva_t old_end = m->old + m->old_len;
 	bool unmap_old = m->old_len && !(m->flags & MREMAP_DONTUNMAP);
 
-	if (mm->vmas.nr + 3 >= mm->max_map_count || !may_commit(m, vma))
+	if (mm->vmas.nr + 3 >= mm->max_map_count)
+		return -ENOMEM;
+	int err = area_may_cut(vma, m->old, old_end);
+	if (err)
+		return err;
+	if (!may_commit(m, vma))
 		return -ENOMEM;
 	spare_none(&spare);
 	if (unmap_old && area_unmap_prepare(mm, m->old, old_end, &spare))

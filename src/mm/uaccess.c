@@ -41,10 +41,19 @@ static bool is_zero(struct mm *mm, pte_t pte)
 	       huge_is_zero_page(mm->host, whole);
 }
 
+/* Of a special mapping: memory like any other, which the host keeps. A device's is not for us to read. */
+static bool is_kept(struct mm *mm, pte_t pte)
+{
+	if (pte_pfn(pte) >= mm->frames->max_pfn)
+		return false;
+	const struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
+	return page_zone_type(page) != ZONE_OBJECT && (atomic_load(&page->flags) & PG_RESERVED);
+}
+
 static bool entry_serves(struct mm *mm, const pte_t *slot, pte_t pte, unsigned int gup)
 {
-	if ((pte & PTE_SPECIAL) && !is_zero(mm, pte))
-		return false; /* a device's */
+	if ((pte & PTE_SPECIAL) && !is_zero(mm, pte) && !is_kept(mm, pte))
+		return false;
 	if (!(gup & GUP_FORCE))
 		return (pte & PTE_PRESENT) && (!(gup & GUP_WRITE) || pte_write(pte));
 	return pte_present(pte) && (!(gup & GUP_WRITE) || pte_write(pte) || is_own(mm, slot, pte));
@@ -58,7 +67,8 @@ static struct page *lookup(struct mm *mm, gva_t address, unsigned int gup)
 	pthread_mutex_lock(&mm->page_table_lock);
 	pte_t *slot, pte = pgtable_translate(&mm->pgt, address, &slot);
 	if (entry_serves(mm, slot, pte, gup)) {
-		page = pte & PTE_SPECIAL ? mm->frames->zero_page : pfn_to_page(mm->frames, pte_pfn(pte));
+		page = (pte & PTE_SPECIAL) && is_zero(mm, pte) ? mm->frames->zero_page
+							       : pfn_to_page(mm->frames, pte_pfn(pte));
 		page_get(page);
 		__atomic_fetch_or(slot, PTE_ACCESSED | (gup & GUP_WRITE ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
 	}
@@ -134,7 +144,7 @@ static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
 {
 	const struct vma *vma = vma_find(&mm->vmas, address);
 
-	if (!vma || vma->start > address)
+	if (!vma || vma->start > address || (vma->flags & (VM_IO | VM_PFNMAP)))
 		return false;
 	if (vma->flags & (gup & GUP_WRITE ? VM_WRITE : VM_READ))
 		return true;

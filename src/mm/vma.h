@@ -80,8 +80,8 @@ struct vm_fault {
 	uint64_t pgoff;	    /* of the page in the object */
 	unsigned int flags; /* FAULT_FLAG_ */
 	struct page *
-		page; /* fault: stores it here, with a reference; page_mkwrite: the page that will be written */
-	bool major;   /* fault: something was read for it */
+		page; /* fault: stores it here, with a reference, or has filled the entry; page_mkwrite: what will be written */
+	bool major; /* fault: something was read for it */
 };
 
 /*

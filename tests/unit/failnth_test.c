@@ -3,6 +3,7 @@
  * Fail the Nth allocation, for every N: the operation fails, the space is as it was, and nothing is lost. Then the same
  * operation, without a failure, works. An operation that never came to an allocation fails its test.
  */
+#include "../../src/mm/special_mapping.h"
 #include "../sim/fixture.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -224,6 +225,19 @@ static int op_mmap_over(struct scene *s)
 static int op_mmap_shared(struct scene *s)
 {
 	return fixture_map(s->x, A + 0x400000, 4, RW, MAP_FIXED | MAP_SHARED) < 0;
+}
+
+static int op_special(struct scene *s)
+{
+	static struct special_mapping mapping[2];
+
+	mapping[0] = mapping[1] = (struct special_mapping){.name = "[zero]",
+							   .vm_flags = VM_READ | VM_MAYREAD,
+							   .nr_pages = 2,
+							   .nr_frames = 1};
+	mapping[0].pfn = mapping[1].pfn =
+		page_to_pfn(s->x->mm->frames, s->x->mm->frames->zero_page);
+	return install_special_mappings(s->x->mm, mapping, 2) < 0;
 }
 
 static int op_mmap_file(struct scene *s)
@@ -504,6 +518,7 @@ FAIL(mmap, true)
 FAIL(mmap_over, true)
 FAIL(mmap_shared, true)
 FAIL(mmap_file, true)
+FAIL(special, true)
 FAIL(munmap_hole, true)
 FAIL(munmap_several, true)
 FAIL(mprotect, true)
@@ -575,6 +590,7 @@ int main(void)
 		{"failnth: mmap over the middle of an area", fail_mmap_over, NULL, NULL, NULL},
 		{"failnth: mmap of shared memory", fail_mmap_shared, NULL, NULL, NULL},
 		{"failnth: mmap of a file", fail_mmap_file, NULL, NULL, NULL},
+		{"failnth: special mappings", fail_special, NULL, NULL, NULL},
 		{"failnth: munmap of a hole", fail_munmap_hole, NULL, NULL, NULL},
 		{"failnth: munmap across areas", fail_munmap_several, NULL, NULL, NULL},
 		{"failnth: mprotect of the middle of an area", fail_mprotect, NULL, NULL, NULL},
