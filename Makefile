@@ -47,6 +47,19 @@ $(B)/%.S.o: src/%.S
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The vDSO runs in guests: no flags of ours but the warnings, nothing of the C library's.
+vdso_flags = -std=gnu11 $(WARN) -O2 -fPIC -ffreestanding -fno-builtin -fno-stack-protector -fno-strict-aliasing -mno-sse \
+	     -fasynchronous-unwind-tables -fcf-protection=none -nostdlib -shared -Wl,-soname=linux-vdso.so.1 -Wl,--hash-style=both \
+	     -Wl,--build-id=sha1 -Wl,--eh-frame-hdr -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,-Bsymbolic -Wl,--no-undefined -s
+
+$(B)/guest/vdso.so: $(wildcard src/guest/vdso/*) src/guest/abi.h
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(vdso_flags) -T src/guest/vdso/vdso.lds -o $@ $(filter %.c %/note.S,$^)
+
+$(B)/guest/vdso_image.S.o: CFLAGS_ALL += -Wa,-I$(B)
+$(B)/guest/vdso_image.S.o: $(B)/guest/vdso.so
+
 # The core alone: no KVM, no userfaultfd, no Linux calls of a guest.
 $(B)/liblodge-mm.a: $(mm_objects)
 	@rm -f $@

@@ -29,4 +29,42 @@
 
 #define ENTRY_STUB_BYTES    8 /* one per vector, in a table of 256 */
 
+/* A segment whose limit is the number of the processor that a program runs on; its node is in the bits from CPU_NODE_SHIFT on. */
+#define GUEST_CPU_NODE	    0x7b
+#define CPU_NODE_SHIFT	    12
+
+/* Pages in front of the vDSO's image; the first begins with struct vvar. */
+#define VVAR_PAGES	    4
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* A time, with the fraction of a second in units of 2^-32 ns. */
+struct vvar_time {
+	uint64_t sec, shifted_nsec;
+};
+
+/* SYSCALL: nobody has asked yet. RDPID: the host's own number is there; the node is 0. LSL: of GUEST_CPU_NODE. */
+enum vvar_cpu_by { VVAR_CPU_SYSCALL, VVAR_CPU_RDPID, VVAR_CPU_LSL };
+
+/* Clocks that are read as a base and cycles since. */
+enum vvar_clock { VVAR_MONOTONIC, VVAR_REALTIME, VVAR_BOOTTIME, VVAR_TAI, VVAR_RAW, NR_VVAR_CLOCKS };
+
+#define VVAR_SHIFT 32
+
+/*
+ * What the vDSO makes times from. Whoever reads takes seq first and again at the end: both must be the same and even, and the time stamp
+ * counter within max_cycles of cycle_last. Otherwise the system call knows better, and brings this page up to date.
+ */
+struct vvar {
+	uint32_t seq;	   /* odd: being written, or there is nothing to read */
+	uint32_t tick_ns;  /* by which the coarse clocks are behind */
+	uint32_t clock_ns; /* resolution of the others */
+	uint32_t cpu_by;   /* enum vvar_cpu_by: how a program learns of its processor */
+	uint64_t cycle_last, max_cycles;
+	uint64_t mult[2];		       /* 2^-32 ns per cycle: [1] of VVAR_RAW, [0] of all others */
+	struct vvar_time base[NR_VVAR_CLOCKS]; /* at cycle_last */
+};
+#endif
+
 #endif

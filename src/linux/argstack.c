@@ -2,7 +2,9 @@
 /*
  * argstack.c - see argstack.h.
  */
+#include <cpuid.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -57,13 +59,26 @@ static void aux(struct argstack *s, uint64_t type, uint64_t value)
 	s->auxv[s->nr_auxv++] = (Elf64_auxv_t){.a_type = type, .a_un = {value}};
 }
 
-/* In Linux's order. What the processor offers is what the host's kernel says of it: CPUID would be slow to ask. */
+/* EDX of CPUID 1. What the C library says is not what the kernel told it; asking each time would be slow where CPUID traps. */
+static uint32_t hwcap(void)
+{
+	static _Atomic uint32_t known;
+	uint32_t a, b, c, d = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!d && __get_cpuid(1, &a, &b, &c, &d))
+		atomic_store_explicit(&known, d, memory_order_relaxed);
+	return d;
+}
+
+/* In Linux's order. What else the processor offers is what the host's kernel says of it. */
 static void build_auxv(struct argstack *s, const struct argstack_program *p)
 {
 	unsigned long minsigstksz = getauxval(AT_MINSIGSTKSZ);
 
+	if (p->vdso)
+		aux(s, AT_SYSINFO_EHDR, p->vdso);
 	aux(s, AT_MINSIGSTKSZ, minsigstksz ? minsigstksz : MINSIGSTKSZ_DEFAULT);
-	aux(s, AT_HWCAP, getauxval(AT_HWCAP));
+	aux(s, AT_HWCAP, hwcap());
 	aux(s, AT_PAGESZ, PAGE_SIZE);
 	aux(s, AT_CLKTCK, 100);
 	aux(s, AT_PHDR, p->plan->phdr);

@@ -28,6 +28,7 @@ struct argstack_program {
 	const struct elf_plan *plan;
 	unsigned int phnum;
 	gva_t interpreter_base; /* 0: none */
+	gva_t vdso;		/* 0: none */
 };
 
 struct argstack {

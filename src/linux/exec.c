@@ -26,6 +26,7 @@
 #include "hostfile.h"
 #include "report.h"
 #include "task.h"
+#include "vdso.h"
 
 #define SCRIPT_LINE_BYTES  256 /* BINPRM_BUF_SIZE */
 #define DEFAULT_PATH	   "/bin:/usr/bin"
@@ -57,6 +58,7 @@ struct layout {
 struct exec {
 	struct mm *mm; /* to be filled */
 	struct hostfile_table *hostfiles;
+	const struct vdso *vdso;
 	struct task *guest; /* whose paths these are; NULL: the host's */
 	const char *name;   /* what the caller asked for: opens every message */
 	struct lodge_error *err;
@@ -382,6 +384,14 @@ static int map_interpreter(struct exec *x)
 	return ret ? ret : elf_map_interpreter(&x->interpreter_plan, x->mm, x->interpreter);
 }
 
+static int map_vdso(struct exec *x, gva_t *address)
+{
+	int64_t at = x->vdso ? vdso_map(x->vdso, x->mm) : 0;
+
+	*address = at < 0 ? 0 : (gva_t)at;
+	return at < 0 ? (int)at : 0;
+}
+
 /* --- all of it -------------------------------------------------------------------------------------------------- */
 
 static int map_all(struct exec *x, struct argstack *s)
@@ -393,6 +403,8 @@ static int map_all(struct exec *x, struct argstack *s)
 	ret = elf_map(&x->plan, x->mm, x->file);
 	if (!ret)
 		ret = map_interpreter(x);
+	if (!ret)
+		ret = map_vdso(x, &program.vdso);
 	if (ret)
 		return ret;
 	program.interpreter_base = x->interpreter_plan.bias;
@@ -492,6 +504,7 @@ int exec_load(const struct exec_request *r, struct exec_result *result, struct l
 		return report_error(err, -ENOMEM, "%s: out of memory", r->path);
 	x->mm = r->mm;
 	x->hostfiles = r->hostfiles;
+	x->vdso = r->vdso;
 	x->guest = r->guest;
 	x->name = r->path;
 	x->err = err;

@@ -11,6 +11,7 @@
 struct hostfile_table;
 struct lodge_error;
 struct task;
+struct vdso;
 
 /* Linux's numbers. */
 #define EXEC_MAX_SCRIPTS 5 /* #! lines followed before -ELOOP */
@@ -21,7 +22,8 @@ struct exec_request {
 	const char *const *argv, *const *envp; /* NULL-terminated */
 	struct mm *mm;			       /* without areas */
 	struct hostfile_table *hostfiles;
-	struct task *guest; /* interpreters are looked up as this task would; NULL: as lodge does */
+	const struct vdso *vdso; /* mapped below the interpreter; NULL: none */
+	struct task *guest;	 /* interpreters are looked up as this task would; NULL: as lodge does */
 	bool aslr;
 };
 

@@ -27,6 +27,7 @@
 #include "report.h"
 #include "shm.h"
 #include "task.h"
+#include "vdso.h"
 
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
 #define MIN_MEMORY_BYTES     (64ull << 10)
@@ -41,6 +42,7 @@ struct lodge_host {
 	bool has_arena;
 	struct vm *vm;
 	struct hostfile_table hostfiles;
+	struct vdso vdso;
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 	struct khugepaged *khugepaged;	     /* likewise */
 };
@@ -158,6 +160,8 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 				    strerror(why.error));
 	vm_mm_host(host->vm)->out_of_memory = oom_copy;
 	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm));
+	if (vdso_init(&host->vdso, &host->arena.frames))
+		return report_error(err, -ENOMEM, "no memory for the vDSO");
 	return start_threads(host, o, err);
 }
 
@@ -198,6 +202,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 	if (host->vm) {
 		writeback_stop(vm_mm_host(host->vm));
 		hostfile_table_destroy(&host->hostfiles);
+		vdso_destroy(&host->vdso);
 		vm_destroy(host->vm);
 	}
 	if (host->has_arena) {
@@ -276,6 +281,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 	const struct sandbox_setup setup = {.vm = host->vm,
 					    .mm = mm,
 					    .hostfiles = &host->hostfiles,
+					    .vdso = &host->vdso,
 					    .fds = o->fds,
 					    .rw_dirs = o->rw_dirs,
 					    .net = o->net,
@@ -337,6 +343,7 @@ int lodge_space_load(struct lodge_space *space, const char *path, const char *co
 				       .envp = envp,
 				       .mm = t->mm,
 				       .hostfiles = t->hostfiles,
+				       .vdso = t->vdso,
 				       .aslr = t->aslr};
 	struct exec_result program;
 	int ret;

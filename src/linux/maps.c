@@ -11,6 +11,14 @@
 #include "../mm/lock.h"
 #include "../mm/mm.h"
 #include "maps.h"
+#include "vsyscall.h"
+
+const struct vma maps_gate_vma = {
+	.start = VSYSCALL_START,
+	.end = VSYSCALL_END,
+	.flags = VM_EXEC,
+	.name = "[vsyscall]",
+};
 
 /* What a line shows of the thing behind an area. */
 struct maps_file {
@@ -68,22 +76,28 @@ int maps_line(const struct vma *vma, char *line, size_t bytes)
 	return append_name(line, bytes, (size_t)(len + pad), f.name);
 }
 
+static int write_line(const struct vma *vma, char *line, FILE *out)
+{
+	return maps_line(vma, line, MAPS_LINE_BYTES) < 0 || fprintf(out, "%s\n", line) < 0 ? -EIO : 0;
+}
+
 int proc_maps(struct mm *mm, FILE *out)
 {
 	char *line = malloc(MAPS_LINE_BYTES);
-	struct vma *vma;
+	const struct vma *vma;
 	int ret = line ? 0 : -EIO;
 
 	if (!line)
 		return ret;
 	mm_read_lock(mm);
 	vma_for_each (vma, &mm->vmas) {
-		if (maps_line(vma, line, MAPS_LINE_BYTES) < 0 || fprintf(out, "%s\n", line) < 0) {
-			ret = -EIO;
+		ret = write_line(vma, line, out);
+		if (ret)
 			break;
-		}
 	}
 	mm_read_unlock(mm);
+	if (!ret && mm->task_size == TASK_SIZE)
+		ret = write_line(&maps_gate_vma, line, out);
 	free(line);
 	return ret;
 }

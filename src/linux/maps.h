@@ -16,6 +16,9 @@ struct vma;
 /* Where the name begins. */
 #define MAPS_NAME_COLUMN 73
 
+/* Listed behind all others, though it is no area of any space: its mm is NULL. 32-bit programs have none. See vsyscall.h. */
+extern const struct vma maps_gate_vma;
+
 /* One line, without its newline; returns its length, or -ENAMETOOLONG. mmap_lock held. */
 int maps_line(const struct vma *vma, char *line, size_t bytes);
 

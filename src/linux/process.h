@@ -32,6 +32,7 @@
 struct task;
 struct sandbox;
 struct sockets;
+struct vdso;
 struct worker;
 
 /* A limit that the guest has set itself; without `set` it has its first value (rlimit.c). */
@@ -94,10 +95,11 @@ struct sandbox {
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
 	struct sockets *sockets;	 /* (C) */
-	int foreground;			 /* (P) the group of the terminal */
-	_Atomic uint32_t ended;		 /* (A) counts tasks that have ended: a word to wait on */
-	struct list_head workers;	 /* (P) idle ones */
-	struct list_head all_workers;	 /* (P) */
+	bool masks_are_set;	  /* (P) a task has chosen processors: children take over their parents' */
+	int foreground;		  /* (P) the group of the terminal */
+	_Atomic uint32_t ended;	  /* (A) counts tasks that have ended: a word to wait on */
+	struct list_head workers; /* (P) idle ones */
+	struct list_head all_workers; /* (P) */
 	/* alarm.c */
 	bool alarm_runs, alarm_stop; /* (P) there is a thread; it is to end */
 	pthread_t alarm_thread;
@@ -111,6 +113,7 @@ struct sandbox_setup {
 	struct vm *vm;
 	struct mm *mm; /* the reference is taken over with success */
 	struct hostfile_table *hostfiles;
+	struct vdso *vdso; /* NULL: programs get none */
 	const int *fds;
 	const char *const *rw_dirs;
 	enum lodge_net net;

@@ -111,6 +111,9 @@ struct proc_view;
 struct task *procfs_subject(struct task *t, const struct proc_who *who, struct proc_view **view);
 void procfs_subject_put(struct proc_view *view);
 
+/* What a file of the host says, for one whose text is the guest's as well. 0 or -errno. */
+int procfs_copy_host(const char *path, FILE *out);
+
 /* getdents64 of an open directory of any PROC_ kind into a buffer: bytes, or -errno. */
 int64_t procfs_getdents(struct task *t, const struct guest_file *file, void *buffer, size_t bytes);
 

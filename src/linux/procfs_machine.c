@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../mm/account.h"
 #include "../mm/census.h"
@@ -190,9 +191,15 @@ static uint64_t timeval_ticks(const struct timeval *tv)
 	return (uint64_t)tv->tv_sec * TICKS_PER_S + (uint64_t)tv->tv_usec / (1000000u / TICKS_PER_S);
 }
 
-/* The processor is idle whenever the guest's own thread does not run. */
+static void show_cpu_times(FILE *out, const char *name, uint64_t user, uint64_t system, uint64_t idle)
+{
+	fprintf(out, "%s %" PRIu64 " 0 %" PRIu64 " %" PRIu64 " 0 0 0 0 0 0\n", name, user, system, idle);
+}
+
+/* The processors are idle whenever the guest's own thread does not run, which has used all of them alike. */
 static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 {
+	const long online = sysconf(_SC_NPROCESSORS_ONLN), cpus = online > 0 ? online : 1;
 	struct rusage usage = {0};
 	uint64_t up = clock_ticks(CLOCK_BOOTTIME);
 
@@ -201,9 +208,12 @@ static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 	getrusage(RUSAGE_THREAD, &usage);
 	uint64_t user = timeval_ticks(&usage.ru_utime), system = timeval_ticks(&usage.ru_stime);
 	uint64_t idle = up - min_u64(up, user + system);
-	for (unsigned int i = 0; i < 2; i++)
-		fprintf(out, "%s %" PRIu64 " 0 %" PRIu64 " %" PRIu64 " 0 0 0 0 0 0\n", i ? "cpu0" : "cpu ",
-			user, system, idle);
+	show_cpu_times(out, "cpu ", user, system, idle * (uint64_t)cpus);
+	for (long i = 0; i < cpus; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "cpu%ld", i);
+		show_cpu_times(out, name, user / (uint64_t)cpus, system / (uint64_t)cpus, idle);
+	}
 	fprintf(out, "intr 0\nctxt %ld\nbtime %lld\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n",
 		usage.ru_nvcsw + usage.ru_nivcsw, (long long)time(NULL) - (long long)(up / TICKS_PER_S));
 	fputs("softirq 0 0 0 0 0 0 0 0 0 0 0\n", out);
@@ -222,24 +232,12 @@ static int show_loadavg(struct task *t, const struct proc_file *file, FILE *out)
 }
 
 /* The host's first processor, up to and with the empty line behind it. */
+/* The host's own words: its processors are the guest's. */
 static int show_cpuinfo(struct task *t, const struct proc_file *file, FILE *out)
 {
-	FILE *in = fopen("/proc/cpuinfo", "re");
-	char *line = NULL;
-	size_t room = 0;
-	int err = in ? 0 : -errno;
-
 	(void)t;
 	(void)file;
-	while (in && getline(&line, &room, in) > 0) {
-		fputs(line, out);
-		if (*line == '\n')
-			break;
-	}
-	free(line);
-	if (in)
-		fclose(in);
-	return err;
+	return procfs_copy_host("/proc/cpuinfo", out);
 }
 
 static int show_text(struct task *t, const struct proc_file *file, FILE *out)

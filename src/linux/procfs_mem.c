@@ -94,7 +94,7 @@ static void show_flags(FILE *out, uint64_t flags)
 	fputc('\n', out);
 }
 
-/* Calls show for every area, mmap_lock held; the line buffer is for its name. */
+/* Calls show for every area, mmap_lock held, and for maps_gate_vma; the line buffer is for its name. */
 static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vma, char *line, FILE *out))
 {
 	char *line = malloc(MAPS_LINE_BYTES);
@@ -110,6 +110,8 @@ static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vm
 			break;
 	}
 	mm_read_unlock(t->mm);
+	if (!err)
+		err = show(&maps_gate_vma, line, out);
 	free(line);
 	return err;
 }
@@ -118,7 +120,7 @@ static int each_area(struct task *t, FILE *out, int (*show)(const struct vma *vm
 static int thp_eligible(const struct vma *vma)
 {
 	gva_t first = (vma->start + PMD_SIZE - 1) & PMD_MASK;
-	enum thp_mode mode = thp_mode(vma->mm);
+	enum thp_mode mode = vma->mm ? thp_mode(vma->mm) : THP_NEVER;
 
 	if (!vma_is_anonymous(vma) || (vma->flags & (VM_SHARED | VM_NOHUGEPAGE)) ||
 	    vma->end < first + PMD_SIZE)
@@ -133,7 +135,8 @@ static int smaps_area(const struct vma *vma, char *line, FILE *out)
 
 	if (len < 0)
 		return len;
-	vma_usage_add(vma, &u);
+	if (vma->mm)
+		vma_usage_add(vma, &u);
 	fprintf(out, "%s\n", line);
 	row(out, "Size:", KIB(vma->end - vma->start));
 	uint64_t page = vma->vm_ops && vma->vm_ops->pagesize ? vma->vm_ops->pagesize(vma) : PAGE_SIZE;
@@ -201,6 +204,8 @@ static int numa_area(const struct vma *vma, char *line, FILE *out)
 	struct vma_nodes n;
 
 	(void)line;
+	if (!vma->mm)
+		return 0;
 	fprintf(out, "%08" PRIx64 " default", vma->start);
 	numa_name(vma, out);
 	vma_nodes_count(vma, &n);

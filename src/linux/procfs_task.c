@@ -194,6 +194,22 @@ static void show_nodes(const struct frames *f, FILE *out)
 	fputc('\n', out);
 }
 
+/* The lines of its host thread, or, when it has none, of ours. */
+static void show_processors(struct task *t, FILE *out)
+{
+	char path[64], line[1024];
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status",
+		 t->mm && t->host_tid ? t->host_tid : gettid());
+	in = fopen(path, "re");
+	while (in && fgets(line, sizeof(line), in))
+		if (!strncmp(line, "Cpus_allowed", strlen("Cpus_allowed")))
+			fputs(line, out);
+	if (in)
+		fclose(in);
+}
+
 static int show_status(struct task *t, const struct proc_file *file, FILE *out)
 {
 	static const char *const sets[] = {"Inh", "Prm", "Eff", "Bnd", "Amb"};
@@ -209,7 +225,7 @@ static int show_status(struct task *t, const struct proc_file *file, FILE *out)
 		fprintf(out, "Cap%s:\t%016x\n", sets[i], 0);
 	fputs("NoNewPrivs:\t1\nSeccomp:\t0\nSeccomp_filters:\t0\n", out);
 	fputs("Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled\n", out);
-	fputs("Cpus_allowed:\t1\nCpus_allowed_list:\t0\n", out);
+	show_processors(t, out);
 	if (t->mm)
 		show_nodes(t->mm->frames, out);
 	getrusage(RUSAGE_THREAD, &usage);

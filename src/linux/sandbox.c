@@ -27,6 +27,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	t->sandbox = s;
 	t->vm = setup->vm;
 	t->hostfiles = setup->hostfiles;
+	t->vdso = setup->vdso;
 	t->process = process_new(s);
 	t->sighand = sighand_create();
 	if (!t->process || !t->sighand)

@@ -152,11 +152,13 @@ static int make_task(struct clone *c)
 	child->sandbox = t->sandbox;
 	child->vm = t->vm;
 	child->hostfiles = t->hostfiles;
+	child->vdso = t->vdso;
 	child->shm = t->shm;
 	child->trace = t->trace;
 	child->log = t->log;
 	child->aslr = t->aslr;
 	memcpy(child->comm, t->comm, sizeof(child->comm));
+	task_inherit_processors(child, t);
 	child->sig.blocked = t->sig.restore_mask ? t->sig.saved_mask : t->sig.blocked;
 	if (!(c->flags & CLONE_VM) || (c->flags & CLONE_VFORK)) {
 		child->sig.altstack_sp = t->sig.altstack_sp;

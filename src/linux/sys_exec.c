@@ -218,6 +218,7 @@ static int load(struct execve *e)
 				       .envp = (const char *const *)e->envp.at,
 				       .mm = e->mm,
 				       .hostfiles = e->t->hostfiles,
+				       .vdso = e->t->vdso,
 				       .guest = e->t,
 				       .aslr = e->t->aslr};
 

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -29,7 +28,6 @@
 #define ARCH_GET_GS	       0x1004
 
 #define ROBUST_LIST_HEAD_BYTES 24
-#define CPU_MASK_BYTES	       8
 #define CLOCK_TICKS_PER_S      100
 #define TIMER_SLACK_NS	       50000
 
@@ -126,57 +124,6 @@ static int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
 	if (put_u64(t, a[2], ROBUST_LIST_HEAD_BYTES))
 		return -EFAULT;
 	return put_u64(t, a[1], list);
-}
-
-static int64_t sys_sched_yield(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	sched_yield();
-	return 0;
-}
-
-static int64_t sys_sched_getaffinity(struct task *t, const uint64_t a[6])
-{
-	uint32_t bytes = (uint32_t)a[1];
-
-	if (bytes < CPU_MASK_BYTES || bytes % sizeof(uint64_t))
-		return -EINVAL;
-	if (!exists(t, a[0]))
-		return -ESRCH;
-	return put_u64(t, a[2], 1) ? -EFAULT : CPU_MASK_BYTES;
-}
-
-static int64_t sys_sched_setaffinity(struct task *t, const uint64_t a[6])
-{
-	uint64_t mask = 0;
-
-	if (copy_from_user(t->mm, &mask, a[2], min_u64((uint32_t)a[1], sizeof(mask))))
-		return -EFAULT;
-	if (!exists(t, a[0]))
-		return -ESRCH;
-	return mask & 1 ? 0 : -EINVAL;
-}
-
-static int64_t sys_sched_getscheduler(struct task *t, const uint64_t a[6])
-{
-	if ((int)a[0] < 0)
-		return -EINVAL;
-	return exists(t, a[0]) ? 0 /* SCHED_OTHER */ : -ESRCH;
-}
-
-static int64_t sys_sched_getparam(struct task *t, const uint64_t a[6])
-{
-	if (!a[1] || (int)a[0] < 0)
-		return -EINVAL;
-	return exists(t, a[0]) ? put_u32(t, a[1], 0) : -ESRCH;
-}
-
-static int64_t sys_getcpu(struct task *t, const uint64_t a[6])
-{
-	if (a[0] && put_u32(t, a[0], 0))
-		return -EFAULT;
-	return a[1] ? put_u32(t, a[1], 0) : 0;
 }
 
 static int64_t set_name(struct task *t, gva_t from)
@@ -553,12 +500,6 @@ const struct syscall_entry sys_proc_calls[] = {
 	SYSCALL_ENTRY(set_tid_address),
 	SYSCALL_ENTRY(set_robust_list),
 	SYSCALL_ENTRY(get_robust_list),
-	SYSCALL_ENTRY(sched_yield),
-	SYSCALL_ENTRY(sched_getaffinity),
-	SYSCALL_ENTRY(sched_setaffinity),
-	SYSCALL_ENTRY(sched_getscheduler),
-	SYSCALL_ENTRY(sched_getparam),
-	SYSCALL_ENTRY(getcpu),
 	SYSCALL_ENTRY(prctl),
 	SYSCALL_ENTRY(futex),
 	SYSCALL_ENTRY(getuid),

@@ -12,7 +12,9 @@
 
 #include "sleep.h"
 #include "syscall.h"
+#include "vdso.h"
 
+#define NS_PER_SEC	   1000000000l
 #define CLOCK_SGI_CYCLE_NR 10 /* gone from Linux; the number is not reused */
 
 /*
@@ -47,12 +49,44 @@ static int64_t put_timespec(struct task *t, gva_t to, const struct timespec *ts)
 	return copy_to_user(t->mm, to, ts, sizeof(*ts)) ? -EFAULT : 0;
 }
 
+/* What the vDSO would say: it asks us when it cannot, and until now. */
+static void refresh_vdso(struct task *t)
+{
+	if (t->vdso)
+		vvar_refresh(&t->vdso->vvar);
+}
+
+/*
+ * A coarse clock is one tick behind. The host's own jumps from tick to tick; the vDSO, which knows nothing of ticks, could not follow it,
+ * and whoever reads by the one and by the other must not see time go back.
+ */
+static int coarse_gettime(clockid_t clock, struct timespec *ts)
+{
+	long tick_ns = (long)vvar_tick_ns();
+	int err = clock_gettime(clock == CLOCK_REALTIME_COARSE ? CLOCK_REALTIME : CLOCK_MONOTONIC, ts);
+
+	ts->tv_nsec -= tick_ns;
+	if (ts->tv_nsec < 0) {
+		ts->tv_nsec += NS_PER_SEC;
+		ts->tv_sec--;
+	}
+	return err;
+}
+
+static int guest_gettime(clockid_t clock, struct timespec *ts)
+{
+	bool coarse = clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE;
+
+	return coarse ? coarse_gettime(clock, ts) : clock_gettime(clock, ts);
+}
+
 static int64_t sys_clock_gettime(struct task *t, const uint64_t a[6])
 {
 	struct timespec ts;
 	clockid_t clock;
 
-	if (host_clock(t, a[0], &clock) || clock_gettime(clock, &ts))
+	refresh_vdso(t);
+	if (host_clock(t, a[0], &clock) || guest_gettime(clock, &ts))
 		return -EINVAL;
 	return put_timespec(t, a[1], &ts);
 }
@@ -83,6 +117,7 @@ static int64_t sys_gettimeofday(struct task *t, const uint64_t a[6])
 	struct timezone zone = {0};
 	struct timeval now;
 
+	refresh_vdso(t);
 	gettimeofday(&now, NULL);
 	if (a[0] && copy_to_user(t->mm, a[0], &now, sizeof(now)))
 		return -EFAULT;
@@ -100,9 +135,11 @@ static int64_t sys_settimeofday(struct task *t, const uint64_t a[6])
 
 static int64_t sys_time(struct task *t, const uint64_t a[6])
 {
-	time_t now = time(NULL);
+	struct timespec now;
 
-	return a[0] && copy_to_user(t->mm, a[0], &now, sizeof(now)) ? -EFAULT : now;
+	refresh_vdso(t);
+	coarse_gettime(CLOCK_REALTIME_COARSE, &now);
+	return a[0] && copy_to_user(t->mm, a[0], &now.tv_sec, sizeof(now.tv_sec)) ? -EFAULT : now.tv_sec;
 }
 
 /* --- sleeping -------------------------------------------------------------------------------- */

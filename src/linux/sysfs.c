@@ -15,18 +15,23 @@
 #include "sysctl.h"
 #include "task.h"
 
-#define TRANSPARENT  "kernel/mm/transparent_hugepage/"
-#define HUGE_2M	     "kernel/mm/hugepages/hugepages-2048kB/"
-#define HUGE_1G	     "kernel/mm/hugepages/hugepages-1048576kB/"
-#define NODE	     "devices/system/node/"
-#define CPU	     "devices/system/cpu/"
-#define CPU_POSSIBLE "0\n"
+#define TRANSPARENT "kernel/mm/transparent_hugepage/"
+#define HUGE_2M	    "kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_1G	    "kernel/mm/hugepages/hugepages-1048576kB/"
+#define NODE	    "devices/system/node/"
+#define CPU	    "devices/system/cpu/"
 
 static int show_text(struct task *t, const struct proc_file *file, FILE *out)
 {
 	(void)t;
 	fputs(file->data, out);
 	return 0;
+}
+
+static int show_host(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)t;
+	return procfs_copy_host(file->data, out);
 }
 
 static int show_nodes(struct task *t, const struct proc_file *file, FILE *out)
@@ -164,6 +169,12 @@ static int64_t write_pool_overcommit(struct task *t, const struct proc_file *fil
 		.name = path, .show = show_text, .data = text \
 	}
 
+/* The processors are the host's. */
+#define HOST(path)                                                    \
+	{                                                             \
+		.name = path, .show = show_host, .data = "/sys/" path \
+	}
+
 const struct proc_file sysfs_files[] = {
 	{.name = TRANSPARENT "enabled", .show = show_thp, .write = write_thp},
 	TEXT(TRANSPARENT "hpage_pmd_size", "2097152\n"),
@@ -197,11 +208,11 @@ const struct proc_file sysfs_files[] = {
 	{.name = NODE "node0/meminfo", .show = show_node_meminfo},
 	{.name = NODE "node0/distance", .show = show_distance},
 	{.name = NODE "node0/numastat", .show = show_numastat},
-	TEXT(NODE "node0/cpulist", "0\n"),
-	TEXT(NODE "node0/cpumap", "1\n"),
-	TEXT(CPU "online", CPU_POSSIBLE),
-	TEXT(CPU "possible", CPU_POSSIBLE),
-	TEXT(CPU "present", CPU_POSSIBLE),
-	TEXT(CPU "offline", "\n"),
+	HOST(NODE "node0/cpulist"),
+	HOST(NODE "node0/cpumap"),
+	HOST(CPU "online"),
+	HOST(CPU "possible"),
+	HOST(CPU "present"),
+	HOST(CPU "offline"),
 	{0},
 };

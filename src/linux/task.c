@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../../include/lodge.h"
 #include "../mm/dump.h"
@@ -25,6 +26,7 @@
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
+#include "vsyscall.h"
 
 #define LOG_BYTES	 512
 #define NS_PER_SECOND	 1000000000ull
@@ -179,6 +181,8 @@ static void task_fault(struct task *t, const struct trap *trap)
 {
 	uint32_t error_code = trap->error_code | PF_USER;
 
+	if (vsyscall_emulate(t, trap))
+		return;
 	if (trap->address >= TASK_SIZE) {
 		kernel_address_fault(t, trap->address, error_code);
 		return;
@@ -367,6 +371,36 @@ static void thread_signals_leave(const struct thread_signals *s)
 	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
 }
 
+#define POLICY_RESET_ON_FORK 0x40000000
+
+void task_inherit_processors(struct task *child, const struct task *parent)
+{
+	pthread_mutex_lock(&parent->sandbox->lock);
+	bool chosen = parent->sandbox->masks_are_set;
+	child->sched_policy =
+		parent->sched_policy & POLICY_RESET_ON_FORK ? SCHED_OTHER : parent->sched_policy;
+	pthread_mutex_unlock(&parent->sandbox->lock);
+	child->has_mask = chosen && !sched_getaffinity(0, sizeof(child->mask), &child->mask);
+}
+
+/* A host thread serves one task after another: each begins with its own processors, and leaves those that the thread had. */
+static void enter_processors(const struct task *t, cpu_set_t *old)
+{
+	if (sched_getaffinity(0, sizeof(*old), old))
+		CPU_ZERO(old);
+	if (t->has_mask)
+		sched_setaffinity(0, sizeof(t->mask), &t->mask);
+}
+
+static void leave_processors(struct sandbox *s, const cpu_set_t *old)
+{
+	pthread_mutex_lock(&s->lock);
+	bool changed = s->masks_are_set;
+	pthread_mutex_unlock(&s->lock);
+	if (changed && CPU_COUNT(old))
+		sched_setaffinity(0, sizeof(*old), old);
+}
+
 static void set_running(struct task *t, bool running)
 {
 	pthread_mutex_lock(&t->sandbox->lock);
@@ -490,9 +524,12 @@ static void store_child_tid(struct task *t)
 
 void task_run(struct task *t)
 {
+	struct sandbox *s = t->sandbox;
 	struct thread_signals signals;
+	cpu_set_t processors;
 
 	thread_signals_enter(&signals);
+	enter_processors(t, &processors);
 	vcpu_bind(t->vcpu);
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
@@ -502,6 +539,7 @@ void task_run(struct task *t)
 	store_child_tid(t);
 	task_loop(t);
 	files_holds_enter(NULL);
+	leave_processors(s, &processors);
 	task_end(t);
 	thread_signals_leave(&signals);
 }

@@ -11,6 +11,7 @@
 #ifndef LODGE_LINUX_TASK_H
 #define LODGE_LINUX_TASK_H
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "../vmm/vcpu.h"
@@ -21,6 +22,7 @@
 struct exec_result;
 struct hostfile_table;
 struct shm_ns;
+struct vdso;
 
 /* Where a line for the user goes. */
 struct log_hook {
@@ -59,6 +61,7 @@ struct task {
 	bool aslr;
 	struct shm_ns *shm;		  /* (C) System V segments; of all spaces that belong together */
 	struct hostfile_table *hostfiles; /* (C) files as backings of mappings; the host's */
+	struct vdso *vdso;		  /* (C) the host's, or NULL */
 	int parent_death_signal;	  /* (P) */
 	struct vfork_wait *vfork;	  /* (P) who waits for this task's exec or exit */
 
@@ -78,8 +81,11 @@ struct task {
 	bool running;		      /* (P) its vcpu is its own and may be kicked */
 	pthread_t thread;	      /* (P) valid while running */
 	int host_tid;		      /* (P) likewise; 0: it never ran */
-	struct rusage usage_before;   /* of its host thread when it began */
-	uint64_t cpu_before_ns;	      /* processor time of its host thread then */
+	bool has_mask;		      /* it begins on these processors; false: on those of its host thread */
+	cpu_set_t mask;
+	int sched_policy;	    /* (P) as sched_getscheduler tells it */
+	struct rusage usage_before; /* of its host thread when it began */
+	uint64_t cpu_before_ns;	    /* processor time of its host thread then */
 	struct files_holds holds;
 };
 
@@ -103,6 +109,9 @@ static inline bool task_dying(struct task *t)
 {
 	return t->exited || (atomic_load(&t->attention) & ATTENTION_KILLED);
 }
+
+/* A child runs where its parent may, by its parent's policy. On the parent's thread. */
+void task_inherit_processors(struct task *child, const struct task *parent);
 
 /* Sets bits of its attention and makes it look, wherever it is. Under sandbox->lock. */
 void task_kick(struct task *t, uint32_t attention);

@@ -92,6 +92,7 @@ struct vcpu {
 	unsigned int thunk_body;	   /* (O) bytes of the last thunk without its ending */
 	uint32_t thunk_pokes;		   /* (O) how many of vm->poke it carried */
 	uint64_t thunk_epoch;		   /* (O) vm->poke_epoch when it was written */
+	int cpu;			   /* (O) of the host, that its GDT tells of; -1: none yet */
 	bool used;			   /* (O) a program ran on it: its vector state is not fresh */
 	struct vcpu_stats stats;	   /* (O) */
 };

@@ -7,6 +7,7 @@
  * destroy one), so those without an owner wait in a pool.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -53,6 +54,28 @@ static void write_gdt(struct vcpu *v)
 	gdt[GUEST_TSS / 8] =
 		0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56; /* busy */
 	gdt[GUEST_TSS / 8 + 1] = tss >> 32;
+}
+
+/* Read-only data whose limit is what counts; programs read it by LSL, from memory, so it is right from the next entry on. */
+static void write_cpu_node(struct vcpu *v, unsigned int cpu, unsigned int node)
+{
+	uint64_t limit = (cpu & ((1u << CPU_NODE_SHIFT) - 1)) | node << CPU_NODE_SHIFT;
+	uint64_t *gdt = (uint64_t *)(void *)(v->data + CPU_GDT);
+
+	__atomic_store_n(&gdt[GUEST_CPU_NODE / 8],
+			 (limit & 0xffff) | 0xf5ull << 40 | (limit >> 16 & 0xf) << 48 | 1ull << 54,
+			 __ATOMIC_RELAXED);
+}
+
+/* The host moves the thread as it likes: what a program reads was so when it was entered. */
+static void tell_cpu(struct vcpu *v)
+{
+	int now = sched_getcpu();
+
+	if (now == v->cpu || now < 0)
+		return;
+	v->cpu = now;
+	write_cpu_node(v, (unsigned int)now, frames_local_node(&v->vm->arena->frames));
 }
 
 #define TSS_RSP0  0x04
@@ -129,6 +152,20 @@ static int set_msrs(struct vcpu *v)
 	return ioctl(v->fd, KVM_SET_MSRS, &msrs) == 4 ? 0 : -EIO;
 }
 
+/*
+ * Guests read the host's own time stamp counter, which is what struct vvar is about. KVM before Linux 5.16 does not let us ask for that:
+ * guests then see a counter of their own, far from what is there, and make system calls for the time.
+ */
+static void share_tsc(struct vcpu *v)
+{
+	const uint64_t offset = 0;
+	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL,
+				       .attr = KVM_VCPU_TSC_OFFSET,
+				       .addr = (uintptr_t)&offset};
+
+	ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr);
+}
+
 static int set_xcr0(struct vcpu *v)
 {
 	struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs[0] = {.xcr = 0, .value = v->vm->xcr0}};
@@ -159,11 +196,13 @@ static int setup(struct vcpu *v)
 	if (ioctl(v->fd, KVM_SET_CPUID2, v->vm->cpuid) || ioctl(v->fd, KVM_GET_SREGS, &sregs))
 		return -errno;
 	write_gdt(v);
+	v->cpu = -1;
 	write_tss(v);
 	fill_sregs(v, &sregs);
 	if (ioctl(v->fd, KVM_SET_SREGS, &v->user))
 		return -errno;
 	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	share_tsc(v);
 	int err = set_xcr0(v);
 	return err ? err : set_msrs(v);
 }
@@ -435,6 +474,7 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 		return;
 	}
 	load_regs(v, mm, regs, thunk);
+	tell_cpu(v);
 	if (atomic_load(&v->kicked))
 		set_immediate_exit(v, true);
 	int err = enter_program(v);

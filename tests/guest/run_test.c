@@ -314,10 +314,14 @@ static void maps_are_those_of_linux_at_its_addresses(void **state)
 	(void)state;
 	expect_status(&o, 0);
 	assert_int_equal(o.out_bytes, 0);
-	assert_int_equal(count_lines(o.err), 8);
+	assert_int_equal(count_lines(o.err), 11);
 	listing_line(o.err, "00401000-");
 	assert_int_equal(strcspn(program, "\n") - strlen(realpath_of("anon_mmap")), 73);
-	expect_line(o.err, "7ffff7ffe000-7ffff7fff000 rw-p 00000000 00:00 0 ");
+	expect_line(o.err, "7ffff7ff9000-7ffff7ffa000 rw-p 00000000 00:00 0 ");
+	expect_line(o.err, "7ffff7ffa000-7ffff7ffe000 r--p 00000000 00:00 0                          [vvar]");
+	expect_line(o.err, "7ffff7ffe000-7ffff7fff000 r-xp 00000000 00:00 0                          [vdso]");
+	expect_line(o.err,
+		    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]");
 	expect_line(o.err,
 		    "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]");
 	assert_non_null(strstr(o.err, " 00:00 0                                  [heap]\n"));
@@ -332,7 +336,7 @@ static void a_shared_anonymous_mapping_is_listed_as_dev_zero(void **state)
 
 	(void)state;
 	expect_status(&o, 0);
-	line = listing_line(o.err, "7ffff7ffe000-7ffff7fff000 rw-s 00000000 00:01 ");
+	line = listing_line(o.err, "7ffff7ff9000-7ffff7ffa000 rw-s 00000000 00:01 ");
 	assert_non_null(strstr(line, " /dev/zero (deleted)\n"));
 	outcome_free(&o);
 }
@@ -654,7 +658,7 @@ int main(void)
 		CASE("run: a program without a slash is found in PATH",
 		     a_program_without_a_slash_is_found_in_path),
 		CASE("run: words behind the program are its own", words_behind_the_program_are_its_own),
-		CASE("run: maps are those of Linux at its addresses [R5 F7 F8 F13]",
+		CASE("run: maps are those of Linux at its addresses [R1 R2 R5 F7 F8 F13 F14 F15 F16]",
 		     maps_are_those_of_linux_at_its_addresses),
 		CASE("run: a shared anonymous mapping is listed as dev zero [R3]",
 		     a_shared_anonymous_mapping_is_listed_as_dev_zero),

@@ -468,6 +468,8 @@ static void assert_maps(struct mm *mm, const char *expected)
 }
 
 /* The program whose listing is the oracle, with its program headers as readelf shows them. */
+#define VSYSCALL "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"
+
 static void seed_program_maps_as_listed(void **state)
 {
 	static const Elf64_Phdr phdr[] = {
@@ -492,13 +494,14 @@ static void seed_program_maps_as_listed(void **state)
 	elf_plan_free(&plan);
 	assert_int_equal(mm_mprotect(x->mm, 0x4be000, 0x3000, PROT_READ), 0);
 	assert_int_equal(mm_brk(x->mm, 0x4e8000), 0x4e8000);
-	assert_maps(x->mm,
-		    "00400000-00401000 r--p 00000000 00:02 114                                /anon_mmap\n"
-		    "00401000-00496000 r-xp 00001000 00:02 114                                /anon_mmap\n"
-		    "00496000-004bd000 r--p 00096000 00:02 114                                /anon_mmap\n"
-		    "004be000-004c1000 r--p 000bd000 00:02 114                                /anon_mmap\n"
-		    "004c1000-004c4000 rw-p 000c0000 00:02 114                                /anon_mmap\n"
-		    "004c4000-004e8000 rw-p 00000000 00:00 0                                  [heap]\n");
+	assert_maps(
+		x->mm,
+		"00400000-00401000 r--p 00000000 00:02 114                                /anon_mmap\n"
+		"00401000-00496000 r-xp 00001000 00:02 114                                /anon_mmap\n"
+		"00496000-004bd000 r--p 00096000 00:02 114                                /anon_mmap\n"
+		"004be000-004c1000 r--p 000bd000 00:02 114                                /anon_mmap\n"
+		"004c1000-004c4000 rw-p 000c0000 00:02 114                                /anon_mmap\n"
+		"004c4000-004e8000 rw-p 00000000 00:00 0                                  [heap]\n" VSYSCALL);
 	assert_mm_sound(x->mm);
 	assert_int_equal(mm_munmap(x->mm, 0, TASK_SIZE), 0);
 	backing_put(&file.backing);
@@ -512,7 +515,7 @@ static void maps_lines_are_linuxs(void **state)
 	char *text = maps_text(x->mm), *shared;
 
 	assert_int_equal(private, 0x7ffff7ffe000);
-	assert_string_equal(text, "7ffff7ffe000-7ffff7fff000 rw-p 00000000 00:00 0 \n");
+	assert_string_equal(text, "7ffff7ffe000-7ffff7fff000 rw-p 00000000 00:00 0 \n" VSYSCALL);
 	free(text);
 	assert_int_equal(fixture_map(x, 0x10000, 1, PROT_NONE, MAP_SHARED | MAP_FIXED), 0x10000);
 	text = maps_text(x->mm);

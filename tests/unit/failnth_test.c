@@ -235,8 +235,7 @@ static int op_special(struct scene *s)
 							   .vm_flags = VM_READ | VM_MAYREAD,
 							   .nr_pages = 2,
 							   .nr_frames = 1};
-	mapping[0].pfn = mapping[1].pfn =
-		page_to_pfn(s->x->mm->frames, s->x->mm->frames->zero_page);
+	mapping[0].pfn = mapping[1].pfn = page_to_pfn(s->x->mm->frames, s->x->mm->frames->zero_page);
 	return install_special_mappings(s->x->mm, mapping, 2) < 0;
 }
 

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BYTES (1u << 20)
+#define BYTES (8u << 20)
 
 int main(void)
 {

@@ -21,6 +21,7 @@
 #include <sys/time.h>
 #include <sys/times.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,6 +83,71 @@ static void thread(void)
 	TELL(syscall(SYS_getcpu, &cpu, &node, NULL));
 	printf("cpu known: %d\n", cpu != 99 && node != 99);
 	TELL(sched_yield());
+}
+
+/* Policies of real time are left out: who may have them depends on privileges that programs under lodge never have. */
+static void policies(void)
+{
+	static const int known[] = {SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_BATCH, 4, SCHED_IDLE, 6, 99, -1};
+	struct sched_param none = {0}, some = {.sched_priority = 1};
+	struct timespec slice;
+
+	for (size_t i = 0; i < NR_CASES(known); i++) {
+		printf("%d: ", known[i]);
+		TELL(syscall(SYS_sched_get_priority_min, known[i]));
+		TELL(syscall(SYS_sched_get_priority_max, known[i]));
+	}
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &none));
+	printf("policy %ld\n", syscall(SYS_sched_getscheduler, 0));
+	pid_t child = fork();
+	if (!child)
+		_exit((int)syscall(SYS_sched_getscheduler, 0));
+	int status = -1;
+	waitpid(child, &status, 0);
+	printf("child's %#x\n", status);
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_IDLE | 0x40000000, &none));
+	printf("policy %#lx\n", syscall(SYS_sched_getscheduler, 0));
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &some));
+	TELL(syscall(SYS_sched_setscheduler, 0, -1, &none));
+	TELL(syscall(SYS_sched_setscheduler, 0, 99, &none));
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, NULL));
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, 8));
+	TELL(syscall(SYS_sched_setscheduler, NOBODY, SCHED_OTHER, &none));
+	TELL(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &none));
+	TELL(syscall(SYS_sched_setparam, 0, &none));
+	TELL(syscall(SYS_sched_setparam, 0, &some));
+	TELL(syscall(SYS_sched_setparam, -1, &none));
+	TELL(syscall(SYS_sched_rr_get_interval, 0, &slice));
+	printf("a slice of some time: %d\n", !slice.tv_sec && slice.tv_nsec > 0);
+	TELL(syscall(SYS_sched_rr_get_interval, -1, &slice));
+	TELL(syscall(SYS_sched_rr_get_interval, NOBODY, &slice));
+}
+
+/* A task runs where its mask says, and hands the mask to its children. */
+static void masks(void)
+{
+	cpu_set_t before, one, seen;
+	int status = -1, cpu = 0;
+
+	if (sched_getaffinity(0, sizeof(before), &before))
+		return;
+	while (!CPU_ISSET(cpu, &before))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	TELL(sched_setaffinity(0, sizeof(one), &one));
+	TELL(sched_getaffinity(0, sizeof(seen), &seen));
+	printf("that one %d, and it is where this runs %d\n", CPU_EQUAL(&one, &seen), sched_getcpu() == cpu);
+	pid_t child = fork();
+	if (!child)
+		_exit(sched_getaffinity(0, sizeof(seen), &seen) || !CPU_EQUAL(&one, &seen) ||
+		      sched_getcpu() != cpu);
+	waitpid(child, &status, 0);
+	printf("so does a child: %#x\n", status);
+	TELL(sched_setaffinity(0, sizeof(before), &before));
+	TELL(sched_getaffinity(getpid(), sizeof(seen), &seen));
+	printf("as before %d\n", CPU_EQUAL(&before, &seen));
+	printf("as many as online: %d\n", CPU_COUNT(&before) <= sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 static void names(void)
@@ -320,6 +386,8 @@ static const struct guest_case cases[] = {
 	{"futex: arguments", futexes},
 	{"clocks and timers", clocks},
 	{"sleeping", sleeping},
+	{"scheduling: policies and priorities", policies},
+	{"scheduling: the processors of a task and its children", masks},
 };
 
 int main(int argc, char **argv)
