@@ -5,6 +5,13 @@
 #include "block.h"
 #include "memcg.h"
 
+enum grow_how {
+	GROW_AT_ONCE,	/* what there is: the caller may have a page_table_lock */
+	GROW_BY_MOVING, /* the caller has no lock inside LOCK_MMAP but the pool's, and looks at the pool anew */
+};
+
+#define GFP_AT_ONCE ((GFP_HIGHUSER | __GFP_NOWARN) & ~__GFP_RECLAIM)
+
 void hugetlb_pool_init(struct hugetlb_pool *p)
 {
 	*p = (struct hugetlb_pool){.nr_blocks = 0};
@@ -15,12 +22,22 @@ void hugetlb_pool_init(struct hugetlb_pool *p)
 
 /* --- with the lock held ------------------------------------------------------------------------------------------------------- */
 
+/* Moving pages out of the way takes locks that are outside the pool's: it is released meanwhile, and its numbers may change. */
+static struct page *alloc_unlocked(struct frames *f, struct memcg *cg)
+{
+	pthread_mutex_unlock(&cg->hugetlb.lock);
+	struct page *head = page_alloc(f, GFP_HIGHUSER, BLOCK_ORDER);
+	pthread_mutex_lock(&cg->hugetlb.lock);
+	return head;
+}
+
 /* One block more, which is on no list. NULL: no room in the account, or no frames. */
-static struct page *grow(struct frames *f, struct memcg *cg)
+static struct page *grow(struct frames *f, struct memcg *cg, enum grow_how how)
 {
 	if (!memcg_charge(cg, BLOCK_PAGES))
 		return NULL;
-	struct page *head = page_alloc(f, GFP_HIGHUSER, BLOCK_ORDER);
+	struct page *head =
+		how == GROW_BY_MOVING ? alloc_unlocked(f, cg) : page_alloc(f, GFP_AT_ONCE, BLOCK_ORDER);
 	if (!head) {
 		memcg_uncharge(cg, BLOCK_PAGES);
 		return NULL;
@@ -122,7 +139,7 @@ void hugetlb_pool_resize(struct frames *f, struct memcg *cg, uint64_t nr)
 	lock(f, cg);
 	while (p->nr_surplus && p->nr_blocks - p->nr_surplus < nr)
 		p->nr_surplus--; /* it is asked for now */
-	while (p->nr_blocks - p->nr_surplus < nr && (head = grow(f, cg)))
+	while (p->nr_blocks - p->nr_surplus < nr && (head = grow(f, cg, GROW_BY_MOVING)))
 		add_free(p, head);
 	while (p->nr_blocks - p->nr_surplus > nr && p->nr_free > p->nr_reserved)
 		shrink(f, cg, take_free(p));
@@ -154,35 +171,45 @@ void hugetlb_pool_leave(struct frames *f, struct memcg *cg)
 		hugetlb_pool_resize(f, cg, 0);
 }
 
-/* Blocks beyond what there is, for a reservation of that many more. */
-static int gather_surplus(struct frames *f, struct memcg *cg, uint64_t nr)
+/* A block beyond what there is. */
+static int add_surplus(struct frames *f, struct memcg *cg)
 {
 	struct hugetlb_pool *p = &cg->hugetlb;
+	struct page *head = grow(f, cg, GROW_BY_MOVING);
 
-	if (nr > p->nr_overcommit || p->nr_surplus > p->nr_overcommit - nr)
+	if (!head)
 		return -ENOMEM;
-	for (uint64_t got = 0; got < nr; got++) {
-		struct page *head = grow(f, cg);
-		if (!head) {
-			return_surplus(f, cg, got);
-			return -ENOMEM;
-		}
-		p->nr_surplus++;
-		add_free(p, head);
+	if (p->nr_surplus >= p->nr_overcommit) { /* others were faster */
+		shrink(f, cg, head);
+		return -ENOMEM;
 	}
+	p->nr_surplus++;
+	add_free(p, head);
 	return 0;
+}
+
+/* How many blocks a reservation of nr is short of. */
+static uint64_t missing(const struct hugetlb_pool *p, uint64_t nr)
+{
+	uint64_t available = p->nr_free - p->nr_reserved;
+
+	return nr > available ? nr - available : 0;
 }
 
 int hugetlb_pool_reserve(struct frames *f, struct memcg *cg, uint64_t nr)
 {
 	struct hugetlb_pool *p = &cg->hugetlb;
+	uint64_t got = 0;
 	int err = 0;
 
 	lock(f, cg);
-	uint64_t available = p->nr_free - p->nr_reserved;
-	if (nr > available)
-		err = gather_surplus(f, cg, nr - available);
-	if (!err)
+	if (missing(p, nr) && p->nr_surplus + missing(p, nr) > p->nr_overcommit)
+		err = -ENOMEM;
+	for (; !err && missing(p, nr); got += !err)
+		err = add_surplus(f, cg);
+	if (err)
+		return_surplus(f, cg, got);
+	else
 		p->nr_reserved += nr;
 	unlock(cg);
 	return err;
@@ -204,7 +231,7 @@ struct page *hugetlb_pool_take(struct frames *f, struct memcg *cg, bool reserved
 	lock(f, cg);
 	if (p->nr_free > (reserved ? 0 : p->nr_reserved)) {
 		head = take_free(p);
-	} else if (p->nr_surplus < p->nr_overcommit && (head = grow(f, cg))) {
+	} else if (p->nr_surplus < p->nr_overcommit && (head = grow(f, cg, GROW_AT_ONCE))) {
 		p->nr_surplus++;
 	}
 	if (head && reserved)
