@@ -13,7 +13,10 @@
  *
  * A fork that fails leaves a parent whose tables are shared with nobody: it takes them back when it writes.
  *
- * Locking: the parent's mmap_lock for writing; both page_table_locks, the parent's first, around everything that entries mean.
+ * All areas are linked before the first table is shared, for it may serve several of them: a page that moves meanwhile is looked for in
+ * areas, the parent's before the child's, so that what is copied of it is found later.
+ *
+ * Locking: both mmap_locks for writing, and both page_table_locks around everything that entries mean; the parent's first.
  */
 #include <errno.h>
 #include <string.h>
@@ -145,13 +148,22 @@ static pte_t copy_present_pte(struct fork *f, pte_t *slot, gva_t address)
 	return pte;
 }
 
+/* It came with a table that the child got whole. */
+static bool child_has(const struct fork *f, gva_t address)
+{
+	const pte_t *slot = pgtable_find(&f->child->pgt, address);
+
+	return slot && !pte_none(pte_read(slot));
+}
+
 /* An entry of an area that the child gets without its contents. */
 static void leave_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	struct fork *f = ctx;
 	pte_t pte = pte_read(slot);
 
-	(void)address;
+	if (child_has(f, address))
+		return;
 	if (pte_present(pte) ? !(pte & PTE_SPECIAL) : entry_type(pte) == ENTRY_MIGRATION)
 		rss_less(f, pte, 1);
 }
@@ -159,6 +171,8 @@ static void leave_entry(void *ctx, pte_t *slot, gva_t address)
 static void copy_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	struct fork *f = ctx;
+	if (child_has(f, address))
+		return;
 	pte_t *to = f->err ? NULL : pgtable_own(f->child, address, &f->unheard);
 
 	if (!to) {
@@ -198,15 +212,19 @@ static void copy_entries(struct fork *f, gva_t address, gva_t end)
 		pte_walk(f->parent, address, end, &copy, f);
 }
 
+/* What the areas before made of the same table decides, for pins come and go. */
 static bool copy_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
 	struct fork *f = ctx;
 	enum plan plan = plan_of_areas(f->parent, address);
+	const pte_t *there = pgtable_find_pmd(&f->child->pgt, address);
+	pte_t has = there ? pte_read(there) : 0;
 	const pte_t *table = pfn_address(f->parent->frames, pte_pfn(pte_read(pmd)));
 
-	if (f->err)
+	if (f->err || (pte_table(has) && !pte_write(has)))
 		return true;
-	if (plan == PLAN_SHARE && atomic_load(&f->parent->nr_pins) && holds_pinned(f->parent, table))
+	if (plan == PLAN_SHARE &&
+	    (pte_table(has) || (atomic_load(&f->parent->nr_pins) && holds_pinned(f->parent, table))))
 		plan = PLAN_COPY;
 	if (plan != PLAN_SHARE) {
 		copy_entries(f, address, end);
@@ -216,8 +234,7 @@ static bool copy_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 	trace(f, "copy_pmd_range", address);
 	if (!to)
 		f->err = -ENOMEM;
-	else if (pte_none(pte_read(to)) &&
-		 pgtable_share(f->child, pmd, to)) /* else the area before has shared it */
+	else if (pgtable_share(f->child, pmd, to))
 		gather_entry_at(&f->gather, pmd, address, 1);
 	return true;
 }
@@ -316,21 +333,33 @@ static struct vma *dup_area(struct fork *f, const struct vma *vma)
 	return copy;
 }
 
+static int dup_areas(struct fork *f)
+{
+	const struct vma *vma;
+
+	vma_for_each (vma, &f->parent->vmas)
+		if (!(vma->flags & VM_DONTCOPY) && !dup_area(f, vma))
+			return -ENOMEM;
+	return 0;
+}
+
 /* An area that the child does not get at all has pages that are not the child's either. */
 static int dup_mmap(struct fork *f)
 {
-	struct vma *vma;
+	struct vma *vma, *copy;
 
 	trace(f, "dup_mmap", 0);
 	vma_for_each (vma, &f->parent->vmas) /* a table that is shared may serve several of them */
 		vma_write_lock(vma);
 	for (enum mm_counter c = 0; c < NR_MM_COUNTERS; c++)
 		atomic_store(&f->child->rss[c], mm_counter(f->parent, c));
+	if (dup_areas(f))
+		return -ENOMEM;
+	copy = f->child->vmas.first;
 	vma_for_each (vma, &f->parent->vmas) {
 		f->vma = vma;
-		f->copy = vma->flags & VM_DONTCOPY ? NULL : dup_area(f, vma);
-		if (!f->copy && !(vma->flags & VM_DONTCOPY))
-			return -ENOMEM;
+		f->copy = vma->flags & VM_DONTCOPY ? NULL : copy;
+		copy = f->copy ? copy->next : copy;
 		pthread_mutex_lock(&f->parent->page_table_lock);
 		pthread_mutex_lock(&f->child->page_table_lock);
 		copy_page_range(f);
@@ -387,7 +416,9 @@ static int dup_mm(struct fork *f)
 	copy_fields(f->child, f->parent);
 	gather_begin(&f->gather, f->parent);
 	gather_begin(&f->unheard, f->child);
+	mm_write_lock_nested(f->child); /* who looks through all spaces can find it by now */
 	int err = dup_mmap(f);
+	mm_write_unlock(f->child);
 	gather_end(&f->gather);
 	gather_end(&f->unheard);
 	atomic_store(&f->child->peak_rss, mm_rss_pages(f->child));

@@ -21,6 +21,13 @@ void lock_acquired(enum lock_rank rank)
 	held[rank]++;
 }
 
+void lock_acquired_nested(enum lock_rank rank)
+{
+	if (locks_held() >> rank != 1)
+		__builtin_trap();
+	held[rank]++;
+}
+
 void lock_released(enum lock_rank rank)
 {
 	if (!held[rank])
@@ -44,6 +51,12 @@ void mm_read_unlock(struct mm *mm)
 void mm_write_lock(struct mm *mm)
 {
 	lock_acquired(LOCK_MMAP);
+	pthread_rwlock_wrlock(&mm->mmap_lock);
+}
+
+void mm_write_lock_nested(struct mm *mm)
+{
+	lock_acquired_nested(LOCK_MMAP);
 	pthread_rwlock_wrlock(&mm->mmap_lock);
 }
 

@@ -39,10 +39,17 @@ enum lock_rank {
 /* The calling thread is about to take, or released, a lock. */
 void lock_acquired(enum lock_rank rank);
 void lock_released(enum lock_rank rank);
+/* The same for a second lock of the innermost rank that is held. */
+void lock_acquired_nested(enum lock_rank rank);
 /* The ranks that the calling thread holds, a bit each. */
 unsigned int locks_held(void);
 #else
 static inline void lock_acquired(enum lock_rank rank)
+{
+	(void)rank;
+}
+
+static inline void lock_acquired_nested(enum lock_rank rank)
 {
 	(void)rank;
 }
@@ -56,6 +63,8 @@ static inline void lock_released(enum lock_rank rank)
 void mm_read_lock(struct mm *mm);
 void mm_read_unlock(struct mm *mm);
 void mm_write_lock(struct mm *mm);
+/* Of a space that nobody runs in yet, inside its parent's. */
+void mm_write_lock_nested(struct mm *mm);
 /* Releases every area that vma_write_lock took, too. */
 void mm_write_unlock(struct mm *mm);
 
