@@ -21,7 +21,7 @@ static bool take_accessed(struct harvest *hv, pte_t *slot, pte_t pte)
 {
 	if (!pte_present(pte) || !(pte & PTE_ACCESSED))
 		return false;
-	__atomic_fetch_and(slot, ~PTE_ACCESSED, __ATOMIC_RELAXED);
+	pte_change(slot, PTE_ACCESSED, 0);
 	if (pte & PTE_SPECIAL)
 		return pte & PTE_PRESENT;
 	page_stamp(pfn_to_page(hv->mm->frames, pte_pfn(pte)));

@@ -168,7 +168,7 @@ struct vma *area_change(struct mm *mm, struct vma *vma, gva_t start, gva_t end, 
 		if (end < vma->end)
 			area_split(mm, vma, end, &spare);
 		vma_write_lock(vma);
-		vma->flags = to.flags;
+		__atomic_store_n(&vma->flags, to.flags, __ATOMIC_RELAXED); /* walks look */
 		vma->policy = to.policy;
 		merged = vma;
 	}

@@ -29,14 +29,18 @@ static void unmark(struct page *head)
 		atomic_fetch_and_explicit(&head[i].flags, ~(uint32_t)PG_BLOCK, memory_order_release);
 }
 
-/* Nobody else holds a frame of it, and one account pays for all. */
-static bool goes_whole(const struct page *head)
+/* Takes the block's references, so that nobody gets one, if there are no others and one account pays for all frames. */
+static bool goes_whole(struct page *head)
 {
-	bool whole = true;
+	unsigned int taken = 0;
+	uint32_t only = 1;
 
-	for (unsigned int i = 0; i < BLOCK_PAGES && whole; i++)
-		whole = atomic_load(&head[i].refs) == 1 && head[i].memcg == head->memcg;
-	return whole;
+	while (taken < BLOCK_PAGES && head[taken].memcg == head->memcg &&
+	       atomic_compare_exchange_strong(&head[taken].refs, &only, 0))
+		taken++;
+	for (unsigned int i = 0; i < taken && taken < BLOCK_PAGES; i++)
+		atomic_store(&head[i].refs, 1);
+	return taken == BLOCK_PAGES;
 }
 
 void block_put(struct frames *f, struct page *head)

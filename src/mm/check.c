@@ -11,6 +11,7 @@
  */
 #include "block.h"
 #include "lock.h"
+#include "page_lock.h"
 #include "rmap.h"
 #include "vma_merge.h"
 #include "zap.h"
@@ -69,16 +70,21 @@ static const char *check_rights(const struct vma *vma, pte_t pte)
 	return NULL;
 }
 
-/* A page that is moving is resident, and its frame there until the move is over. */
-static const char *check_special(struct check *c, pte_t pte)
+/* False also while another space, which shares the table, sees the end of the move. */
+static bool nobody_moves(const struct page *page, const pte_t *slot, pte_t pte)
+{
+	return !page_locked(page) && pte_read(slot) == pte;
+}
+
+/* A page that is moving is resident, and locked until the move is over. */
+static const char *check_special(struct check *c, const pte_t *slot, pte_t pte)
 {
 	const struct page *page = pfn_to_page(c->mm->frames, entry_offset(pte));
 
 	switch (entry_type(pte)) {
 	case ENTRY_MIGRATION:
 		c->rss[entry_counter(c->mm, pte)]++;
-		return atomic_load(&page->refs) ? NULL
-						: "entry of a moving page has a frame without a reference";
+		return nobody_moves(page, slot, pte) ? "entry waits for a page that nobody moves" : NULL;
 	case ENTRY_GUARD:
 	case ENTRY_POISON:
 		return NULL;
@@ -87,12 +93,13 @@ static const char *check_special(struct check *c, pte_t pte)
 	}
 }
 
-static const char *check_entry(struct check *c, const struct vma *vma, pte_t pte, gva_t address)
+static const char *check_entry(struct check *c, const struct vma *vma, const pte_t *slot, pte_t pte,
+			       gva_t address)
 {
 	if (!vma)
 		return "entry outside every area";
 	if (!pte_present(pte))
-		return check_special(c, pte);
+		return check_special(c, slot, pte);
 	const char *what = check_rights(vma, pte);
 	if (what || (pte & PTE_SPECIAL))
 		return what;
@@ -160,7 +167,8 @@ static void check_table(struct check *c, struct page *table, unsigned int level,
 		else if (!pte_none(pte))
 			what = check_entry(c,
 					   vma_find_intersection(&c->mm->vmas, address, address + PAGE_SIZE),
-					   writable || !pte_present(pte) ? pte : pte & ~PTE_WRITE, address);
+					   &entry[i], writable || !pte_present(pte) ? pte : pte & ~PTE_WRITE,
+					   address);
 		if (what)
 			fail(c, what, address);
 	}

@@ -82,7 +82,7 @@ static int move_out(struct contig *c, struct page *from)
 		return -EBUSY;
 	int err = f->reclaim->migrate(f->reclaim_ctx, from, to);
 	frames_count(f, err ? PGMIGRATE_FAIL : PGMIGRATE_SUCCESS, 1);
-	page_free(f, err ? to : from);
+	page_put(f, err ? to : from);
 	return err ? -EBUSY : 0;
 }
 

@@ -202,7 +202,7 @@ static int move_page(struct compact_control *cc, struct page *from)
 	}
 	zone_count(cc->z, ZONE_PGALLOC, 1);
 	zone_count(cc->z, ZONE_PGFREE, 1);
-	page_free(f, from);
+	page_put(f, from); /* another scanner may be looking at it */
 	return 0;
 }
 

@@ -127,7 +127,7 @@ static bool is_spurious(const struct fault *f)
 	    ((f->flags & FAULT_FLAG_INSTRUCTION) && (pte & PTE_NX)))
 		return false;
 	fault_count(f->mm, FAULT_SPURIOUS);
-	__atomic_fetch_or(slot, PTE_ACCESSED | (fault_wants_write(f) ? PTE_DIRTY : 0), __ATOMIC_ACQ_REL);
+	pte_change(slot, 0, PTE_ACCESSED | (fault_wants_write(f) ? PTE_DIRTY : 0));
 	return true;
 }
 

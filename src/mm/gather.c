@@ -21,6 +21,7 @@ void gather_begin(struct gather *g, struct mm *mm)
 {
 	g->batch.mm = mm;
 	g->nr_held = 0;
+	g->holds_table = false;
 	list_init(&g->batch.freed_tables);
 	reset(g);
 }
@@ -65,6 +66,7 @@ void gather_flush(struct gather *g)
 	for (unsigned int i = 0; i < g->nr_held; i++)
 		put_held(g->batch.mm, g->held[i]);
 	g->nr_held = 0;
+	g->holds_table = false;
 }
 
 void gather_end(struct gather *g)
@@ -92,6 +94,7 @@ void gather_block(struct gather *g, struct page *head)
 void gather_table_put(struct gather *g, struct page *table)
 {
 	hold(g, table, HELD_TABLE);
+	g->holds_table = true;
 }
 
 /* The record of a table page: one of the last few, or a new one. An operation goes back and forth between a table and the one above. */

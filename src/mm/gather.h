@@ -18,6 +18,7 @@ struct gather {
 	struct mmu_batch batch;
 	uint64_t nr_entries;
 	unsigned int nr_held;
+	bool holds_table;
 	uintptr_t held[GATHER_PAGES]; /* struct page *, and in the low bits what is to be put */
 };
 
@@ -39,6 +40,12 @@ void gather_table_put(struct gather *g, struct page *table);
 
 /* Table pages that pgtable_unlink appended to g->batch.freed_tables covered [start, end). */
 void gather_tables(struct gather *g, gva_t start, gva_t end);
+
+/* Has the space left a table whose processors have not been told yet? */
+static inline bool gather_holds_table(const struct gather *g)
+{
+	return g->holds_table;
+}
 
 /* Revokes what was collected so far and puts the pages; more may be collected. */
 void gather_flush(struct gather *g);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* migrate.c - see migrate.h for the steps. */
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "fault.h"
@@ -17,8 +16,6 @@ struct migration {
 	struct page *from, *to;
 	struct anon_vma *anon_vma; /* of an anonymous page: one reference */
 	struct address_space *mapping;
-	const struct mm *busy; /* the space that could not be entered */
-	bool settled_some;     /* by the walk under way */
 };
 
 /* --- step 2 -------------------------------------------------------------------------------------------------------- */
@@ -28,6 +25,8 @@ static bool block_entry(void *ctx, const struct rmap_hit *hit, struct gather *g)
 {
 	struct migration *m = ctx;
 
+	if (hit->level)
+		return true; /* it became part of a block, whose reference keeps it */
 	gather_entry(g, hit->slot, hit->address);
 	if (!pte_present(hit->pte))
 		return true;
@@ -43,7 +42,7 @@ static bool block_entry(void *ctx, const struct rmap_hit *hit, struct gather *g)
 
 static void block_entries(struct migration *m)
 {
-	struct rmap_walk w = {.fn = block_entry, .ctx = m, .anon_vma = m->anon_vma, .busy = &m->busy};
+	struct rmap_walk w = {.fn = block_entry, .ctx = m, .anon_vma = m->anon_vma};
 
 	rmap_walk(m->host, m->from, &w);
 }
@@ -61,52 +60,29 @@ static pte_t new_entry(const struct migration *m, const struct vma *vma, const s
 	return (wait & ENTRY_WRITABLE) && (vm_flags & VM_WRITE) ? pte | PTE_WRITE | PTE_DIRTY : pte;
 }
 
+/* Whoever copies a shared table meanwhile takes the right to write from what waits in it: that must not come back. */
 static bool settle_entry(void *ctx, const struct rmap_hit *hit, struct gather *g)
 {
 	struct migration *m = ctx;
 	struct page *page = m->to ? m->to : m->from;
+	pte_t wait = hit->pte;
 
 	(void)g; /* an entry that only gains rights */
-	if (pte_present(hit->pte))
+	if (pte_present(wait))
 		return true;
 	page_get(page);
 	atomic_fetch_add(&page->mapcount, 1);
-	pte_set(hit->slot, new_entry(m, hit->vma, page, hit->pte));
-	m->settled_some = true;
+	while (!__atomic_compare_exchange_n(hit->slot, &wait, new_entry(m, hit->vma, page, wait), false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
 	return true;
 }
 
-/* A fork under way may copy an entry from a space that the walk has not come to into one that it has passed. */
-static void settle_all_but(struct migration *m, const struct mm *skip)
-{
-	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma, .skip = skip};
-
-	do {
-		m->settled_some = false;
-		rmap_walk(m->host, m->from, &w);
-	} while (m->settled_some);
-}
-
-#define BUSY_ATTEMPTS 10000
-
-/*
- * The space that could not be entered has these entries only if it is a child that was being forked: its parent lets go of it soon.
- * If it is the caller's own, which holds its lock, it has none, and is not waited for longer than the attempts take.
- */
 static void settle_entries(struct migration *m)
 {
-	const struct mm *busy = m->busy;
-	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma, .busy = &busy};
+	struct rmap_walk w = {.fn = settle_entry, .ctx = m, .anon_vma = m->anon_vma};
 
-	settle_all_but(m, m->busy);
-	for (unsigned int i = 0; busy && i < BUSY_ATTEMPTS; i++) {
-		busy = NULL;
-		rmap_walk(m->host, m->from, &w);
-		if (busy)
-			sched_yield();
-	}
-	if (m->busy && !busy)
-		settle_all_but(m, NULL);
+	rmap_walk(m->host, m->from, &w);
 }
 
 /* --- step 3 -------------------------------------------------------------------------------------------------------- */
@@ -190,7 +166,7 @@ static int move_locked(struct migration *m)
 	hold_mapcount(m->from);
 	hold_mapcount(m->to);
 	block_entries(m);
-	int err = m->busy ? -EAGAIN : m->mapping ? replace_cached(m) : replace_anon(m);
+	int err = m->mapping ? replace_cached(m) : replace_anon(m);
 	if (err) {
 		release_mapcount(m->to);
 		m->to = NULL;
@@ -239,7 +215,8 @@ static int migrate(void *ctx, struct page *from, struct page *to)
 {
 	struct mm_host *h = ctx;
 
-	if (!page_get_unless_zero(from))
+	/* What nobody maps yet has one owner, who counts on that. */
+	if (!page_mapping_word(from) || !page_get_unless_zero(from))
 		return -EAGAIN;
 	int err = page_migrate(h, from, to);
 	if (err)

@@ -9,8 +9,15 @@
  *	5  it is unlocked
  *
  * A child that is forked, an area that is split, a table that is copied meanwhile gets copies of the entries of step 2; step 4 finds
- * them, because the areas that could have them are linked before they have them.
- * Locking: see rmap.h. May be called with a page_table_lock held: a page that such a space maps does not move then.
+ * them, because the areas that could have them are linked before they have them, and behind those from which they get them.
+ *
+ * Who may have what, once step 2 is over:
+ *	an entry of the page	nobody: who copied one while the walk went on had it counted, and step 3 fails
+ *	ENTRY_MIGRATION		the tables of linked areas. It holds nothing, may be copied, moved and dropped, and ends before step 5
+ *	a translation		no processor: each space was told before its page_table_lock was released, and a space that leaves a table
+ *				behind in which others have the entry was told before it left (pgtable.h: T4)
+ *	a reference		the caller, the cache, and who has to make step 3 fail
+ * Locking: see rmap.h. The caller has none of those locks, nor any that is taken inside them: every space is waited for.
  * Not here: which pages move and where to (compaction.h).
  */
 #ifndef LODGE_MM_MIGRATE_H

@@ -11,9 +11,12 @@
  * A table of level 0 may serve several spaces (on-demand fork: Zhao et al., EuroSys 2021). Its page then has a reference for every
  * entry that points to it:
  *   T1  a table with more than one reference is not written, except that processors set A and D, that reverse mapping replaces a
- *       page in it for all spaces at once, and that PTE_WRITE may be taken from anonymous pages
+ *       page in it for all spaces at once, and that PTE_WRITE may be taken from anonymous pages. So an entry that was seen there is
+ *	changed by compare-and-exchange only
  *   T2  every entry that points to such a table has PTE_WRITE clear
  *   T3  a space that finds itself the only one left takes the table back by setting PTE_WRITE in its entry
+ *   T4  a space that leaves such a table tells its processors before it releases page_table_lock, and before its areas go: whoever
+ *	replaces a page finds, and tells, every space whose processors may know the page from the table
  * Whoever writes an entry gets its slot from pgtable_own, which sees to all of that; pgtable_find is for reading.
  *
  * An entry that is neither empty nor present says why (enum entry_type): every walker meets such.
@@ -124,6 +127,20 @@ static inline void pte_set(pte_t *slot, pte_t pte)
 static inline pte_t pte_exchange(pte_t *slot, pte_t pte)
 {
 	return __atomic_exchange_n(slot, pte, __ATOMIC_ACQ_REL);
+}
+
+/*
+ * Takes rights from an entry that is present, or marks it, and returns what it held. One that is not present (any more: in a table that
+ * spaces share a page may begin to move at any time) is left alone, for there these bits mean something else.
+ */
+static inline pte_t pte_change(pte_t *slot, pte_t take, pte_t give)
+{
+	pte_t old = pte_read(slot);
+
+	while (pte_present(old) && !__atomic_compare_exchange_n(slot, &old, (old & ~take) | give, true,
+								__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+	return old;
 }
 
 static inline unsigned int level_shift(unsigned int level)

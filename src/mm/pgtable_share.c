@@ -45,7 +45,7 @@ static pte_t dup_entry(struct frames *f, pte_t *slot, bool *cleared)
 		if (!page_get_unless_zero(page))
 			continue; /* it is moving to another frame this very moment */
 		if (page_anon(page) && pte_write(pte)) {
-			pte = __atomic_and_fetch(slot, ~PTE_WRITE, __ATOMIC_ACQ_REL);
+			pte_change(slot, PTE_WRITE, 0);
 			*cleared = true;
 		}
 		pte_t now = pte_read(slot);

@@ -7,7 +7,7 @@
 #include "rmap.h"
 #include "zap.h"
 
-/* Tries for a lock that a walk must not wait for: the thread itself may have it, when it came here for want of memory. */
+/* Tries for a lock that a walk may not wait for. */
 #define BUSY_TRIES 32
 
 static bool maps(const struct mm_host *h, pte_t pte, unsigned int level, const struct page *page)
@@ -19,18 +19,17 @@ static bool maps(const struct mm_host *h, pte_t pte, unsigned int level, const s
 	return entry_type(pte) == ENTRY_MIGRATION && entry_offset(pte) == pfn;
 }
 
-static bool lock_space(struct mm *mm, const struct rmap_walk *w)
+static bool lock(pthread_mutex_t *mutex, const struct rmap_walk *w)
 {
-	if (!w->busy) {
-		pthread_mutex_lock(&mm->page_table_lock);
+	if (!w->try_locks) {
+		pthread_mutex_lock(mutex);
 		return true;
 	}
 	for (unsigned int i = 0; i < BUSY_TRIES; i++) {
-		if (!pthread_mutex_trylock(&mm->page_table_lock))
+		if (!pthread_mutex_trylock(mutex))
 			return true;
 		sched_yield();
 	}
-	*w->busy = mm;
 	return false;
 }
 
@@ -42,17 +41,15 @@ static bool visit(struct page *page, uint64_t index, struct vma *vma, const stru
 	struct gather g;
 	bool more = true;
 
-	if (mm == w->skip)
-		return true;
-	if (!lock_space(mm, w))
+	if (!lock(&mm->page_table_lock, w))
 		return false;
 	gather_begin(&g, mm);
 	hit.slot = pgtable_leaf(&mm->pgt, hit.address, &hit.level);
 	hit.pte = hit.slot ? pte_read(hit.slot) : 0;
 	if (maps(mm->host, hit.pte, hit.level, page))
 		more = w->fn(w->ctx, &hit, &g);
-	pthread_mutex_unlock(&mm->page_table_lock);
 	gather_end(&g);
+	pthread_mutex_unlock(&mm->page_table_lock);
 	return more;
 }
 
@@ -62,7 +59,8 @@ static bool walk_anon(struct page *page, struct anon_vma *av, const struct rmap_
 	uint64_t index = page->index;
 	bool more = true;
 
-	anon_vma_lock(av);
+	if (!lock(&av->root->lock, w))
+		return false;
 	for (node = interval_tree_first(&av->tree, index, index); node && more;
 	     node = interval_tree_next(node, index, index))
 		more = visit(page, index, list_entry(node, struct anon_vma_chain, node)->vma, w);
@@ -76,7 +74,8 @@ static bool walk_file(struct page *page, struct address_space *mapping, const st
 	uint64_t index = page->index;
 	bool more = true;
 
-	pthread_mutex_lock(&mapping->i_mmap_lock);
+	if (!lock(&mapping->i_mmap_lock, w))
+		return false;
 	for (node = interval_tree_first(&mapping->i_mmap, index, index); node && more;
 	     node = interval_tree_next(node, index, index))
 		more = visit(page, index, list_entry(node, struct vma, shared), w);
@@ -122,9 +121,8 @@ unsigned int rmap_count(struct mm_host *h, struct page *page)
 static bool take_accessed(void *ctx, const struct rmap_hit *hit, struct gather *g)
 {
 	(void)g;
-	if (pte_present(hit->pte))
-		*(unsigned int *)ctx +=
-			!!(__atomic_fetch_and(hit->slot, ~PTE_ACCESSED, __ATOMIC_ACQ_REL) & PTE_ACCESSED);
+	pte_t old = pte_change(hit->slot, PTE_ACCESSED, 0);
+	*(unsigned int *)ctx += pte_present(old) && (old & PTE_ACCESSED);
 	return true;
 }
 
@@ -141,9 +139,9 @@ unsigned int page_referenced(struct mm_host *h, struct page *page)
 
 static bool clean_entry(pte_t *slot, gva_t address, struct gather *g)
 {
-	pte_t old = __atomic_fetch_and(slot, ~(PTE_WRITE | PTE_DIRTY), __ATOMIC_ACQ_REL);
+	pte_t old = pte_change(slot, PTE_WRITE | PTE_DIRTY, 0);
 
-	if (!(old & (PTE_WRITE | PTE_DIRTY)))
+	if (!pte_present(old) || !(old & (PTE_WRITE | PTE_DIRTY)))
 		return false;
 	if (old & PTE_PRESENT)
 		gather_entry(g, slot, address);
@@ -242,8 +240,7 @@ static bool unmap_one(void *ctx, const struct rmap_hit *hit, struct gather *g)
 
 bool try_to_unmap(struct mm_host *h, struct page *page)
 {
-	const struct mm *busy = NULL;
-	struct rmap_walk w = {.fn = unmap_one, .ctx = page, .busy = &busy};
+	struct rmap_walk w = {.fn = unmap_one, .ctx = page, .try_locks = true};
 
 	if (page_mapping(page))
 		rmap_walk(h, page, &w);

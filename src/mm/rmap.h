@@ -52,7 +52,7 @@ struct rmap_hit {
 };
 
 struct rmap_walk {
-	/* False ends the walk. What it changed is in `g`, which is ended after the lock is released. */
+	/* False ends the walk. What it changed is in `g`: processors are told before the space's lock is released. */
 	bool (*fn)(void *ctx, const struct rmap_hit *hit, struct gather *g);
 	void *ctx;
 	/*
@@ -60,12 +60,13 @@ struct rmap_walk {
 	 * page is asked.
 	 */
 	struct anon_vma *anon_vma;
-	/* A space whose page_table_lock is not free ends the walk and is stored here, instead of being waited for. NULL: waits. */
-	const struct mm **busy;
-	const struct mm *skip; /* a space that is passed over, or NULL */
+	bool try_locks; /* a lock that is not free ends the walk, instead of being waited for */
 };
 
-/* Visits every entry that maps `page`, which the caller holds. False: fn ended it, or a space was busy. */
+/*
+ * Visits every entry that maps `page`, which the caller holds, a parent's before its child's while that is being forked. False: fn ended
+ * it, or a lock was not free.
+ */
 bool rmap_walk(struct mm_host *h, struct page *page, const struct rmap_walk *w);
 
 /* Entries that map the page, as a walk finds them. */

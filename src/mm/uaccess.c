@@ -70,7 +70,7 @@ static struct page *lookup(struct mm *mm, gva_t address, unsigned int gup)
 		page = (pte & PTE_SPECIAL) && is_zero(mm, pte) ? mm->frames->zero_page
 							       : pfn_to_page(mm->frames, pte_pfn(pte));
 		page_get(page);
-		__atomic_fetch_or(slot, PTE_ACCESSED | (gup & GUP_WRITE ? PTE_DIRTY : 0), __ATOMIC_RELAXED);
+		pte_change(slot, 0, PTE_ACCESSED | (gup & GUP_WRITE ? PTE_DIRTY : 0));
 	}
 	pthread_mutex_unlock(&mm->page_table_lock);
 	return page;

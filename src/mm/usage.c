@@ -216,7 +216,7 @@ static void forget_page(struct mm *mm, pfn_t pfn)
 
 static void forget_entry(struct gather *g, pte_t *slot, gva_t address, unsigned int level)
 {
-	pte_t old = __atomic_fetch_and(slot, ~PTE_ACCESSED, __ATOMIC_ACQ_REL);
+	pte_t old = pte_change(slot, PTE_ACCESSED, 0);
 
 	if ((old & PTE_ACCESSED) && (old & PTE_PRESENT))
 		gather_entry_at(g, slot, address, level);

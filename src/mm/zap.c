@@ -91,6 +91,14 @@ static void leave(struct gather *g, pte_t *pmd, gva_t address)
 	mm->pgt.nr_tables--;
 }
 
+/* T4: nobody who replaces a page in a table that was left may miss a processor that knows it. */
+static void unlock_left(struct gather *g)
+{
+	if (gather_holds_table(g))
+		gather_flush(g);
+	pthread_mutex_unlock(&g->batch.mm->page_table_lock);
+}
+
 /* A shared table goes as a whole: its entries stay for the others. False: it is this space's alone. */
 static bool leave_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
@@ -164,7 +172,7 @@ int zap_range(struct gather *g, gva_t start, gva_t end)
 	gather_flush(g);
 	if (!o.err)
 		pte_walk(mm, start, end, &zap, g);
-	pthread_mutex_unlock(&mm->page_table_lock);
+	unlock_left(g);
 	return o.err;
 }
 
@@ -231,22 +239,23 @@ int zap_prepare(struct mm *mm, const struct zap_areas *z)
 	return err;
 }
 
+/* page_table_lock is held. */
 static void zap_with(struct gather *g, const struct zap_areas *z, const struct pte_walk_ops *ops)
 {
 	struct mm *mm = g->batch.mm;
 
-	pthread_mutex_lock(&mm->page_table_lock);
 	pte_walk(mm, widened_start(z), widened_end(z), ops, g);
 	pgtable_unlink(&mm->pgt, z->start, z->end, z->floor, z->ceiling, &g->batch.freed_tables);
 	gather_tables(g, z->start, z->end);
-	pthread_mutex_unlock(&mm->page_table_lock);
 }
 
 void zap_areas(struct gather *g, const struct zap_areas *z)
 {
 	static const struct pte_walk_ops ops = {zap_entry, zap_huge, zap_table};
 
+	pthread_mutex_lock(&g->batch.mm->page_table_lock);
 	zap_with(g, z, &ops);
+	unlock_left(g);
 }
 
 void vma_free(struct mm *mm, struct vma *vma)
@@ -271,7 +280,9 @@ void zap_all(struct mm *mm)
 	static const struct pte_walk_ops ops = {zap_entry, zap_huge, leave_table};
 	vma_for_each (vma, &mm->vmas)
 		vma_interval_remove(vma); /* walks go by the root: it must not go before them */
+	pthread_mutex_lock(&mm->page_table_lock);
 	zap_with(&g, &(struct zap_areas){.end = mm->task_size}, &ops);
+	pthread_mutex_unlock(&mm->page_table_lock);
 	/* The root is a table like the others: no processor may take its frame's next life for it. */
 	pgtable_discard(mm->pgt.root, &g.batch.freed_tables);
 	gather_tables(&g, 0, mm->task_size);

@@ -294,12 +294,6 @@ static void held_pages_stay(void **state)
 	page_lock(page);
 	assert_int_equal(move(x, A), -EAGAIN);
 	page_unlock(page);
-	/* The thread is in this space itself, and has come here for memory. */
-	pthread_mutex_lock(&x->mm->page_table_lock);
-	struct page *to = page_alloc(x->mm->frames, GFP_HIGHUSER_MOVABLE, 0);
-	assert_int_equal(x->mm->frames->reclaim->migrate(x->mm->frames->reclaim_ctx, page, to), -EAGAIN);
-	page_free(x->mm->frames, to);
-	pthread_mutex_unlock(&x->mm->page_table_lock);
 	assert_int_equal(fixture_load(x, A), 1);
 	assert_int_equal(move(x, A), 0);
 	assert_mm_sound(x->mm);
@@ -525,6 +519,80 @@ static void truncated_on_the_way(void **state)
 	assert_mm_sound(x->mm);
 }
 
+/* --- who is told when ------------------------------------------------------------------------------------------------ */
+
+/* Hears revocations before the machine does, and whether others could enter the space meanwhile. */
+struct spy {
+	struct mm_host *host;
+	const struct mmu_ops *ops;
+	void *ctx;
+	unsigned int nr_revokes, nr_open;
+};
+
+static void spy_revoke(void *ctx, struct mmu_batch *batch)
+{
+	struct spy *spy = ctx;
+
+	spy->nr_revokes++;
+	if (!pthread_mutex_trylock(&batch->mm->page_table_lock)) {
+		spy->nr_open++;
+		pthread_mutex_unlock(&batch->mm->page_table_lock);
+	}
+	spy->ops->revoke(spy->ctx, batch);
+}
+
+static void spy_begin(struct spy *spy, struct mm_host *h)
+{
+	static const struct mmu_ops ops = {.revoke = spy_revoke};
+
+	*spy = (struct spy){.host = h, .ops = h->mmu_ops, .ctx = h->mmu_ctx};
+	h->mmu_ops = &ops;
+	h->mmu_ctx = spy;
+}
+
+static void assert_told_under_lock(struct spy *spy)
+{
+	spy->host->mmu_ops = spy->ops;
+	spy->host->mmu_ctx = spy->ctx;
+	assert_true(spy->nr_revokes > 0);
+	assert_int_equal(spy->nr_open, 0);
+}
+
+/* Whoever finds that a page is moving, and drops or copies what says so, may rely on that nobody uses the page. */
+static void told_before_seen(void **state)
+{
+	struct fixture *x = *state;
+	struct spy spy;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fixture_store(x, A, 1);
+	spy_begin(&spy, &x->machine->host);
+	assert_int_equal(move(x, A), 0);
+	assert_told_under_lock(&spy);
+	assert_int_equal(fixture_load(x, A), 1);
+}
+
+/* A page in the table may move for those who still have it: it would not be looked for in a space that has left. */
+static void told_before_left(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+	struct spy spy;
+
+	fixture_map(x, A, 1024, RW, MAP_FIXED);
+	fixture_store(x, A, 1);
+	fixture_store(x, A + PMD_SIZE, 2);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	spy_begin(&spy, &x->machine->host);
+	assert_int_equal(mm_madvise(x->mm, A, PMD_SIZE, MADV_DONTNEED), 0);
+	assert_told_under_lock(&spy);
+	spy_begin(&spy, &x->machine->host);
+	assert_int_equal(mm_munmap(x->mm, A, 2 * PMD_SIZE), 0);
+	assert_told_under_lock(&spy);
+	assert_mm_sound(child);
+	mmput(child);
+}
+
 /* --- compaction ---------------------------------------------------------------------------------------------------- */
 
 #define ZONE_PAGES 4096u
@@ -624,8 +692,7 @@ int main(void)
 		CASE("migrate: the new entry allows what the old one did [Y14]", rights_survive),
 		CASE("migrate: a cache page moves in the cache and in all areas [N1] [Y14]",
 		     cache_page_moves),
-		CASE("migrate: a page that is held, locked or in a space at work stays as it is [Y14]",
-		     held_pages_stay),
+		CASE("migrate: a page that is held or locked stays as it is [Y14]", held_pages_stay),
 		CASE("migrate: after a fork of a fork a walk finds every entry, and all move [N2] [Y14]",
 		     forked_pages_move_everywhere),
 		SHADOW("migrate: after a fork of a fork a walk finds every entry, and all move",
@@ -638,6 +705,11 @@ int main(void)
 		CASE("migrate: a page may be unmapped while it moves [Y14]", unmapped_on_the_way),
 		CASE("migrate: a page may leave its file's areas while it moves [N1] [Y14]",
 		     truncated_on_the_way),
+		CASE("migrate: processors have forgotten a page before anybody sees that it moves [Y14]",
+		     told_before_seen),
+		CASE("migrate: processors have forgotten a shared table before its space lets go of it "
+		     "[Y14][N2]",
+		     told_before_left),
 		{"compaction: mapped pages of all kinds move out of the way of a large block [Y14]",
 		 compaction_moves_mapped_pages, NULL, NULL, NULL},
 	};
