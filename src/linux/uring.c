@@ -60,10 +60,10 @@ static struct iovec *op_vectors(struct uring_op *op, unsigned int *nr)
 	uint64_t most = op->first_bytes;
 
 	*nr = op->nr_iov;
-	if (!most || op->iov->iov_len <= most)
+	if (!most || (op->nr_iov == 1 && op->iov->iov_len <= most))
 		return op->iov;
 	op->first_bytes = 0;
-	op->first = (struct iovec){op->iov->iov_base, most};
+	op->first = (struct iovec){op->iov->iov_base, op->iov->iov_len < most ? op->iov->iov_len : most};
 	*nr = 1;
 	return &op->first;
 }
