@@ -8,21 +8,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../mm/unmapped_area.h"
 #include "hostfile.h"
 #include "path.h"
 
 struct hostfile {
 	struct backing backing;
-	struct list_head node; /* (table->lock) */
+	struct list_head node;	    /* (table->lock) */
+	struct list_head kept_node; /* (table->lock) H5: the table holds a reference */
 	struct hostfile_table *table;
 	int fd;
 	_Atomic int write_fd; /* (A) -1: nobody may write yet */
 	_Atomic bool failed;  /* (A) H4: the table holds a reference */
+	bool own_file;	      /* (C) fd shares no locks with anybody */
 	char *path;
 	/* The file as it was when the last mapping of it was made. */
 	struct timespec mtime; /* (table->lock) */
@@ -141,6 +145,13 @@ static void hostfile_release(struct backing *b)
 	hostfile_free(file);
 }
 
+/* As ext4, xfs and btrfs place theirs: where pages of the file can be huge. */
+static int64_t hostfile_unmapped_area(struct backing *b, struct mm *mm, const struct unmapped_request *r)
+{
+	(void)b;
+	return thp_get_unmapped_area(mm, r);
+}
+
 static const struct backing_ops hostfile_ops = {
 	.read = hostfile_read,
 	.write = hostfile_write,
@@ -148,6 +159,7 @@ static const struct backing_ops hostfile_ops = {
 	.punch = hostfile_punch,
 	.size = hostfile_size,
 	.release = hostfile_release,
+	.get_unmapped_area = hostfile_unmapped_area,
 };
 
 void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host)
@@ -155,9 +167,41 @@ void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host)
 	pthread_mutex_init(&table->lock, NULL);
 	for (unsigned int i = 0; i < HOSTFILE_BUCKETS; i++)
 		list_init(&table->live[i]);
+	list_init(&table->kept);
+	table->nr_kept = 0;
 	atomic_store(&table->nr_live, 0);
 	table->closing = false;
 	table->mm_host = mm_host;
+}
+
+/* Takes a file off the list of H5: the reference is the caller's. The lock is held, or nobody else is there. */
+static struct hostfile *forget(struct hostfile_table *table, struct hostfile *file)
+{
+	list_del(&file->kept_node);
+	list_init(&file->kept_node);
+	table->nr_kept--;
+	return file;
+}
+
+/*
+ * H5, for a file that is being mapped. Returns one whose reference is to be dropped: the one that was not mapped for longest, or this one
+ * when it is kept no longer. NULL: none. The lock is held.
+ */
+static struct hostfile *keep(struct hostfile_table *table, struct hostfile *file, const struct stat *st)
+{
+	bool was_kept = !list_empty(&file->kept_node);
+	bool may = file->own_file && atomic_load(&file->write_fd) < 0 && st->st_nlink;
+
+	if (was_kept)
+		forget(table, file);
+	if (!may)
+		return was_kept ? file : NULL;
+	if (!was_kept)
+		backing_get(&file->backing);
+	list_add(&file->kept_node, &table->kept);
+	if (++table->nr_kept <= HOSTFILE_MAX_KEPT)
+		return NULL;
+	return forget(table, list_entry(table->kept.prev, struct hostfile, kept_node));
 }
 
 /* A file that is kept for its error alone; NULL: none is left. */
@@ -177,6 +221,9 @@ void hostfile_table_destroy(struct hostfile_table *table)
 	struct hostfile *file;
 
 	table->closing = true;
+	while (table->nr_kept)
+		backing_put(
+			&forget(table, list_entry(table->kept.prev, struct hostfile, kept_node))->backing);
 	while ((file = take_failed(table)))
 		backing_put(&file->backing);
 	pthread_mutex_destroy(&table->lock);
@@ -232,6 +279,15 @@ static char *shown_path(int fd, const char *path)
 	return strdup(path_of_fd(fd, kernels) < 0 ? "" : kernels);
 }
 
+/* -1: it may be used, but not opened again. */
+static int open_anew(int host_fd)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", host_fd);
+	return open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
 /* A new hostfile, on no list, with one reference; errno says why not. */
 static struct hostfile *hostfile_new(struct hostfile_table *table, int host_fd, const char *path,
 				     const struct stat *st)
@@ -242,7 +298,10 @@ static struct hostfile *hostfile_new(struct hostfile_table *table, int host_fd, 
 		return NULL;
 	file->path = shown_path(host_fd, path);
 	file->write_fd = -1;
-	file->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
+	file->fd = open_anew(host_fd);
+	file->own_file = file->fd >= 0;
+	if (file->fd < 0)
+		file->fd = fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 	if (file->fd < 0 || !file->path) {
 		int err = file->fd < 0 ? errno : ENOMEM;
 		if (file->fd >= 0)
@@ -253,6 +312,7 @@ static struct hostfile *hostfile_new(struct hostfile_table *table, int host_fd, 
 		return NULL;
 	}
 	list_init(&file->node);
+	list_init(&file->kept_node);
 	file->table = table;
 	backing_init(&file->backing, table->mm_host, &hostfile_ops);
 	file->backing.dev = st->st_dev;
@@ -292,7 +352,7 @@ static int make_writable(struct hostfile *file, int host_fd)
 
 int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, struct backing **backing)
 {
-	struct hostfile *file;
+	struct hostfile *file, *unkept = NULL;
 	struct stat st;
 	bool changed = false;
 	int ret = check_mappable(host_fd, &st);
@@ -314,7 +374,11 @@ int hostfile_get(struct hostfile_table *table, int host_fd, const char *path, st
 	}
 	if (file)
 		ret = make_writable(file, host_fd);
+	if (file)
+		unkept = keep(table, file, &st);
 	pthread_mutex_unlock(&table->lock);
+	if (unkept)
+		backing_put(&unkept->backing);
 	if (ret < 0 && file)
 		backing_put(&file->backing);
 	if (ret < 0)

@@ -6,6 +6,8 @@
  *   H2  a backing holds a descriptor of its own: the one it was made from may be closed
  *   H3  a backing that a guest may write through holds a descriptor that can
  *   H4  a backing with a failed write that nobody was told of stays in the table until it is destroyed
+ *   H5  the files that were mapped last, and never to be written, stay with their pages when nobody maps them any more, unless
+ *       somebody needs the room; they are opened anew, so that nobody's locks (flock) stay with them
  * The table belongs to a host and is reached through struct task; it outlives every backing made from it.
  * Locking: table->lock, inside LOCK_MMAP (release may be called with it held) and outside nothing.
  */
@@ -14,14 +16,17 @@
 
 #include "../mm/backing.h"
 
-#define HOSTFILE_BUCKETS 64u
+#define HOSTFILE_BUCKETS  64u
+#define HOSTFILE_MAX_KEPT 32u
 
 struct hostfile_table {
 	pthread_mutex_t lock;
 	struct list_head live[HOSTFILE_BUCKETS]; /* (lock) struct hostfile, by node */
 	_Atomic unsigned int nr_live;		 /* (A) */
-	bool closing;				 /* (lock) */
-	struct mm_host *mm_host;		 /* (C) where pages of the caches come from */
+	struct list_head kept;	 /* (lock) struct hostfile, by kept_node: H5, the last one first */
+	unsigned int nr_kept;	 /* (lock) */
+	bool closing;		 /* (lock) */
+	struct mm_host *mm_host; /* (C) where pages of the caches come from */
 };
 
 void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host);

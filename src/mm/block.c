@@ -18,6 +18,25 @@ void block_make(struct page *head)
 		atomic_fetch_or_explicit(&head[i].flags, PG_BLOCK, memory_order_release);
 }
 
+/* Memory of no area's own, and of no pool. It may have left its cache. */
+static bool is_cached(const struct page *head)
+{
+	return !page_anon(head) && !(atomic_load(&head->flags) & PG_HUGETLB);
+}
+
+void block_map_cached(struct frames *f, struct page *head)
+{
+	pthread_mutex_lock(&f->block_lock);
+	if (page_in_block(head)) {
+		block_get(head);
+	} else {
+		for (unsigned int i = 0; i < BLOCK_PAGES; i++)
+			page_get(&head[i]);
+		block_make(head);
+	}
+	pthread_mutex_unlock(&f->block_lock);
+}
+
 void block_get(struct page *head)
 {
 	atomic_fetch_add_explicit(&head->block_mapcount, 1, memory_order_relaxed);
@@ -43,8 +62,23 @@ static bool goes_whole(struct page *head)
 	return taken == BLOCK_PAGES;
 }
 
+static void put_cached(struct frames *f, struct page *head)
+{
+	pthread_mutex_lock(&f->block_lock);
+	bool last = atomic_fetch_sub(&head->block_mapcount, 1) == 1;
+	if (last)
+		unmark(head);
+	pthread_mutex_unlock(&f->block_lock);
+	for (unsigned int i = 0; last && i < BLOCK_PAGES; i++)
+		page_put(f, &head[i]);
+}
+
 void block_put(struct frames *f, struct page *head)
 {
+	if (is_cached(head)) {
+		put_cached(f, head);
+		return;
+	}
 	if (atomic_fetch_sub(&head->block_mapcount, 1) != 1)
 		return;
 	unmark(head);
@@ -62,7 +96,7 @@ void block_put(struct frames *f, struct page *head)
 		page_put(f, &head[i]);
 }
 
-void block_split(struct frames *f, struct page *head)
+static void split(struct frames *f, struct page *head)
 {
 	bool sole = atomic_load(&head->block_mapcount) == 1;
 
@@ -71,10 +105,22 @@ void block_split(struct frames *f, struct page *head)
 			page_get(&head[i]); /* else the block's reference becomes the entry's */
 		atomic_fetch_add(&head[i].mapcount, 1);
 	}
-	if (!sole) {
+	if (!sole && !is_cached(head)) {
 		block_put(f, head);
 		return;
 	}
-	unmark(head);
-	atomic_store(&head->block_mapcount, 0);
+	if (sole)
+		unmark(head);
+	atomic_fetch_sub(&head->block_mapcount, 1);
+}
+
+void block_split(struct frames *f, struct page *head)
+{
+	bool cached = is_cached(head);
+
+	if (cached)
+		pthread_mutex_lock(&f->block_lock);
+	split(f, head);
+	if (cached)
+		pthread_mutex_unlock(&f->block_lock);
 }

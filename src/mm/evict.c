@@ -124,10 +124,26 @@ static bool look_at_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 	return true;
 }
 
+/* Of a file: the entry goes, the pages are then nobody's and go as such. What is used after all is mapped again by its next fault. */
+static void look_at_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct piece *p = &((struct turn *)ctx)->piece;
+	pte_t pte = pte_read(slot);
+
+	(void)end;
+	if (p->next || p->e->type != RECLAIM_FILE || (pte & (PTE_SPECIAL | PTE_ACCESSED)))
+		return;
+	const struct page *head = pfn_to_page(p->mm->frames, pte_pfn(pte));
+	const struct vma *area = p->areas ? area_at(p, address) : NULL;
+	if (head->memcg == p->e->cg && page_age(head, p->e->cg) >= p->e->min_age && area &&
+	    !(area->flags & VM_LOCKED))
+		zap_cache_huge(&p->gather, slot, address, level);
+}
+
 /* Walks [from, end) of a space until the batch is full; returns where it stopped, 0 at the end. */
 static gva_t walk_space(struct turn *t, struct mm *mm, gva_t from, gva_t end)
 {
-	static const struct pte_walk_ops ops = {.table = look_at_table};
+	static const struct pte_walk_ops ops = {.huge = look_at_huge, .table = look_at_table};
 	struct piece *p = &t->piece;
 
 	do {

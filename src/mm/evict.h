@@ -7,6 +7,8 @@
  * is revoked at once. A page that several map is asked for by the reverse map, every entry of it, and so is any while the areas of the
  * space change. Then dirty pages are written, in runs, and clean ones dropped.
  *
+ * Huge entries of files only lose their entry here; anonymous ones are split before they come here.
+ *
  * Spared: what was used since (E1 of ageing.h), pages of locked areas, pages that somebody holds, those that others pay for.
  * Locking: ageing.lock of the account is held; mmap_lock of a space is only tried for.
  * Not here: how old is old enough, and which kind goes (vmscan.c); pages of files that no space of the account maps (filemap_shrink.h).

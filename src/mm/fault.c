@@ -44,6 +44,7 @@ const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_HUGE_ANON] = "do_huge_pmd_anonymous_page write",
 	[FAULT_HUGE_ZERO_PAGE] = "do_huge_pmd_anonymous_page zero page",
 	[FAULT_HUGE_WP_REUSE] = "do_huge_pmd_wp_page reuse",
+	[FAULT_HUGE_FILE] = "do_set_pmd",
 	[FAULT_SPURIOUS] = "spurious",
 	[FAULT_STACK_GROWTH] = "expand_stack",
 	[FAULT_SIGSEGV_MAPERR] = "SEGV_MAPERR",
@@ -159,6 +160,8 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 	/* Such a write ends with a page of the area's own, whichever branch it takes. */
 	if (fault_wants_write(&f) && !(vma->flags & VM_SHARED) && anon_vma_prepare(vma))
 		return VM_FAULT_OOM;
+	if (fault_takes_file_block(&f))
+		fault_read_ahead_marked(&f);
 	gather_begin(&f.gather, f.mm);
 	pthread_mutex_lock(&f.mm->page_table_lock);
 	if (is_spurious(&f) || do_huge_fault(&f)) {

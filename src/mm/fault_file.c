@@ -177,6 +177,15 @@ static void make_room(const struct fault *f, struct address_space *mapping, stru
 		memcg_reclaim(f->mm->host, cg, batch, 0);
 }
 
+/* Where nothing is read there is nothing to read ahead of. */
+static bool is_cached(struct address_space *mapping, uint64_t index)
+{
+	pthread_mutex_lock(&mapping->lock);
+	bool cached = radix_find(&mapping->pages, index);
+	pthread_mutex_unlock(&mapping->lock);
+	return cached;
+}
+
 typedef struct ra_window readahead_fn(struct file_ra_state *ra, const struct ra_request *r);
 
 static void read_ahead(const struct fault *f, struct memcg *cg, readahead_fn *decide)
@@ -190,9 +199,27 @@ static void read_ahead(const struct fault *f, struct memcg *cg, readahead_fn *de
 	pthread_mutex_unlock(&mapping->lock);
 	if (!w.nr_pages)
 		return;
+	bool marks = w.mark - w.first < w.nr_pages && !is_cached(mapping, w.mark);
 	filemap_readahead(mapping, w.first, w.nr_pages, cg);
-	if (w.mark - w.first < w.nr_pages)
+	if (marks)
 		filemap_mark_readahead(mapping, w.mark);
+}
+
+static bool take_mark(struct page *page)
+{
+	return (atomic_load(&page->flags) & PG_READAHEAD) &&
+	       (atomic_fetch_and(&page->flags, ~(uint32_t)PG_READAHEAD) & PG_READAHEAD);
+}
+
+void fault_read_ahead_marked(struct fault *f)
+{
+	f->vmf.pgoff = vma_linear_index(f->vma, f->address);
+	struct page *page = filemap_find(f->vma->mapping, f->vmf.pgoff);
+	if (!page)
+		return;
+	if (take_mark(page))
+		read_ahead(f, f->mm->memcg, readahead_async);
+	page_put(f->mm->frames, page);
 }
 
 static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
@@ -205,8 +232,7 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS; /* though there may be a page: fallocate reaches behind the end */
 	vmf->page = filemap_find(mapping, vmf->pgoff);
 	if (vmf->page) {
-		if (atomic_load(&vmf->page->flags) & PG_READAHEAD &&
-		    atomic_fetch_and(&vmf->page->flags, ~(uint32_t)PG_READAHEAD) & PG_READAHEAD)
+		if (take_mark(vmf->page))
 			read_ahead(f, cg, readahead_async);
 		return VM_FAULT_DONE;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fault_huge.c - faults on private anonymous memory that one huge entry resolves.
+ * fault_huge.c - faults that one huge entry resolves: on private anonymous memory; on files: fault_file_huge.c.
  *
  * When 2 MiB are mapped at once. The aligned 2 MiB around the fault lie in the area, nothing is mapped there yet, the account has
  * room for twice as much, and
@@ -185,7 +185,8 @@ static bool do_huge_wp(struct fault *f, pte_t *pmd, pte_t entry)
 		gather_flush(&f->gather);
 		return do_huge_anonymous(f);
 	}
-	if (!block_is_own(f, pfn_to_page(f->mm->frames, pte_pfn(entry))))
+	struct page *head = pfn_to_page(f->mm->frames, pte_pfn(entry));
+	if (!page_anon(head) || !block_is_own(f, head))
 		return false;
 	__atomic_fetch_or(pmd, PTE_WRITE | PTE_DIRTY | PTE_ACCESSED, __ATOMIC_ACQ_REL);
 	fault_count(f->mm, FAULT_HUGE_WP_REUSE);
@@ -198,6 +199,6 @@ bool do_huge_fault(struct fault *f)
 	pte_t entry = pmd ? pte_read(pmd) : 0;
 
 	if (pte_none(entry))
-		return do_huge_anonymous(f);
+		return do_huge_file(f) || do_huge_anonymous(f);
 	return pte_huge(entry) && (entry & PTE_PRESENT) && fault_wants_write(f) && do_huge_wp(f, pmd, entry);
 }

@@ -79,7 +79,15 @@ void fault_install_anon(struct fault *f, gva_t address, struct page *page);
  */
 bool do_huge_fault(struct fault *f);
 
-/* fault_file.c. Called without page_table_lock, since the file may have to be read. */
+/* fault_file_huge.c. The same for an area over a file. */
+bool do_huge_file(struct fault *f);
+/* False: whatever the cache holds, do_huge_file will not. */
+bool fault_takes_file_block(const struct fault *f);
+
+/* fault_file.c. A page that is in the cache and marked is about to be mapped: reads ahead. Without page_table_lock. */
+void fault_read_ahead_marked(struct fault *f);
+
+/* Called without page_table_lock, since the file may have to be read. */
 enum vm_fault_result do_fault(struct fault *f);
 
 /* Asks the area's operations before `page` becomes writable; without page_table_lock. */

@@ -148,13 +148,15 @@ int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, stru
 	return err;
 }
 
-/* How many pages from index on are missing in a row, at most nr. */
-static unsigned int missing_run(struct address_space *as, uint64_t index, unsigned int nr)
+/* Moves *index up to the next page below `end` that is missing: how many are so in a row from there on, at most READ_PAGES. */
+static unsigned int missing_run(struct address_space *as, uint64_t *index, uint64_t end)
 {
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&as->lock);
-	while (n < nr && !radix_find(&as->pages, index + n))
+	while (*index < end && radix_find(&as->pages, *index))
+		++*index;
+	while (n < READ_PAGES && *index + n < end && !radix_find(&as->pages, *index + n))
 		n++;
 	pthread_mutex_unlock(&as->lock);
 	return n;
@@ -209,10 +211,10 @@ void filemap_readahead(struct address_space *as, uint64_t index, uint64_t nr_pag
 	if (size < 0 || index >= BYTES_TO_PAGES(size))
 		return;
 	uint64_t end = index + min_u64(nr_pages, BYTES_TO_PAGES(size) - index);
-	while (index < end) {
-		unsigned int run = missing_run(as, index, (unsigned int)min_u64(end - index, READ_PAGES));
+	unsigned int run;
+	while ((run = missing_run(as, &index, end))) {
 		pthread_rwlock_rdlock(&as->io_lock);
-		unsigned int done = run ? read_run(as, index, run, cg) : 1;
+		unsigned int done = read_run(as, index, run, cg);
 		pthread_rwlock_unlock(&as->io_lock);
 		if (!done)
 			return;

@@ -26,7 +26,7 @@ static bool block_entry(void *ctx, const struct rmap_hit *hit, struct gather *g)
 	struct migration *m = ctx;
 
 	if (hit->level)
-		return true; /* it became part of a block, whose reference keeps it */
+		return true; /* part of a block by now, whose reference keeps it here */
 	gather_entry(g, hit->slot, hit->address);
 	if (!pte_present(hit->pte))
 		return true;

@@ -113,6 +113,7 @@ int frames_setup(struct frames *f, const struct frames_setup *setup)
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 
 	memset(f, 0, sizeof(*f));
+	pthread_mutex_init(&f->block_lock, NULL);
 	f->direct_map = setup->direct_map;
 	f->max_pfn = setup->max_pfn;
 	f->bank_ops = setup->ops;
@@ -149,6 +150,7 @@ int frames_init(struct frames *f, void *direct_map, pfn_t max_pfn, const struct 
 
 void frames_destroy(struct frames *f)
 {
+	pthread_mutex_destroy(&f->block_lock);
 	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++) {
 		pcp_destroy(f, &f->zone[i]);
 		zeropool_destroy(&f->zone[i]);

@@ -218,7 +218,8 @@ struct frames {
 	unsigned int nr_cpus;	     /* (C) */
 	struct zone zone[MAX_ZONES]; /* node n's zone of type t is zone[n * NR_ZONES + t] */
 	struct pglist_data node[MAX_NODES];
-	struct page *zero_page; /* (C) the frame every untouched anonymous page reads from */
+	pthread_mutex_t block_lock; /* see block.h */
+	struct page *zero_page;	    /* (C) the frame every untouched anonymous page reads from */
 	const struct bank_ops *bank_ops;
 	void *bank_ctx;
 	/* Induced failures: when fail_in is positive it counts down at each allocation, and the one that makes it 0 fails. */

@@ -2,6 +2,7 @@
 /* rmap.c - walks from a page to the entries that map it. See rmap.h. */
 #include <sched.h>
 
+#include "block.h"
 #include "filemap.h"
 #include "pagewalk.h"
 #include "rmap.h"
@@ -221,10 +222,22 @@ uint64_t mapping_mkclean(struct address_space *mapping, uint64_t first, uint64_t
 
 /* --- unmapping ----------------------------------------------------------------------------------------------------- */
 
+/* A huge entry of a file goes as a whole: it comes back with the next fault. */
+static bool unmap_cached_block(const struct rmap_hit *hit, struct gather *g)
+{
+	if (hit->vma->flags & VM_LOCKED)
+		return false;
+	zap_cache_huge(g, hit->slot, hit->address, hit->level);
+	return true;
+}
+
 static bool unmap_one(void *ctx, const struct rmap_hit *hit, struct gather *g)
 {
 	struct page *page = ctx;
 	struct mm *mm = hit->vma->mm;
+
+	if (hit->level)
+		return unmap_cached_block(hit, g);
 
 	if (!pte_present(hit->pte) || (hit->vma->flags & VM_LOCKED) ||
 	    atomic_load(&pgtable_page(&mm->pgt, hit->slot)->refs) > 1)
@@ -244,5 +257,5 @@ bool try_to_unmap(struct mm_host *h, struct page *page)
 
 	if (page_mapping(page))
 		rmap_walk(h, page, &w);
-	return !atomic_load(&page->mapcount);
+	return !page_total_mapcount(h->frames, page);
 }

@@ -118,7 +118,7 @@ static void add_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned 
 	}
 	for (; address < end && huge_read(w->vma->mm, pte_read(slot), address, &e); address += PAGE_SIZE) {
 		add_page(w, &e);
-		w->sum->anon_huge += PAGE_SIZE;
+		*(page_anon(e.page) ? &w->sum->anon_huge : &w->sum->file_huge) += PAGE_SIZE;
 	}
 }
 

@@ -81,6 +81,14 @@ static void zap_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned 
 	gather_block(g, pfn_to_page(g->batch.mm->frames, pte_pfn(pte)));
 }
 
+void zap_cache_huge(struct gather *g, pte_t *slot, gva_t address, unsigned int level)
+{
+	pte_t pte = pte_read(slot);
+
+	if (!(pte & PTE_SPECIAL) && !page_anon(pfn_to_page(g->batch.mm->frames, pte_pfn(pte))))
+		zap_huge(g, slot, address, 0, level);
+}
+
 static void leave(struct gather *g, pte_t *pmd, gva_t address)
 {
 	struct mm *mm = g->batch.mm;
@@ -186,6 +194,13 @@ static void zap_cache_entry(void *ctx, pte_t *slot, gva_t address)
 		zap_entry(ctx, slot, address);
 }
 
+/* More than the range, if it must be: nothing is lost, and nobody needs a table. */
+static void zap_cache_block(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	(void)end;
+	zap_cache_huge(ctx, slot, address, level);
+}
+
 /* Without memory for a copy of a shared table the pages go for all who share it; how much of theirs is resident is then a guess. */
 static bool own_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
@@ -199,7 +214,8 @@ static bool own_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 
 void zap_cache_range(struct gather *g, gva_t start, gva_t end)
 {
-	static const struct pte_walk_ops prepare = {.table = own_table}, zap = {.pte = zap_cache_entry};
+	static const struct pte_walk_ops prepare = {.table = own_table},
+					 zap = {.pte = zap_cache_entry, .huge = zap_cache_block};
 	struct mm *mm = g->batch.mm;
 
 	pthread_mutex_lock(&mm->page_table_lock);

@@ -34,6 +34,9 @@ void zap_all(struct mm *mm);
 /* Releases what an area holds that neither a lookup nor a walk can find any more, and frees it. */
 void vma_free(struct mm *mm, struct vma *vma);
 
+/* Takes a huge entry away if it maps pages of a file. page_table_lock is held. */
+void zap_cache_huge(struct gather *g, pte_t *slot, gva_t address, unsigned int level);
+
 /* The counter that a mapped page belongs to. */
 enum mm_counter page_counter(const struct page *page);
 

@@ -621,7 +621,7 @@ static int loading_teardown(void **state)
 	int ret;
 
 	assert_int_equal(mm_munmap(l->x->mm, 0, TASK_SIZE), 0);
-	assert_int_equal(l->table.nr_live, 0);
+	assert_int_equal(l->table.nr_live, l->table.nr_kept);
 	hostfile_table_destroy(&l->table);
 	ret = fixture_free(l->x);
 	free(l->process.exe_path);
@@ -863,6 +863,7 @@ static void any_single_enomem_leaves_nothing(void **state)
 	write_good_program(l);
 	do {
 		refused_before = atomic_load(&f->nr_fail);
+		hostfile_drop_caches(&l->table); /* which would be given up instead */
 		atomic_store(&f->fail_in, ++n);
 		int ret = load(l, l->path, argv, NULL, NULL);
 		atomic_store(&f->fail_in, 0);

@@ -280,15 +280,29 @@ static void beyond_the_end(void **state)
 	backing_put(&file.backing);
 }
 
+/* 2 MiB of a file that are cached. */
+static void load_huge_file(struct fixture *x, struct sim_file *file, gva_t at)
+{
+	x->mm->fault_around_pages = 512;
+	filemap_readahead(&file->backing.cache, 0, 512, x->mm->memcg);
+	fixture_map_file(x, file, at, 512, 0, PROT_READ, MAP_PRIVATE | MAP_FIXED);
+	fixture_load(x, at);
+	mm_munmap(x->mm, at, PMD_SIZE);
+	x->mm->fault_around_pages = 1;
+}
+
 /* Each leaf of the ladder has its own count; this history visits all of them, and only as often as it says. */
 static void every_leaf(void **state)
 {
 	struct fixture *x = *state;
-	static struct sim_file file;
+	static struct sim_file file, large;
 	struct fault_signal sig;
 	uint64_t left;
 
 	sim_file_init(&file, x->machine, 8 * PAGE_SIZE);
+	sim_file_init(&large, x->machine, PMD_SIZE);
+	load_huge_file(x, &large, A + 0x2000000);
+	backing_put(&large.backing);
 	fixture_map(x, A, 4, RW, MAP_FIXED);
 	fixture_store(x, A, 1);
 	fixture_load(x, A + PAGE_SIZE);
