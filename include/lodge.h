@@ -111,6 +111,16 @@ enum lodge_oom_answer {
 	LODGE_OOM_KILL_LARGEST, /* as LODGE_OOM_KILL */
 };
 
+/*
+ * What stands where in the guest's file system. A mount hides what was there; the longer path counts, of equals the later. A first one
+ * for "/" takes the place of the host's root.
+ */
+struct lodge_mount {
+	const char *host;  /* a directory or file; NULL: an empty directory in the space's memory */
+	const char *guest; /* absolute; NULL: the same path as on the host */
+	int writable;
+};
+
 struct lodge_space_options {
 	size_t size; /* sizeof(struct lodge_space_options) */
 	uint64_t
@@ -135,6 +145,9 @@ struct lodge_space_options {
 	 */
 	enum lodge_oom_answer (*on_oom)(void *ctx);
 	void *on_oom_ctx;
+	const struct lodge_mount *mounts; /* beside rw_dirs, and before them */
+	size_t nr_mounts;
+	const char *cwd; /* the guest's; NULL: the caller's, or "/" where the guest has it not */
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

@@ -98,10 +98,55 @@ static int set_env(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int add_mount(struct run_options *o, const char *host, const char *guest, bool writable)
+{
+	int err = mounts_add(&o->mounts, host, guest, writable);
+
+	if (err)
+		message("out of memory");
+	return err;
+}
+
 static int set_rw(struct run_options *o, const char *arg)
 {
-	append(o->rw_dirs, arg);
+	return add_mount(o, arg, NULL, true);
+}
+
+static int set_ro(struct run_options *o, const char *arg)
+{
+	return add_mount(o, arg, NULL, false);
+}
+
+static int set_tmpfs(struct run_options *o, const char *arg)
+{
+	if (*arg == '/')
+		return add_mount(o, NULL, arg, true);
+	message("--tmpfs '%s': must be an absolute path", arg);
+	return -EINVAL;
+}
+
+static int set_bind(struct run_options *o, const char *arg)
+{
+	int err = mounts_add_bind(&o->mounts, arg);
+
+	if (err == -EINVAL)
+		message("--bind '%s': must be HOST:GUEST or HOST:GUEST:ro, GUEST an absolute path", arg);
+	return err;
+}
+
+static int set_root(struct run_options *o, const char *arg)
+{
+	o->root = arg;
 	return 0;
+}
+
+static int set_cwd(struct run_options *o, const char *arg)
+{
+	o->cwd = arg;
+	if (*arg == '/')
+		return 0;
+	message("--cwd '%s': must be an absolute path", arg);
+	return -EINVAL;
 }
 
 struct named_bit {
@@ -310,7 +355,13 @@ static const struct option_spec specs[] = {
 	 set_oom},
 	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},
 	{"env", "NAME=VALUE", "set a variable over the caller's environment; repeatable", set_env},
-	{"rw", "DIR", "let the program write below DIR; repeatable", set_rw},
+	{"rw", "PATH", "let the program see and change PATH; repeatable", set_rw},
+	{"ro", "PATH", "let the program see PATH, unchanged; repeatable", set_ro},
+	{"bind", "HOST:GUEST[:ro]", "show what the host has at HOST as GUEST; repeatable", set_bind},
+	{"tmpfs", "PATH", "an empty directory in the program's memory; repeatable (/tmp, /dev/shm)",
+	 set_tmpfs},
+	{"root", "DIR", "show DIR as the root, with the host's /proc, /sys and /dev", set_root},
+	{"cwd", "DIR", "begin in DIR, a path of the program's", set_cwd},
 	{"net", "[=local]", "give it the host's network, or its loopback addresses alone (none)", set_net},
 	{"stats", NULL, "at the end: a readable report on stderr", set_stats},
 	{"stats-file", "FILE", "at the end: the same numbers as JSON into FILE", set_stats_file},
@@ -389,10 +440,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 	int err;
 
 	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES};
-	/* Neither list can have more entries than there are words. */
-	o->rw_dirs = calloc((size_t)argc + 1, sizeof(*o->rw_dirs));
+	/* It cannot have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
-	if (!o->rw_dirs || !o->env) {
+	if (!o->env) {
 		message("out of memory");
 		return -ENOMEM;
 	}
@@ -408,7 +458,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 
 void run_options_destroy(struct run_options *o)
 {
-	free(o->rw_dirs);
+	mounts_free(&o->mounts);
 	free(o->env);
 }
 
@@ -417,7 +467,8 @@ void run_options_help(FILE *out)
 	fputs("usage: lodge run [OPTIONS] [--] PROGRAM [ARGUMENTS...]\n\n"
 	      "Runs a static x86-64 Linux program, or a script whose interpreter is one, in an address space "
 	      "of its own.\n"
-	      "It may read what you may read and write nothing but its output, unless --rw says so.\n\n",
+	      "It may read what you may read, but for /tmp, and write nothing but its output and its own "
+	      "/tmp, unless --rw says so.\n\n",
 	      out);
 	for (size_t i = 0; i < NR_SPECS; i++) {
 		char left[40];

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "mounts.h"
+
 struct run_options {
 	uint64_t memory_bytes;
 	uint32_t fault_around_pages; /* 0: the library's default */
@@ -27,9 +29,10 @@ struct run_options {
 	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;
 	const char *stats_file;
-	const char **rw_dirs; /* NULL-terminated; owned, the strings are argv's */
-	const char **env;     /* likewise: K=V each */
-	char **program;	      /* NULL-terminated: the program and its arguments, in argv */
+	struct mounts mounts;	/* that were asked for */
+	const char *root, *cwd; /* NULL: not given */
+	const char **env;	/* likewise: K=V each */
+	char **program;		/* NULL-terminated: the program and its arguments, in argv */
 };
 
 /* argv[0] is "run". 0; on failure -EINVAL or -ENOMEM, and the user has been told. Destroy in either case. */

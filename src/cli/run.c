@@ -21,6 +21,7 @@
 /* One run, filled in step by step; everything is released by finish(). */
 struct run {
 	struct run_options options;
+	struct mounts mounts;
 	int fds[3]; /* for the program: 0, 1, 2, or -1 where the caller has it closed */
 	const char **env;
 	FILE *stats_file;
@@ -80,6 +81,10 @@ static int create_space(struct run *r)
 		message("%s; see 'lodge doctor'", err.text[0] ? err.text : strerror(-ret));
 		return EXIT_LODGE;
 	}
+	if (mounts_complete(&r->options.mounts, r->options.root, r->options.program[0], &r->mounts)) {
+		message("out of memory");
+		return EXIT_LODGE;
+	}
 	lodge_space_options_init(&opt);
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.fault_around_pages = r->options.fault_around_pages;
@@ -88,7 +93,9 @@ static int create_space(struct run *r)
 	opt.thp = (enum lodge_thp)r->options.thp;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;
-	opt.rw_dirs = r->options.rw_dirs;
+	opt.mounts = r->mounts.at;
+	opt.nr_mounts = r->mounts.nr;
+	opt.cwd = r->options.cwd;
 	opt.trace = r->options.trace;
 	opt.log = log_line;
 	memcpy(opt.fds, r->fds, sizeof(opt.fds));
@@ -181,6 +188,7 @@ static void finish(struct run *r)
 	lodge_space_destroy(r->space);
 	lodge_host_close(r->host);
 	free(r->env);
+	mounts_free(&r->mounts);
 	run_options_destroy(&r->options);
 }
 

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "../../include/lodge.h"
+#include "../mm/shmem.h"
 #include "elf.h"
 #include "report.h"
 
@@ -25,10 +26,19 @@
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
+/* Memory has its data in its pages alone. */
+static ssize_t file_read(struct backing *file, void *to, size_t bytes, uint64_t offset)
+{
+	const struct iovec iov = {to, bytes};
+
+	return file->cache.shmem ? (ssize_t)shmem_read(file, &iov, 1, offset)
+				 : file->ops->read(file, to, bytes, offset);
+}
+
 /* Exactly `bytes` at `offset`: 0, -ENODATA when the file ends before, or the file's -errno. */
 static int read_exact(struct backing *file, void *to, size_t bytes, uint64_t offset)
 {
-	ssize_t n = file->ops->read(file, to, bytes, offset);
+	ssize_t n = file_read(file, to, bytes, offset);
 
 	if (n < 0)
 		return (int)n;
@@ -57,7 +67,7 @@ static int read_ehdr(struct backing *file, Elf64_Ehdr *e, struct lodge_error *er
 	ssize_t n;
 
 	memset(e, 0, sizeof(*e));
-	n = file->ops->read(file, e, sizeof(*e), 0);
+	n = file_read(file, e, sizeof(*e), 0);
 	if (n < 0)
 		return report_error(err, (int)n, "cannot be read: %s", strerror((int)-n));
 	if (n < SELFMAG || memcmp(e->e_ident, ELFMAG, SELFMAG))

@@ -21,9 +21,11 @@
 #include <unistd.h>
 
 #include "../../include/lodge.h"
+#include "../mm/shmem.h"
 #include "argstack.h"
 #include "exec.h"
 #include "hostfile.h"
+#include "memfd.h"
 #include "report.h"
 #include "task.h"
 #include "vdso.h"
@@ -127,7 +129,7 @@ static int search_program(struct exec *x)
 		int len = (int)strcspn(dir, ":");
 		int n = snprintf(x->filename, sizeof(x->filename), "%.*s%s%s", len, dir, len ? "/" : "",
 				 x->name);
-		int fd = n < (int)sizeof(x->filename) ? open_program(x->filename) : -ENAMETOOLONG;
+		int fd = n < (int)sizeof(x->filename) ? open_named(x, x->filename) : -ENAMETOOLONG;
 		if (fd >= 0)
 			return fd;
 		if (fd == -EACCES)
@@ -148,7 +150,7 @@ static int find_program(struct exec *x)
 		x->fd = search_program(x);
 	} else {
 		strcpy(x->filename, x->name);
-		x->fd = open_program(x->name);
+		x->fd = open_named(x, x->name);
 	}
 	if (x->fd >= 0)
 		return 0;
@@ -190,10 +192,21 @@ static int parse_script(struct script *s, size_t bytes)
 	return 0;
 }
 
+static ssize_t read_head(int fd, void *to, size_t bytes)
+{
+	struct backing *b = memfd_find(fd);
+	const struct iovec iov = {to, bytes};
+	ssize_t n = b ? (ssize_t)shmem_read(b, &iov, 1, 0) : pread(fd, to, bytes, 0);
+
+	if (b)
+		backing_put(b);
+	return n;
+}
+
 /* 1: the open file is a script, and *s its first line; 0: it is not; or -errno. */
 static int read_script(struct exec *x, struct script *s)
 {
-	ssize_t n = pread(x->fd, s->line, SCRIPT_LINE_BYTES, 0);
+	ssize_t n = read_head(x->fd, s->line, SCRIPT_LINE_BYTES);
 	int ret;
 
 	if (n < 0)
@@ -305,6 +318,13 @@ static struct elf_limits program_limits(const struct exec *x)
 	};
 }
 
+/* A file of the host, or one in memory. */
+static int file_get(struct exec *x, int fd, struct backing **file)
+{
+	*file = memfd_find(fd);
+	return *file ? 0 : hostfile_get(x->hostfiles, fd, NULL, file);
+}
+
 /* The interpreter's headers. What is wrong with it is wrong with the program: -ELIBBAD. */
 static int read_interpreter(struct exec *x, const char *path)
 {
@@ -313,7 +333,7 @@ static int read_interpreter(struct exec *x, const char *path)
 
 	if (fd < 0)
 		return report_error(x->err, fd, "%s: interpreter %s: %s", x->name, path, strerror(-fd));
-	ret = hostfile_get(x->hostfiles, fd, NULL, &x->interpreter);
+	ret = file_get(x, fd, &x->interpreter);
 	close(fd);
 	if (ret)
 		return report_error(x->err, ret, "%s: interpreter %s: %s", x->name, path, strerror(-ret));
@@ -334,7 +354,7 @@ static int plan_program(struct exec *x)
 	const struct elf_limits limits = program_limits(x);
 	struct lodge_error why = {""};
 	struct elf_image image;
-	int ret = hostfile_get(x->hostfiles, x->fd, NULL, &x->file);
+	int ret = file_get(x, x->fd, &x->file);
 
 	if (ret)
 		return report_error(x->err, ret, "%s: %s", x->name, strerror(-ret));

@@ -17,7 +17,7 @@
 
 #include "files.h"
 #include "memfd.h"
-#include "path.h"
+#include "view.h"
 
 #define UMASK_UNKNOWN 022
 #define MEM_MAJOR     1 /* /dev/null, /dev/zero and kin: never wait */
@@ -58,59 +58,6 @@ static void look_at(struct guest_file *file)
 		return;
 	file->socket_domain = socket_option(file->host_fd, SO_DOMAIN);
 	file->socket_type = socket_option(file->host_fd, SO_TYPE);
-}
-
-static int rw_dir_open(struct rw_dir *rw, const char *path)
-{
-	char canonical[PATH_MAX];
-	int err;
-
-	rw->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (rw->fd < 0)
-		return -errno;
-	err = path_of_fd(rw->fd, canonical);
-	rw->path = err < 0 ? NULL : strdup(canonical);
-	if (rw->path)
-		return 0;
-	close(rw->fd);
-	return err < 0 ? err : -ENOMEM;
-}
-
-/* --- where a guest may write ----------------------------------------------------------------- */
-
-static void rw_release(struct rw_dirs *rw)
-{
-	if (!rw || atomic_fetch_sub(&rw->refs, 1) != 1)
-		return;
-	for (unsigned int i = 0; i < rw->nr; i++) {
-		close(rw->dir[i].fd);
-		free(rw->dir[i].path);
-	}
-	free(rw);
-}
-
-static int rw_create(const char *const *rw_dirs, struct rw_dirs **result, const char **bad)
-{
-	struct rw_dirs *rw;
-	unsigned int nr = 0;
-	int err = 0;
-
-	while (rw_dirs && rw_dirs[nr])
-		nr++;
-	rw = calloc(1, sizeof(*rw) + nr * sizeof(rw->dir[0]));
-	if (!rw)
-		return -ENOMEM;
-	atomic_store(&rw->refs, 1);
-	for (; !err && rw->nr < nr; rw->nr += !err) {
-		err = rw_dir_open(&rw->dir[rw->nr], rw_dirs[rw->nr]);
-		if (err)
-			*bad = rw_dirs[rw->nr];
-	}
-	if (err)
-		rw_release(rw);
-	else
-		*result = rw;
-	return err;
 }
 
 /* --- open files ------------------------------------------------------------------------------ */
@@ -199,17 +146,15 @@ static int take_caller_fds(struct files *f, const int fds[3])
 	return 0;
 }
 
-int files_create(const int fds[3], const char *const *rw_dirs, struct files **result, const char **bad)
+int files_create(const int fds[3], struct view *view, struct files **result)
 {
 	struct files *f = table_new();
 	int err;
 
-	*bad = NULL;
 	if (!f)
 		return -ENOMEM;
-	err = rw_create(rw_dirs, &f->rw, bad);
-	if (!err)
-		err = take_caller_fds(f, fds);
+	f->view = view_share(view);
+	err = take_caller_fds(f, fds);
 	if (err)
 		files_release(f);
 	else
@@ -229,8 +174,7 @@ struct files *files_copy(struct files *f)
 
 	if (!copy)
 		return NULL;
-	copy->rw = f->rw;
-	atomic_fetch_add(&copy->rw->refs, 1);
+	copy->view = view_share(f->view);
 	pthread_mutex_lock(&f->lock);
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++) {
 		if (!f->fd[i].file)
@@ -249,7 +193,7 @@ void files_release(struct files *f)
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
 		if (f->fd[i].file)
 			file_release(f->fd[i].file);
-	rw_release(f->rw);
+	view_release(f->view);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
@@ -409,22 +353,41 @@ static struct fs *fs_new(struct guest_file *cwd, mode_t umask, mode_t host_umask
 	return fs;
 }
 
-int fs_create(struct fs **result)
+/* An O_PATH descriptor, or -errno. */
+static int open_cwd(const struct view *view, const char *cwd)
 {
-	int fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct guest_file *cwd = fd < 0 ? NULL : file_create(fd, true);
+	char own[PATH_MAX] = "/";
+	bool magic;
+	int fd;
+
+	if (cwd)
+		return view_open(view, AT_FDCWD, cwd, O_DIRECTORY, &magic);
+	if (view->plain) { /* without a look at its name: it may have none */
+		fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	if (!getcwd(own, sizeof(own)) || own[0] != '/' || view_guest_path(view, own) < 0)
+		strcpy(own, "/");
+	fd = view_open(view, AT_FDCWD, own, O_DIRECTORY, &magic);
+	return fd < 0 ? view_open(view, AT_FDCWD, "/", O_DIRECTORY, &magic) : fd;
+}
+
+int fs_create(const struct view *view, const char *cwd, struct fs **result)
+{
+	int fd = open_cwd(view, cwd);
+	struct guest_file *file = fd < 0 ? NULL : file_create(fd, true);
 	mode_t mask = host_umask();
 
-	if (!cwd) {
-		int err = fd < 0 ? -errno : -ENOMEM;
-		if (fd >= 0)
-			close(fd);
-		return err;
+	if (fd < 0)
+		return fd;
+	if (!file) {
+		close(fd);
+		return -ENOMEM;
 	}
-	*result = fs_new(cwd, mask, mask);
+	*result = fs_new(file, mask, mask);
 	if (*result)
 		return 0;
-	file_release(cwd);
+	file_release(file);
 	return -ENOMEM;
 }
 
@@ -481,28 +444,4 @@ int fs_cwd(struct fs *fs)
 	fd = hold(fs->cwd, atomic_load(&fs->refs) > 1) ? fs->cwd->host_fd : -EBADF;
 	pthread_mutex_unlock(&fs->lock);
 	return fd;
-}
-
-/* --- paths ----------------------------------------------------------------------------------- */
-
-/* What follows the directory `dir` in `path`, or NULL when it does not lie in it. */
-static const char *path_below(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-
-	if (len == 1) /* "/" */
-		return path + 1;
-	if (strncmp(path, dir, len) || (path[len] && path[len] != '/'))
-		return NULL;
-	return path[len] ? path + len + 1 : path + len;
-}
-
-const struct rw_dir *files_rw_find(const struct files *f, const char *path, const char **rest)
-{
-	for (unsigned int i = 0; i < f->rw->nr && path[0] == '/'; i++) {
-		*rest = path_below(path, f->rw->dir[i].path);
-		if (*rest)
-			return &f->rw->dir[i];
-	}
-	return NULL;
 }

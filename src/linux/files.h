@@ -2,10 +2,10 @@
 /*
  * files.h - a guest's descriptors and its view of the host's file system.
  *
- * A guest descriptor stands for a host descriptor of ours; guests never see ours. By default everything the caller can
- * read is readable and nothing is writable (EROFS); below an rw directory files may be made and changed.
+ * A guest descriptor stands for a host descriptor of ours; guests never see ours. What stands where, and what may be written,
+ * says the view (view.h).
  *
- *   F1  whatever is opened for writing by path lies below an rw directory, or is a harmless device (/dev/null and kin)
+ *   F1  whatever is opened for writing by path lies in a writable mount, or is a harmless device (/dev/null and kin)
  *   F2  no path leads into procfs entries of a process: /proc/self and /proc/PID of the guest are made by lodge or refused
  *   F3  a host descriptor of lodge itself is never reachable by number, by /proc or by a magic link
  *   F4  no guest makes a device node or a file that changes the identity of who runs it
@@ -24,6 +24,7 @@
 #include "procfs.h"
 
 struct task;
+struct view;
 
 #define NR_OPEN_DEFAULT 1024 /* soft RLIMIT_NOFILE of a guest */
 
@@ -39,18 +40,6 @@ struct guest_file {
 	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
 };
 
-struct rw_dir {
-	int fd;	    /* O_PATH */
-	char *path; /* canonical */
-};
-
-/* (C) Where a guest may write. */
-struct rw_dirs {
-	_Atomic uint32_t refs;
-	unsigned int nr;
-	struct rw_dir dir[];
-};
-
 /* A table of descriptors, of one process or more. */
 struct files {
 	_Atomic uint32_t refs;
@@ -59,7 +48,7 @@ struct files {
 		struct guest_file *file; /* (lock) NULL: free */
 		bool cloexec;		 /* (lock) */
 	} fd[NR_OPEN_DEFAULT];
-	struct rw_dirs *rw; /* (C) */
+	struct view *view; /* (C) one reference */
 };
 
 /* Working directory and umask, of one process or more. */
@@ -71,8 +60,8 @@ struct fs {
 	mode_t host_umask; /* (C) of our own process: the host applies it as well */
 };
 
-/* fds: host descriptors for 0, 1, 2, or -1. rw_dirs NULL-terminated or NULL. *bad names the directory at fault. 0 or -errno. */
-int files_create(const int fds[3], const char *const *rw_dirs, struct files **result, const char **bad);
+/* fds: host descriptors for 0, 1, 2, or -1. Takes a reference of the view. 0 or -ENOMEM. */
+int files_create(const int fds[3], struct view *view, struct files **result);
 struct files *files_share(struct files *f);
 /* A table of its own with the same open files; NULL: no memory. */
 struct files *files_copy(struct files *f);
@@ -81,8 +70,8 @@ void files_release(struct files *f);
 /* Closes what is marked so: what an exec does. */
 void files_close_on_exec(struct files *f);
 
-/* With our own working directory. 0 or -errno. */
-int fs_create(struct fs **result);
+/* `cwd`: a path of the view; NULL: our own working directory, or "/" where the view does not have that. 0 or -errno. */
+int fs_create(const struct view *view, const char *cwd, struct fs **result);
 struct fs *fs_share(struct fs *fs);
 struct fs *fs_copy(struct fs *fs);
 void fs_release(struct fs *fs);
@@ -130,8 +119,5 @@ int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const st
 
 /* 0, -EBADF, or what the host said about closing; the number is free in any case. */
 int files_close(struct files *f, int guest_fd);
-
-/* The rw directory that a canonical host path lies in, *rest being the way from there ("" for itself); or NULL. */
-const struct rw_dir *files_rw_find(const struct files *f, const char *path, const char **rest);
 
 #endif

@@ -234,6 +234,10 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 	if (o->fault_around_pages > MAX_FAULT_AROUND || (o->fault_around_pages & (o->fault_around_pages - 1)))
 		return report_error(err, -EINVAL, "fault-around of %u pages: not a power of two up to %u",
 				    o->fault_around_pages, MAX_FAULT_AROUND);
+	for (size_t i = 0; i < o->nr_mounts; i++)
+		if (!o->mounts[i].host && !o->mounts[i].guest)
+			return report_error(err, -EINVAL, "mount %zu: neither of the host nor of the guest",
+					    i);
 	for (int i = 0; i < 3; i++)
 		if (o->fds[i] < -1)
 			return report_error(err, -EINVAL, "descriptor %d for the guest's %d", o->fds[i], i);
@@ -283,7 +287,11 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .hostfiles = &host->hostfiles,
 					    .vdso = &host->vdso,
 					    .fds = o->fds,
-					    .rw_dirs = o->rw_dirs,
+					    .view = {.rw_dirs = o->rw_dirs,
+						     .mounts = o->mounts,
+						     .nr_mounts = (unsigned int)o->nr_mounts,
+						     .mm_host = vm_mm_host(host->vm)},
+					    .cwd = o->cwd,
 					    .net = o->net,
 					    .max_pids = o->max_pids,
 					    .first_pid = getpid()};
@@ -344,6 +352,7 @@ int lodge_space_load(struct lodge_space *space, const char *path, const char *co
 				       .mm = t->mm,
 				       .hostfiles = t->hostfiles,
 				       .vdso = t->vdso,
+				       .guest = view_is_rooted(t->files->view) ? t : NULL,
 				       .aslr = t->aslr};
 	struct exec_result program;
 	int ret;

@@ -23,7 +23,8 @@ struct memfd {
 	struct list_head node; /* (table_lock) */
 	struct backing *object;
 	uint64_t dev, ino; /* (C) of the host's memfd */
-	unsigned int refs; /* (table_lock) guest descriptors, and memfd_new's caller */
+	unsigned int refs; /* (table_lock) guest descriptors, memfd_new's caller, and the file's names */
+	const void *owner; /* (table_lock) whose file it is that has a name, or NULL */
 };
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -93,13 +94,11 @@ bool memfd_is(int host_fd)
 }
 
 /* The object for a new memfd of the host, in the table with one reference. NULL: no memory. */
-static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *name)
+static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *path, const void *owner)
 {
 	struct memfd *m = calloc(1, sizeof(*m));
-	char path[NAME_BYTES];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
 	if (!m || fstat(host_fd, &st) || !(m->object = shmem_create(h, 0, path))) {
 		free(m);
 		return NULL;
@@ -107,6 +106,7 @@ static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *
 	m->dev = m->object->dev = st.st_dev;
 	m->ino = m->object->ino = st.st_ino;
 	m->refs = 1;
+	m->owner = owner;
 	pthread_mutex_lock(&table_lock);
 	list_add(&m->node, &table);
 	atomic_fetch_add(&nr_memfds, 1);
@@ -117,17 +117,68 @@ static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *
 int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m)
 {
 	int host_fd = memfd_create(name, flags | MFD_CLOEXEC);
+	char path[NAME_BYTES];
 
 	*m = NULL;
 	if (host_fd < 0)
 		return -errno;
 	if (flags & MFD_HUGETLB)
 		return host_fd; /* there is nothing to map it with: mmap says so */
-	*m = memfd_register(h, host_fd, name);
+	snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
+	*m = memfd_register(h, host_fd, path, NULL);
 	if (*m)
 		return host_fd;
 	close(host_fd);
 	return -ENOMEM;
+}
+
+int memfd_attach(struct mm_host *h, int host_fd, const char *name, const void *owner)
+{
+	return memfd_register(h, host_fd, name, owner) ? 0 : -ENOMEM;
+}
+
+void memfd_unlinked(int host_fd)
+{
+	struct memfd *m = memfd_adopt(host_fd);
+	bool last = false;
+	struct stat st;
+
+	if (!m)
+		return;
+	pthread_mutex_lock(&table_lock);
+	if (m->owner && !fstat(host_fd, &st) && !st.st_nlink) {
+		m->owner = NULL;
+		last = true;
+	}
+	pthread_mutex_unlock(&table_lock);
+	if (last)
+		memfd_drop(m);
+	memfd_drop(m);
+}
+
+/* One file of an owner, whose names do not count any more; NULL: there is none. */
+static struct memfd *take_owned(const void *owner)
+{
+	struct memfd *m, *found = NULL;
+
+	pthread_mutex_lock(&table_lock);
+	list_for_each_entry (m, &table, node) {
+		if (m->owner != owner)
+			continue;
+		found = m;
+		m->owner = NULL;
+		break;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return found;
+}
+
+void memfd_forget(const void *owner)
+{
+	struct memfd *m;
+
+	while ((m = take_owned(owner)))
+		memfd_drop(m);
 }
 
 /* --- calls --------------------------------------------------------------------------------------------------------- */

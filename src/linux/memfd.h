@@ -20,6 +20,16 @@ struct task;
 /* As memfd_create: a host descriptor, or -errno. *m, which may be NULL, is to be dropped when it is installed. */
 int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m);
 
+/*
+ * The same for a new regular file of the host, whose data is to be in memory: `name` is what maps shows. It lasts while the file has a
+ * name, until memfd_forget. 0 or -ENOMEM.
+ */
+int memfd_attach(struct mm_host *h, int host_fd, const char *name, const void *owner);
+/* A name of the file behind host_fd is gone. */
+void memfd_unlinked(int host_fd);
+/* The files of an owner have no names any more. */
+void memfd_forget(const void *owner);
+
 /* What a new guest descriptor for host_fd holds until it is closed (memfd_drop): NULL when that is no memfd of a guest. */
 struct memfd *memfd_adopt(int host_fd);
 void memfd_drop(struct memfd *m);

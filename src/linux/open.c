@@ -17,6 +17,7 @@
 #include "memfd.h"
 #include "open.h"
 #include "task.h"
+#include "view.h"
 
 #define CREATE_ATTEMPTS 16
 #define SET_ID_BITS	(S_ISUID | S_ISGID)
@@ -49,6 +50,17 @@ static bool is_harmless_device(const struct stat *st)
 
 /* --- what exists ----------------------------------------------------------------------------- */
 
+/* An open file of a directory of memory; or it is closed, and an error. */
+static int keep_in_memory(struct task *t, int fd)
+{
+	int err = view_keep_in_memory(t->files->view, fd);
+
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
 static int host_open(struct task *t, int fd, int flags)
 {
 	struct path_link link = path_link(fd);
@@ -70,7 +82,7 @@ static int host_open(struct task *t, int fd, int flags)
 	coherent_end(&change, 0, 0);
 	if (may_wait)
 		host_wait_end(&wait);
-	return ret;
+	return ret < 0 ? ret : keep_in_memory(t, ret);
 }
 
 /* A dup of what a guest descriptor stands for, if it can do what is asked of it. */
@@ -106,7 +118,7 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 
 	if (!wants_write(flags) || is_harmless_device(st))
 		return host_open(t, fd, flags);
-	verified = path_writable(t->files, fd, 0);
+	verified = path_writable(t->files->view, fd, 0);
 	if (verified < 0)
 		return verified;
 	ret = host_open(t, verified, flags);
@@ -207,7 +219,7 @@ static void fix_mode(struct task *t, int fd, mode_t mode)
 
 static int create_in(struct task *t, int dir_fd, const char *name, int flags, mode_t mode)
 {
-	int verified = path_writable(t->files, dir_fd, O_DIRECTORY), fd;
+	int verified = path_writable(t->files->view, dir_fd, O_DIRECTORY), fd;
 
 	if (verified < 0)
 		return verified;
@@ -218,7 +230,7 @@ static int create_in(struct task *t, int dir_fd, const char *name, int flags, mo
 	else
 		fix_mode(t, fd, mode);
 	close(verified);
-	return fd;
+	return fd < 0 ? fd : keep_in_memory(t, fd);
 }
 
 /* -EEXIST when something has come to stand there meanwhile. */
@@ -278,6 +290,10 @@ static int open_tmpfile(struct task *t, const struct path *p, int flags, mode_t 
 
 	if (ret < 0)
 		return ret;
+	if (view_memory(t->files->view, target.fd)) { /* nothing would say when it is gone */
+		close(target.fd);
+		return -EOPNOTSUPP;
+	}
 	ret = create_in(t, target.fd, ".", (flags & (REOPEN_FLAGS | O_EXCL)) | O_TMPFILE, mode);
 	close(target.fd);
 	return ret;

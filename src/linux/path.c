@@ -13,6 +13,7 @@
 
 #include "path.h"
 #include "task.h"
+#include "view.h"
 
 #define MAX_LINKS 40 /* as in Linux */
 
@@ -55,6 +56,7 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 
 	if (len < 0)
 		return (int)len;
+	p->view = t->files->view;
 	p->who = (struct proc_who){0};
 	if (p->text[0] == '/') {
 		p->base = AT_FDCWD;
@@ -69,17 +71,19 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 
 void path_from_text(struct task *t, const char *text, struct path *p)
 {
-	*p = (struct path){.base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs)};
+	*p = (struct path){.view = t->files->view, .base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs)};
 	snprintf(p->text, sizeof(p->text), "%s", text);
 }
 
 /* --- the directory of the last component ----------------------------------------------------- */
 
 /* ELOOP from a walk is a magic link in the way when it is not one too many of the others. */
-static int walk_error(int base, const char *dir, int error)
+static int walk_error(const struct path *p, const char *dir, int error, bool magic)
 {
-	int fd = error == -ELOOP ? open_at(base, dir, 0, 0) : error;
+	int fd = error == -ELOOP && p->view->plain ? open_at(p->base, dir, 0, 0) : error;
 
+	if (magic)
+		return -EACCES;
 	if (fd >= 0)
 		close(fd);
 	return fd == error ? error : -EACCES;
@@ -97,6 +101,7 @@ int path_parent(struct path *p, struct path_parent *parent)
 	const char *dir = p->text;
 	char *end = p->text + strlen(p->text);
 	char *name;
+	bool magic;
 
 	if (!*p->text)
 		return -ENOENT;
@@ -114,8 +119,8 @@ int path_parent(struct path *p, struct path_parent *parent)
 		name[-1] = '\0';
 	parent->name = name;
 	parent->slash = *end;
-	parent->fd = open_at(p->base, dir, O_DIRECTORY, RESOLVE_NO_MAGICLINKS);
-	return parent->fd < 0 ? walk_error(p->base, dir, parent->fd) : 0;
+	parent->fd = view_open(p->view, p->base, dir, O_DIRECTORY, &magic);
+	return parent->fd < 0 ? walk_error(p, dir, parent->fd, magic) : 0;
 }
 
 /* The path to go on with: the text of a link, and the slashes that were behind the link. */
@@ -174,6 +179,7 @@ static int dup_fd(int fd)
 static int open_own_link(struct task *t, const struct proc_entry *e, unsigned int flags)
 {
 	int directory = flags & PATH_DIRECTORY ? O_DIRECTORY : 0;
+	bool magic;
 	int host_fd = e->kind == PROC_FD ? files_host_fd(t->files, e->guest_fd) : -1;
 
 	if (e->kind == PROC_FD && host_fd < 0)
@@ -191,7 +197,7 @@ static int open_own_link(struct task *t, const struct proc_entry *e, unsigned in
 	case PROC_CWD:
 		return dup_fd(fs_cwd(t->fs));
 	default:
-		return open_at(AT_FDCWD, "/", directory, RESOLVE_NO_MAGICLINKS);
+		return view_open(t->files->view, AT_FDCWD, "/", directory, &magic);
 	}
 }
 
@@ -269,12 +275,13 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
 {
 	int how = (flags & PATH_NOFOLLOW ? O_NOFOLLOW : 0) | (flags & PATH_DIRECTORY ? O_DIRECTORY : 0);
+	bool magic;
 	int fd;
 
 	if (!*p->text && (flags & PATH_EMPTY))
 		fd = dup_fd(p->base);
 	else
-		fd = open_at(p->base, p->text, how, RESOLVE_NO_MAGICLINKS);
+		fd = view_open(p->view, p->base, p->text, how, &magic);
 	if (fd == -ELOOP || fd == -ENOENT)
 		return target_by_name(t, p, flags, fd, target);
 	if (fd < 0)
@@ -285,19 +292,21 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 
 /* --- what may be changed --------------------------------------------------------------------- */
 
-int path_writable(const struct files *f, int fd, int flags)
+int path_writable(const struct view *v, int fd, int flags)
 {
 	char path[PATH_MAX];
-	const struct rw_dir *rw;
+	const struct mount *m;
 	const char *rest;
 	int err = path_of_fd(fd, path);
 
 	if (err < 0)
 		return err;
-	rw = files_rw_find(f, path, &rest);
-	if (!rw || procfs_holds(fd))
+	m = view_find_host(v, path, &rest);
+	if (!m || !m->writable || procfs_holds(fd))
 		return -EROFS;
-	return open_at(rw->fd, *rest ? rest : ".", O_NOFOLLOW | flags, INSIDE);
+	if (!*rest && !(flags & O_DIRECTORY)) /* it may be a file */
+		return dup_fd(m->fd);
+	return open_at(m->fd, *rest ? rest : ".", O_NOFOLLOW | flags, INSIDE);
 }
 
 int path_open_in(int dir_fd, const char *name)
@@ -310,10 +319,10 @@ static bool same_object(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-int path_check_writable(const struct files *f, int fd)
+int path_check_writable(const struct view *v, int fd)
 {
 	struct stat mine, found;
-	int again = path_writable(f, fd, 0);
+	int again = path_writable(v, fd, 0);
 	bool same;
 
 	if (again < 0 && again != -ENOENT)

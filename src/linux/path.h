@@ -2,9 +2,9 @@
 /*
  * path.h - from a guest's path to an object of the host.
  *
- * The host's kernel walks the path, so that errors and symbolic links are Linux's own; magic links are refused and what
+ * The view walks the path with the host's kernel (view.h), so that errors are Linux's own; magic links are refused and what
  * lies in procfs is looked at afterwards. Whoever changes something first trades the descriptor for one that was reached
- * from an rw directory without leaving it (path_writable): a rename or a link that changes meanwhile makes that fail.
+ * from a writable mount without leaving it (path_writable): a rename or a link that changes meanwhile makes that fail.
  */
 #ifndef LODGE_LINUX_PATH_H
 #define LODGE_LINUX_PATH_H
@@ -15,10 +15,11 @@
 #include "../mm/types.h"
 #include "procfs.h"
 
-struct files;
 struct task;
+struct view;
 
 struct path {
+	const struct view *view;
 	struct proc_who who; /* of whom an entry of procfs is that it leads to */
 	int base;	     /* host descriptor a relative path starts from (borrowed), or AT_FDCWD */
 	char text[PATH_MAX];
@@ -59,14 +60,14 @@ int path_parent(struct path *p, struct path_parent *parent);
 /* The same for where symbolic links in the last component lead, or would lead: parent->name is no link. */
 int path_follow(struct path *p, struct path_parent *parent);
 
-/* An O_PATH descriptor for the same object, reached from an rw directory; flags: O_DIRECTORY or 0. -EROFS outside. */
-int path_writable(const struct files *f, int fd, int flags);
+/* An O_PATH descriptor for the same object, reached from a writable mount; flags: O_DIRECTORY or 0. -EROFS outside. */
+int path_writable(const struct view *v, int fd, int flags);
 
 /* An O_PATH descriptor for a name in a directory, without following any link. */
 int path_open_in(int dir_fd, const char *name);
 
-/* 0 when the object behind any descriptor lies in an rw directory (or did when it was unlinked), else -EROFS. */
-int path_check_writable(const struct files *f, int fd);
+/* 0 when the object behind any descriptor lies in a writable mount (or did when it was unlinked), else -EROFS. */
+int path_check_writable(const struct view *v, int fd);
 
 /* The path of a descriptor of ours: its length, or -errno. */
 int path_of_fd(int fd, char path[PATH_MAX]);

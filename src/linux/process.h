@@ -24,6 +24,7 @@
 #include "../vmm/vcpu.h"
 #include "oom.h"
 #include "signal.h"
+#include "view.h"
 
 #define NR_SYSCALLS	     512
 #define DEFAULT_MAX_PIDS     512
@@ -115,13 +116,14 @@ struct sandbox_setup {
 	struct hostfile_table *hostfiles;
 	struct vdso *vdso; /* NULL: programs get none */
 	const int *fds;
-	const char *const *rw_dirs;
+	struct view_setup view;
+	const char *cwd; /* see fs_create */
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
 	int first_pid;
 };
 
-/* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: see files_create. */
+/* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: what could not be opened, or NULL. */
 int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, const char **bad);
 
 /* Kills whatever runs but the caller, waits until it is gone, frees all. Nobody uses the sandbox any more. */

@@ -17,6 +17,7 @@
 #include "procfs.h"
 #include "task.h"
 #include "uio.h"
+#include "view.h"
 
 #define PROC_PATH	 "/proc/"
 #define SYS_PATH	 "/sys/"
@@ -179,6 +180,12 @@ static int copy_text(char text[PATH_MAX], const char *from)
 	return (int)len;
 }
 
+/* A path of the host as the guest has it. */
+static int as_seen(const struct task *t, int length, char text[PATH_MAX])
+{
+	return length < 0 || text[0] != '/' ? length : view_guest_path(t->files->view, text);
+}
+
 int procfs_readlink(struct task *t, const struct proc_entry *entry, char text[PATH_MAX])
 {
 	int host_fd;
@@ -191,12 +198,12 @@ int procfs_readlink(struct task *t, const struct proc_entry *entry, char text[PA
 	case PROC_EXE:
 		return copy_text(text, t->process->exe_path);
 	case PROC_CWD:
-		return path_of_fd(fs_cwd(t->fs), text);
+		return as_seen(t, path_of_fd(fs_cwd(t->fs), text), text);
 	case PROC_ROOT:
 		return copy_text(text, "/");
 	case PROC_FD:
 		host_fd = files_host_fd(t->files, entry->guest_fd);
-		return host_fd < 0 ? -ENOENT : path_of_fd(host_fd, text);
+		return host_fd < 0 ? -ENOENT : as_seen(t, path_of_fd(host_fd, text), text);
 	default:
 		return -EINVAL;
 	}

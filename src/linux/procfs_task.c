@@ -455,25 +455,39 @@ static int show_text(struct task *t, const struct proc_file *file, FILE *out)
 	return 0;
 }
 
+/* What a mount is called: its kind, and its rights. */
+static const char *mount_kind(const struct mount *m)
+{
+	return m->memory ? "tmpfs" : "rootfs";
+}
+
 static int show_mounts(struct task *t, const struct proc_file *file, FILE *out)
 {
+	const struct view *v = t->files->view;
+
 	(void)file;
-	fputs("rootfs / rootfs ro,relatime 0 0\nproc /proc proc rw,relatime 0 0\n", out);
-	fputs("sysfs /sys sysfs ro,relatime 0 0\n", out);
-	for (unsigned int i = 0; i < t->files->rw->nr; i++)
-		fprintf(out, "rw %s rootfs rw,relatime 0 0\n", t->files->rw->dir[i].path);
+	for (unsigned int i = 0; i < v->nr; i++) {
+		const struct mount *m = &v->mount[i];
+		fprintf(out, "%s %s %s %s,relatime 0 0\n", mount_kind(m), m->guest, mount_kind(m),
+			m->writable ? "rw" : "ro");
+	}
+	fputs("proc /proc proc rw,relatime 0 0\nsysfs /sys sysfs ro,relatime 0 0\n", out);
 	return 0;
 }
 
 static int show_mountinfo(struct task *t, const struct proc_file *file, FILE *out)
 {
+	const struct view *v = t->files->view;
+
 	(void)file;
-	fputs("1 0 0:1 / / ro,relatime - rootfs rootfs ro\n2 1 0:2 / /proc rw,relatime - proc proc rw\n",
-	      out);
-	fputs("3 1 0:3 / /sys ro,relatime - sysfs sysfs ro\n", out);
-	for (unsigned int i = 0; i < t->files->rw->nr; i++)
-		fprintf(out, "%u 1 0:1 %s %s rw,relatime - rootfs rw rw\n", i + 4, t->files->rw->dir[i].path,
-			t->files->rw->dir[i].path);
+	for (unsigned int i = 0; i < v->nr; i++) {
+		const struct mount *m = &v->mount[i];
+		const char *rights = m->writable ? "rw" : "ro";
+		fprintf(out, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", i + 1, i ? 1 : 0, i + 1, m->guest,
+			rights, mount_kind(m), mount_kind(m), rights);
+	}
+	fprintf(out, "%u 1 0:%u / /proc rw,relatime - proc proc rw\n", v->nr + 1, v->nr + 1);
+	fprintf(out, "%u 1 0:%u / /sys ro,relatime - sysfs sysfs ro\n", v->nr + 2, v->nr + 2);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 static int first_task(struct sandbox *s, const struct sandbox_setup *setup, const char **bad)
 {
 	struct task *t = calloc(1, sizeof(*t));
+	struct view *view = NULL;
 	int err;
 
 	s->first_task = t;
@@ -32,9 +33,14 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	t->sighand = sighand_create();
 	if (!t->process || !t->sighand)
 		return -ENOMEM;
-	err = files_create(setup->fds, setup->rw_dirs, &t->files, bad);
+	err = view_create(&setup->view, &view, bad);
 	if (!err)
-		err = fs_create(&t->fs);
+		err = files_create(setup->fds, view, &t->files);
+	if (!err) {
+		*bad = setup->cwd;
+		err = fs_create(view, setup->cwd, &t->fs);
+	}
+	view_release(view);
 	if (err)
 		return err;
 	pthread_mutex_lock(&s->lock);

@@ -92,7 +92,7 @@ static int check_socket_file(struct task *t, int fd)
 		return -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -ECONNREFUSED;
-	return path_check_writable(t->files, fd) ? -EACCES : 0;
+	return path_check_writable(t->files->view, fd) ? -EACCES : 0;
 }
 
 static int socket_file_to_host(struct task *t, struct sock_address *a)
@@ -291,7 +291,7 @@ static int bind_in(struct task *t, int host_fd, const struct path_parent *parent
 static int bind_at(struct task *t, int host_fd, const struct path_parent *parent, const char *text)
 {
 	struct sock_address a = {.un.sun_family = AF_UNIX, .held = -1};
-	int dir_fd = path_writable(t->files, parent->fd, O_DIRECTORY), kept, n;
+	int dir_fd = path_writable(t->files->view, parent->fd, O_DIRECTORY), kept, n;
 	struct stat st;
 
 	if (dir_fd < 0)

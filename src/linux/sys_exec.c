@@ -51,11 +51,11 @@ static int exec_open_path(struct task *t, const struct path *p, unsigned int fla
 
 int exec_open(struct task *t, const char *path)
 {
-	struct path p = {.base = *path == '/' ? AT_FDCWD : fs_cwd(t->fs)};
+	struct path p;
 
 	if (strlen(path) >= sizeof(p.text))
 		return -ENAMETOOLONG;
-	strcpy(p.text, path);
+	path_from_text(t, path, &p);
 	return exec_open_path(t, &p, 0);
 }
 

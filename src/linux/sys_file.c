@@ -19,6 +19,7 @@
 #include "memfd.h"
 #include "sockets.h"
 #include "syscall.h"
+#include "view.h"
 
 #define GETDENTS_MAX_BYTES 32768u
 
@@ -487,13 +488,15 @@ static int64_t sys_fdatasync(struct task *t, const uint64_t a[6])
 	return do_fsync(t, (int)a[0], fdatasync);
 }
 
-/* A guest can have written below its rw directories only; the rest of the machine is not its to wait for. */
+/* A guest can have written in its writable mounts only; the rest of the machine is not its to wait for. */
 static int64_t sys_sync(struct task *t, const uint64_t a[6])
 {
 	(void)a;
 	writeback_all(t->mm->host);
-	for (unsigned int i = 0; i < t->files->rw->nr; i++) {
-		int fd = openat(t->files->rw->dir[i].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned int i = 0; i < t->files->view->nr; i++) {
+		const struct mount *m = &t->files->view->mount[i];
+		int fd = m->writable && !m->memory ? openat(m->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+						   : -1;
 		if (fd < 0)
 			continue;
 		syncfs(fd);

@@ -188,6 +188,8 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 			return n;
 		return offset_put(t, a[1], &in_offset) || offset_put(t, a[3], &out_offset) ? -EFAULT : n;
 	}
+	if (memfd_is(in) != memfd_is(out)) /* the host would copy what it does not have */
+		return -EXDEV;
 	coherent_flush(t, in);
 	coherent_begin(&change, t, out);
 	do

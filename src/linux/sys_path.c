@@ -13,8 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "memfd.h"
 #include "open.h"
 #include "syscall.h"
+#include "view.h"
 
 static int64_t result(int ret)
 {
@@ -71,7 +73,7 @@ static int place_find(struct task *t, int dirfd, gva_t name, struct place *at)
 	if (err < 0)
 		return err;
 	at->error = 0;
-	at->dir_fd = path_writable(t->files, at->parent.fd, O_DIRECTORY);
+	at->dir_fd = path_writable(t->files->view, at->parent.fd, O_DIRECTORY);
 	if (at->dir_fd < 0)
 		at->error = at->dir_fd;
 	return 0;
@@ -207,9 +209,11 @@ static int64_t link_target(struct task *t, const struct path_target *target, int
 
 	if (ret)
 		return ret;
-	ret = path_check_writable(t->files, target->fd);
+	ret = path_check_writable(t->files->view, target->fd);
 	if (ret == -EROFS)
 		ret = fstatat(at.dir_fd, at.parent.name, &st, AT_SYMLINK_NOFOLLOW) ? -EXDEV : -EEXIST;
+	if (!ret && view_memory(t->files->view, target->fd) != view_memory(t->files->view, at.dir_fd))
+		ret = -EXDEV;
 	if (!ret)
 		ret = result(linkat(AT_FDCWD, path_link(target->fd).text, at.dir_fd, at.parent.name,
 				    AT_SYMLINK_FOLLOW));
@@ -247,9 +251,30 @@ static int64_t sys_link(struct task *t, const uint64_t a[6])
 
 /* --- removing and moving them ---------------------------------------------------------------- */
 
+/* What may lose a name, where its data is in memory; -1: nothing of the kind. */
+static int going_open(const struct task *t, const struct place *at)
+{
+	return view_memory(t->files->view, at->dir_fd) ? path_open_in(at->dir_fd, at->parent.name) : -1;
+}
+
+static void going_close(int fd)
+{
+	if (fd < 0)
+		return;
+	memfd_unlinked(fd);
+	close(fd);
+}
+
+/* Names in memory and others are not exchanged: a file of one kind is none of the other. */
+static bool is_other_mount(const struct task *t, int a_fd, int b_fd)
+{
+	return view_memory(t->files->view, a_fd) != view_memory(t->files->view, b_fd);
+}
+
 static int64_t do_unlink(struct task *t, int dirfd, gva_t name, int flags)
 {
 	struct place at;
+	int going;
 	int64_t ret;
 
 	if (flags & ~AT_REMOVEDIR)
@@ -257,7 +282,9 @@ static int64_t do_unlink(struct task *t, int dirfd, gva_t name, int flags)
 	ret = place_find_old(t, dirfd, name, &at);
 	if (ret)
 		return ret;
+	going = going_open(t, &at);
 	ret = result(unlinkat(at.dir_fd, at.parent.name, flags));
+	going_close(going);
 	place_release(&at);
 	return ret;
 }
@@ -289,8 +316,13 @@ static int64_t rename_place(struct task *t, const struct place *from, int dirfd,
 		ret = from->error == to.error ? -EROFS : -EXDEV;
 	else
 		ret = from->error ? from->error : to.error;
-	if (!ret)
+	if (!ret && is_other_mount(t, from->dir_fd, to.dir_fd))
+		ret = -EXDEV;
+	if (!ret) {
+		int going = going_open(t, &to);
 		ret = result(renameat2(from->dir_fd, from->parent.name, to.dir_fd, to.parent.name, flags));
+		going_close(going);
+	}
 	place_release(&to);
 	return ret;
 }
@@ -389,6 +421,8 @@ static int64_t sys_getcwd(struct task *t, const uint64_t a[6])
 	if (fstat(cwd, &st) || !st.st_nlink)
 		return -ENOENT;
 	len = path_of_fd(cwd, text);
+	if (len >= 0)
+		len = view_guest_path(t->files->view, text);
 	if (len < 0)
 		return len;
 	if ((uint64_t)len + 1 > a[1])

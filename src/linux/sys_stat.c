@@ -136,7 +136,7 @@ static int64_t put_statfs(struct task *t, int host_fd, gva_t to)
 
 	if (fstatfs(host_fd, &fs))
 		return -errno;
-	if (path_check_writable(t->files, host_fd))
+	if (path_check_writable(t->files->view, host_fd))
 		fs.f_flags |= STATFS_RDONLY | STATFS_VALID;
 	return copy_to_user(t->mm, to, &fs, sizeof(fs)) ? -EFAULT : 0;
 }
@@ -178,7 +178,7 @@ static int64_t check_access(struct task *t, const struct path_target *target, in
 		return -errno;
 	if (!(mode & W_OK) || is_special(&st) || target->entry.kind == PROC_FD)
 		return 0;
-	return path_check_writable(t->files, target->fd);
+	return path_check_writable(t->files->view, target->fd);
 }
 
 static int64_t do_access(struct task *t, const uint64_t at[2], int mode, int flags)
@@ -255,7 +255,7 @@ static int64_t change_apply(int fd, const struct change *c)
 
 static int64_t change_fd(struct task *t, int fd, const struct change *c)
 {
-	int64_t ret = memfd_is(fd) ? 0 : path_check_writable(t->files, fd);
+	int64_t ret = memfd_is(fd) ? 0 : path_check_writable(t->files->view, fd);
 
 	return ret ? ret : change_apply(fd, c);
 }
@@ -377,7 +377,7 @@ static int64_t truncate_fd(struct task *t, int fd, off_t length)
 		ret = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
 	if (ret)
 		return ret;
-	verified = path_writable(t->files, fd, 0);
+	verified = path_writable(t->files->view, fd, 0);
 	if (verified < 0)
 		return verified;
 	coherent_begin(&change, t, verified);

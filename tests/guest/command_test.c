@@ -127,7 +127,7 @@ static void bad_options_are_refused_by_one_line(void **state)
 		"-x",
 		"--stats-file=/no/such/directory/file",
 		"--rw=/no/such/directory",
-		"--rw=/dev/null",
+		"--rw=/dev/null/none",
 	};
 
 	(void)state;

@@ -67,7 +67,7 @@ static void remove_scratch(void)
 const char *scratch_dir(void)
 {
 	if (!scratch[0]) {
-		strcpy(scratch, "/tmp/lodge-test-XXXXXX");
+		strcpy(scratch, "/var/tmp/lodge-test-XXXXXX");
 		if (!mkdtemp(scratch))
 			fail_msg("mkdtemp: %s", strerror(errno));
 		chmod(scratch, 0755);

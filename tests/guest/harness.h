@@ -63,7 +63,7 @@ void command_add(struct command *c, const char *word);
 const char *lodge_path(void);
 /* The path of a guest program; one of a few static buffers, used in turn. */
 const char *guest_path(const char *name);
-/* A fresh directory below /tmp, removed with all in it at the end; static storage. */
+/* A fresh directory below /var/tmp, removed with all in it at the end; static storage. */
 const char *scratch_dir(void);
 /* A path in scratch_dir; one of a few static buffers, used in turn. */
 const char *scratch_path(const char *name);

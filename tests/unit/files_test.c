@@ -163,7 +163,10 @@ static int setup(void **state)
 	const char *const rw[] = {strdup(host_path(g, "%/in")), NULL};
 	for (int i = 0; i < 3; i++)
 		g->fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
-	const struct sandbox_setup in = {.mm = g->x->mm, .fds = g->fds, .rw_dirs = rw, .first_pid = getpid()};
+	const struct sandbox_setup in = {.mm = g->x->mm,
+					 .fds = g->fds,
+					 .view.rw_dirs = rw,
+					 .first_pid = getpid()};
 	mmget(g->x->mm);
 	if (sandbox_create(&in, &g->sandbox, &bad))
 		return -1;
@@ -578,10 +581,13 @@ static void proc_never_written(void **state)
 	};
 	static const char *const rw[] = {"/", NULL};
 	struct guest *g = *state;
+	struct view *view;
 	const char *bad;
 
 	files_release(g->t->files);
-	assert_int_equal(files_create(g->fds, rw, &g->t->files, &bad), 0);
+	assert_int_equal(view_create(&(struct view_setup){.rw_dirs = rw}, &view, &bad), 0);
+	assert_int_equal(files_create(g->fds, view, &g->t->files), 0);
+	view_release(view);
 	try_opens(g, attempts, ARRAY_SIZE(attempts));
 	assert_int_equal(CALL(g, access, path(g, "%/out/victim"), W_OK), 0);
 }
@@ -1152,11 +1158,11 @@ static void oom_score_follows_rss(void **state)
 static void bad_rw_dir(void **state)
 {
 	static const char *const rw[] = {"/tmp", "/nonexistent", NULL};
-	struct files *f;
+	struct view *view;
 	const char *bad = NULL;
 
 	(void)state;
-	assert_int_equal(files_create((int[3]){-1, -1, -1}, rw, &f, &bad), -ENOENT);
+	assert_int_equal(view_create(&(struct view_setup){.rw_dirs = rw}, &view, &bad), -ENOENT);
 	assert_string_equal(bad, "/nonexistent");
 }
 

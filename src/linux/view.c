@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view.c - making a view and finding mounts. See view.h. Walks: view_walk.c.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../include/lodge.h"
+#include "memfd.h"
+#include "path.h"
+#include "view.h"
+
+#define MEMORY_MODE 01777
+
+/* What follows the directory `dir` in `path`, or NULL when it does not lie in it. */
+static const char *path_below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	if (len == 1) /* "/" */
+		return path + 1;
+	if (strncmp(path, dir, len) || (path[len] && path[len] != '/'))
+		return NULL;
+	return path[len] ? path + len + 1 : path + len;
+}
+
+const struct mount *view_find_host(const struct view *v, const char *host, const char **rest)
+{
+	const struct mount *found = NULL;
+
+	for (unsigned int i = 0; i < v->nr && host[0] == '/'; i++) {
+		const char *below = path_below(host, v->mount[i].host);
+		if (!below || (found && strlen(found->host) > strlen(v->mount[i].host)))
+			continue;
+		found = &v->mount[i];
+		*rest = below;
+	}
+	return found;
+}
+
+bool view_is_rooted(const struct view *v)
+{
+	return strcmp(v->mount[0].host, "/");
+}
+
+int view_guest_path(const struct view *v, char path[PATH_MAX])
+{
+	const char *rest;
+	const struct mount *m = v->plain ? NULL : view_find_host(v, path, &rest);
+	char guest[PATH_MAX];
+	int n;
+
+	if (!m || !strcmp(m->guest, m->host))
+		return (int)strlen(path);
+	n = snprintf(guest, sizeof(guest), "%s%s%s", m->guest, *rest && m->guest[1] ? "/" : "", rest);
+	if (n >= (int)sizeof(guest))
+		return -ENAMETOOLONG;
+	memcpy(path, guest, (size_t)n + 1);
+	return n;
+}
+
+const struct mount *view_memory(const struct view *v, int fd)
+{
+	char path[PATH_MAX];
+	const struct mount *m;
+	const char *rest;
+
+	if (!v->nr_memory || path_of_fd(fd, path) < 0)
+		return NULL;
+	m = view_find_host(v, path, &rest);
+	return m && m->memory ? m : NULL;
+}
+
+int view_keep_in_memory(struct view *v, int fd)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!view_memory(v, fd) || fstat(fd, &st) || !S_ISREG(st.st_mode) || memfd_is(fd))
+		return 0;
+	if (path_of_fd(fd, path) < 0 || view_guest_path(v, path) < 0)
+		return -ENOMEM;
+	return memfd_attach(v->mm_host, fd, path, v);
+}
+
+/* --- directories of memory ------------------------------------------------------------------- */
+
+static int remove_entry(int dir_fd, const struct dirent *entry);
+
+/* Takes dir_fd over. */
+static void empty_dir(int dir_fd)
+{
+	DIR *dir = fdopendir(dir_fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		close(dir_fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			remove_entry(dirfd(dir), entry);
+	closedir(dir);
+}
+
+static int remove_entry(int dir_fd, const struct dirent *entry)
+{
+	int fd;
+
+	if (!unlinkat(dir_fd, entry->d_name, 0))
+		return 0;
+	fd = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES && !fchmodat(dir_fd, entry->d_name, 0700, 0))
+		fd = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0) {
+		fchmod(fd, 0700); /* its entries could not be removed otherwise */
+		empty_dir(fd);
+	}
+	return unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
+}
+
+static void remove_scratch(struct view *v)
+{
+	int fd = open(v->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		empty_dir(fd);
+	rmdir(v->scratch);
+	free(v->scratch);
+}
+
+/* The directory that all of them are in. */
+static int make_scratch(struct view *v)
+{
+	const char *tmp = getenv("TMPDIR");
+	char path[PATH_MAX], *real;
+
+	if (v->scratch)
+		return 0;
+	if (snprintf(path, sizeof(path), "%s/lodge-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp") >=
+	    (int)sizeof(path))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(path))
+		return -errno;
+	real = realpath(path, NULL);
+	v->scratch = real ? real : strdup(path);
+	return v->scratch ? 0 : -ENOMEM;
+}
+
+static int open_memory(struct view *v, struct mount *m)
+{
+	char path[PATH_MAX];
+	int err = make_scratch(v);
+
+	if (err)
+		return err;
+	if (snprintf(path, sizeof(path), "%s/%u", v->scratch, v->nr_memory) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	if (mkdir(path, 0700) || chmod(path, MEMORY_MODE))
+		return -errno;
+	v->nr_memory++;
+	m->memory = true;
+	m->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return m->fd < 0 ? -errno : 0;
+}
+
+/* --- making ---------------------------------------------------------------------------------- */
+
+/* The directories on the way to a mount that lie in memory are made, so that they can be listed. */
+static void make_way(const struct view *v, const char *guest)
+{
+	char way[PATH_MAX];
+	bool magic;
+	int fd;
+
+	snprintf(way, sizeof(way), "%s", guest);
+	for (char *at = strchr(way + 1, '/');; at = strchr(at + 1, '/')) {
+		char *name = at;
+		if (at)
+			*at = '\0';
+		name = strrchr(way, '/');
+		*name = '\0';
+		fd = view_open(v, AT_FDCWD, *way ? way : "/", O_DIRECTORY, &magic);
+		if (fd >= 0 && view_memory(v, fd))
+			mkdirat(fd, name + 1, 0755);
+		if (fd >= 0)
+			close(fd);
+		*name = '/';
+		if (!at)
+			return;
+		*at = '/';
+	}
+}
+
+/* The guest's path for a mount: absolute, its directory's links resolved. To be freed; NULL: errno. */
+static char *canonical_guest(const struct view *v, const char *text)
+{
+	char path[PATH_MAX], dir[PATH_MAX];
+	size_t len = strlen(text);
+	const char *name;
+	bool magic;
+	int fd, n;
+
+	while (len > 1 && text[len - 1] == '/')
+		len--;
+	if (text[0] != '/' || len >= sizeof(path) || strstr(text, "/.")) {
+		errno = EINVAL;
+		return NULL;
+	}
+	snprintf(path, sizeof(path), "%.*s", (int)len, text);
+	if (len == 1)
+		return strdup("/");
+	name = strrchr(path, '/');
+	snprintf(dir, sizeof(dir), "%.*s", name == path ? 1 : (int)(name - path), path);
+	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &magic);
+	if (fd < 0)
+		return strdup(path);
+	n = path_of_fd(fd, dir);
+	close(fd);
+	n = n < 0 ? n : view_guest_path(v, dir);
+	if (n < 0 || (size_t)n + strlen(name) >= sizeof(dir))
+		return strdup(path);
+	strcpy(dir[1] ? dir + n : dir, name);
+	return strdup(dir);
+}
+
+static int open_host(struct mount *m, const char *path, int flags)
+{
+	m->fd = open(path, O_PATH | O_CLOEXEC | flags);
+	return m->fd < 0 ? -errno : 0;
+}
+
+/* flags: O_DIRECTORY where it has to be one. */
+static int mount_add(struct view *v, const char *host, const char *guest, bool writable, int flags)
+{
+	struct mount *m = &v->mount[v->nr];
+	char canonical[PATH_MAX];
+	int err;
+
+	*m = (struct mount){.fd = -1, .writable = writable};
+	err = host ? open_host(m, host, flags) : open_memory(v, m);
+	if (!err)
+		err = path_of_fd(m->fd, canonical);
+	if (err >= 0) {
+		m->host = strdup(canonical);
+		m->guest = guest ? canonical_guest(v, guest) : strdup(canonical);
+		err = m->host && m->guest ? 0 : -errno;
+	}
+	if (err < 0) {
+		if (m->fd >= 0)
+			close(m->fd);
+		free(m->host);
+		free(m->guest);
+		return err;
+	}
+	if (v->nr && v->nr_memory)
+		make_way(v, m->guest);
+	v->plain &= !m->memory && !strcmp(m->guest, m->host);
+	v->nr++;
+	return 0;
+}
+
+static int add_all(struct view *v, const struct view_setup *s, const char **bad)
+{
+	const struct lodge_mount *root = s->mounts;
+	int err = 0;
+
+	if (s->nr_mounts && root->guest && !strcmp(root->guest, "/"))
+		err = mount_add(v, root->host, "/", root->writable, O_DIRECTORY);
+	else
+		err = mount_add(v, "/", "/", false, 0);
+	*bad = s->nr_mounts ? root->host : "/";
+	for (unsigned int i = 0; !err && i < s->nr_mounts; i++) {
+		const struct lodge_mount *m = &s->mounts[i];
+		*bad = m->host ? m->host : m->guest;
+		if (i || !m->guest || strcmp(m->guest, "/"))
+			err = mount_add(v, m->host, m->guest, m->writable, 0);
+	}
+	for (unsigned int i = 0; !err && s->rw_dirs && s->rw_dirs[i]; i++) {
+		*bad = s->rw_dirs[i];
+		err = mount_add(v, s->rw_dirs[i], NULL, true, O_DIRECTORY);
+	}
+	return err;
+}
+
+int view_create(const struct view_setup *setup, struct view **result, const char **bad)
+{
+	unsigned int nr = setup->nr_mounts + 1;
+	struct view *v;
+	int err;
+
+	for (unsigned int i = 0; setup->rw_dirs && setup->rw_dirs[i]; i++)
+		nr++;
+	v = calloc(1, sizeof(*v) + nr * sizeof(v->mount[0]));
+	if (!v)
+		return -ENOMEM;
+	atomic_store(&v->refs, 1);
+	v->plain = true;
+	v->mm_host = setup->mm_host;
+	err = add_all(v, setup, bad);
+	if (err)
+		view_release(v);
+	else
+		*result = v;
+	return err;
+}
+
+struct view *view_share(struct view *v)
+{
+	atomic_fetch_add(&v->refs, 1);
+	return v;
+}
+
+void view_release(struct view *v)
+{
+	if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
+		return;
+	for (unsigned int i = 0; i < v->nr; i++) {
+		close(v->mount[i].fd);
+		free(v->mount[i].host);
+		free(v->mount[i].guest);
+	}
+	memfd_forget(v);
+	if (v->scratch)
+		remove_scratch(v);
+	free(v);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view.h - the file system that a sandbox sees: which object of the host stands where, and what may be changed there.
+ *
+ * A view is a list of mounts; where two hold a path the longer one counts, and of equals the later. The first is "/". A directory of
+ * memory (tmpfs) is an empty directory of the host whose files never get data there: that is in the arena (memfd.h), on the
+ * sandbox's account.
+ *
+ *	guest path --longest mount--> mount, rest --openat2(mount, rest), no link followed--> object
+ *
+ * The host walks a path in one step when no symbolic link is in the way and no ".." (then what the text says is where it is);
+ * otherwise components are looked at one by one up to the link, its text takes its place, and the rest is tried in one step again.
+ *
+ *   V1  no walk passes a mount without entering it, by link or ".." or from an open directory
+ *   V2  nothing is found above the first mount, nor by a magic link of procfs
+ *   V3  what is written lies, by its real path on the host, in a mount that may be written
+ * Locking: constant after creation; references are atomic.
+ * Not here: what a task may do with an object (path.h, open.h), the entries of procfs (procfs.h).
+ */
+#ifndef LODGE_LINUX_VIEW_H
+#define LODGE_LINUX_VIEW_H
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct lodge_mount;
+struct mm_host;
+
+struct mount {
+	char *guest; /* canonical, "/" or without a slash at the end */
+	char *host;  /* likewise */
+	int fd;	     /* O_PATH of a directory or file */
+	bool writable, memory;
+};
+
+/* (C) */
+struct view {
+	_Atomic unsigned int refs;
+	unsigned int nr;
+	bool plain;    /* every mount shows the host's object in the host's place */
+	char *scratch; /* the host's directory that those of memory are in, or NULL */
+	unsigned int nr_memory;
+	struct mm_host *mm_host; /* of what memory is made */
+	struct mount mount[];
+};
+
+struct view_setup {
+	const char *const *rw_dirs; /* NULL-terminated, or NULL */
+	const struct lodge_mount *mounts;
+	unsigned int nr_mounts;
+	struct mm_host *mm_host;
+};
+
+/* 0 or -errno; *bad names the mount at fault. */
+int view_create(const struct view_setup *setup, struct view **result, const char **bad);
+struct view *view_share(struct view *v);
+/* NULL is allowed. The last one takes its directories of memory with it. */
+void view_release(struct view *v);
+
+/*
+ * An O_PATH descriptor for what stands at `text`, which starts from the host descriptor `base` (AT_FDCWD: text is absolute). flags:
+ * O_NOFOLLOW, O_DIRECTORY. -errno as the kernel's walk has it; -ELOOP with *magic for a link of procfs.
+ */
+int view_open(const struct view *v, int base, const char *text, int flags, bool *magic);
+
+/* True when its root is not the host's. */
+bool view_is_rooted(const struct view *v);
+
+/* The mount that a canonical host path lies in, *rest being the way from there ("" for itself); or NULL. */
+const struct mount *view_find_host(const struct view *v, const char *host, const char **rest);
+
+/* Turns a canonical host path into the guest's for it, where it has one: its length, or -ENAMETOOLONG. */
+int view_guest_path(const struct view *v, char path[PATH_MAX]);
+
+/* The directory of memory that the object behind a descriptor lies in, or NULL. */
+const struct mount *view_memory(const struct view *v, int fd);
+
+/* Puts the data of a regular file of such a directory into memory, if it is not there yet. 0 or -ENOMEM. */
+int view_keep_in_memory(struct view *v, int fd);
+
+#endif

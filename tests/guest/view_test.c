@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view_test.c - what a program sees of the file system: its own /tmp and /dev/shm, and what --ro, --rw, --bind, --root and --tmpfs show.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SHELL "/bin/busybox", "sh", "-c"
+
+static void expect_output(struct outcome o, const char *text)
+{
+	if (strcmp(o.out, text))
+		fail_msg("expected:\n%s\nsaid:\n%s%s", text, o.out, o.err);
+	outcome_free(&o);
+}
+
+/* One of a few texts, used in turn. */
+static const char *arg(const char *format, const char *a, const char *b)
+{
+	static char *texts[8];
+	static unsigned int turn;
+	char text[512];
+
+	snprintf(text, sizeof(text), format, a, b);
+	free(texts[++turn % 8]);
+	return texts[turn % 8] = strdup(text);
+}
+
+/* A directory of the scratch directory with a file that says its name. */
+static const char *dir_with_file(const char *name)
+{
+	const char *dir = arg("%s/%s", scratch_dir(), name), *file = arg("%s/%s", dir, "file");
+
+	mkdir(dir, 0755);
+	write_file(file, name, strlen(name), 0644);
+	return dir;
+}
+
+static unsigned int leftovers(void)
+{
+	struct dirent *e;
+	unsigned int nr = 0;
+	DIR *tmp = opendir(scratch_dir());
+
+	assert_non_null(tmp);
+	while ((e = readdir(tmp)))
+		nr += !strncmp(e->d_name, "lodge-", 6);
+	closedir(tmp);
+	return nr;
+}
+
+static void tmp_is_private(void **state)
+{
+	char name[64];
+
+	(void)state;
+	snprintf(name, sizeof(name), "/tmp/lodge-secret-%d", getpid());
+	write_file(name, "secret", 6, 0644);
+	setenv("TMPDIR", scratch_dir(), 1);
+	expect_output(
+		lodge_run(SHELL,
+			  "cat $0 2>/dev/null || echo hidden; ls /tmp /dev/shm; echo mine > $0; cat $0; "
+			  "cd /tmp && pwd && ls .. | grep -c '^usr$'; mkdir -p a/b && cd a/b && cd ../.. && "
+			  "pwd",
+			  name, NULL),
+		"hidden\n/dev/shm:\n\n/tmp:\nmine\n/tmp\n1\n/tmp\n");
+	expect_output(native_run("/bin/cat", name, NULL), "secret");
+	assert_int_equal(leftovers(), 0);
+	unsetenv("TMPDIR");
+	unlink(name);
+}
+
+/* Names, links, data in memory that mappings see, programs. */
+static void tmp_is_a_file_system(void **state)
+{
+	(void)state;
+	expect_output(
+		lodge_run(
+			SHELL,
+			"cd /tmp; echo one > f; ln f g; ln -s f h; rm f; cat g h 2>/dev/null; mv g f; cat h; "
+			"echo two >> f; wc -c < f; stat -c %s,%b,%h f; printf '#!/bin/sh\necho run\n' > s; "
+			"chmod +x s; ./s; mkdir d; cp /bin/busybox d; d/busybox echo copied; rm -r /tmp/* && "
+			"ls /tmp; "
+			"mkfifo p; (echo through > p) & cat p",
+			NULL),
+		"one\none\n8\n8,8,1\nrun\ncopied\nthrough\n");
+	expect_output(lodge_run("/usr/bin/python3", "-c",
+				"import mmap,os\nf = open('/dev/shm/m', 'w+b'); f.truncate(8192)\n"
+				"m = mmap.mmap(f.fileno(), 8192); m[4096:4101] = b'hello'\nf.seek(4096); "
+				"print(f.read(5))\n"
+				"os.unlink('/dev/shm/m'); f.seek(4096); f.write(b'J'); f.flush(); "
+				"print(m[4096:4101])\n"
+				"print(os.path.exists('/dev/shm/m'))",
+				NULL),
+		      "b'hello'\nb'Jello'\nFalse\n");
+}
+
+static void tmp_is_memory_of_the_program(void **state)
+{
+	struct outcome o =
+		lodge_run("--memory", "16M", SHELL, "head -c 40000000 /dev/zero > /tmp/f; echo $?", NULL);
+
+	(void)state;
+	assert_string_not_equal(o.out, "0\n");
+	outcome_free(&o);
+	expect_output(lodge_run("--memory", "16M", SHELL,
+				"for i in 1 2 3 4 5 6; do head -c 6000000 /dev/zero > /tmp/f || exit; rm "
+				"/tmp/f; done; "
+				"echo fits",
+				NULL),
+		      "fits\n");
+}
+
+static void programs_in_tmp_run(void **state)
+{
+	char dir[] = "/tmp/lodge-view-XXXXXX", text[128];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(text, sizeof(text), "%s/script", dir);
+	write_file(text,
+		   "#!/bin/sh\necho $0 | grep -c script; ls $(dirname $0); echo x > $0 || echo refused\n", 84,
+		   0755);
+	expect_output(lodge_run(text, NULL), "1\nscript\nrefused\n");
+	unlink(text);
+	rmdir(dir);
+}
+
+static void mounts_show_and_protect(void **state)
+{
+	const char *a = dir_with_file("a"), *b = dir_with_file("b"), *inner = dir_with_file("a/inner");
+
+	(void)state;
+	expect_output(lodge_run("--rw", a, "--ro", inner, SHELL,
+				"cd $0; echo x > new && cat new; rm new; echo y > inner/file || echo "
+				"refused; cat inner/file",
+				a, NULL),
+		      "x\nrefused\na/inner");
+	expect_output(
+		lodge_run("--bind", arg("%s:/mnt:ro", b, ""), SHELL,
+			  "cat /mnt/file; cd /mnt; pwd; cat ../mnt/file; echo x > file || echo refused; "
+			  "cat /mnt/../mnt/./file; readlink /proc/self/cwd; grep -c ' /mnt ' /proc/mounts",
+			  NULL),
+		"b/mnt\nbrefused\nb/mnt\n1\n");
+	expect_output(lodge_run("--bind", arg("%s:/mnt/", b, ""), SHELL,
+				"echo new > /mnt/out; ln -s /mnt/out /mnt/link; cat /mnt/link; rm /mnt/link",
+				NULL),
+		      "new\n");
+	expect_output(native_run("/bin/cat", arg("%s/out", b, ""), NULL), "new\n");
+	expect_output(lodge_run("--bind", arg("%s/file:/etc/hostname", b, ""), SHELL,
+				"cat /etc/hostname; cat /etc/hostname/x 2>/dev/null || echo no", NULL),
+		      "bno\n");
+	expect_output(lodge_run("--tmpfs", "/srv", "--cwd", "/srv", SHELL, "pwd; echo x > f; ls", NULL),
+		      "/srv\nf\n");
+}
+
+static void a_root_is_all_there_is(void **state)
+{
+	const char *root = dir_with_file("root"), *out = dir_with_file("b");
+	struct command copy = {.argv = {"/bin/cp", "/bin/busybox", root}};
+	struct outcome o = command_run(&copy);
+
+	(void)state;
+	outcome_free(&o);
+	symlink("/../../etc", arg("%s/up", root, ""));
+	symlink("/file", arg("%s/link", root, ""));
+	expect_output(
+		lodge_run("--root", root, "--bind", arg("%s:/data", out, ""), "/busybox", "sh", "-c",
+			  "pwd; /busybox cat /link /data/file; /busybox ls /; cd /data/..; pwd; "
+			  "/busybox cat /up/passwd /etc/passwd /../../etc/passwd 2>/dev/null || echo none; "
+			  "echo x > /tmp/f && /busybox cat /tmp/f; echo y > "
+			  "/file || "
+			  "echo refused",
+			  NULL),
+		"/\nrootbbusybox\nfile\nlink\nup\n/\nnone\nx\nrefused\n");
+}
+
+/* Whatever the way, none leads out of a mount but by its name. */
+static void no_way_around(void **state)
+{
+	const char *a = dir_with_file("a"), *secret;
+
+	(void)state;
+	secret = arg("/tmp/lodge-way-%s", strrchr(scratch_dir(), '-') + 1, "");
+	write_file(secret, "secret", 6, 0644);
+	symlink(secret, arg("%s/there", a, ""));
+	symlink("/tmp", arg("%s/tmp", a, ""));
+	expect_output(lodge_run("--rw", a, SHELL,
+				"cd $1; n=${0##*/}; for p in $0 there tmp/$n tmp/../tmp/$n /proc/self/root$0 "
+				"/proc/self/cwd/tmp/$n ../../../../../../tmp/$n /usr/../tmp/$n; do cat $p "
+				"2>/dev/null && "
+				"echo $p; done; cd /; cat tmp/$n ./tmp/$n 2>/dev/null; cd /usr; cat "
+				"../tmp/$n 2>/dev/null; "
+				"cd $1; echo mine > there; mv $0 . 2>/dev/null; cat $n; ln /tmp/$n x "
+				"2>/dev/null || echo no",
+				secret, a, NULL),
+		      "mine\nno\n");
+	expect_output(native_run("/bin/cat", secret, NULL), "secret");
+	unlink(secret);
+}
+
+static void what_is_not_there_is_refused(void **state)
+{
+	static const char *const bad[][2] = {{"--ro", "/none"},		 {"--bind", "/none:/mnt"},
+					     {"--bind", "/usr"},	 {"--bind", "/usr:mnt"},
+					     {"--bind", "/usr:/a/../b"}, {"--tmpfs", "x"},
+					     {"--root", "/etc/passwd"},	 {"--root", "/none"},
+					     {"--cwd", "/none"},	 {"--cwd", "x"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct outcome o = lodge_run(bad[i][0], bad[i][1], "/bin/true", NULL);
+		expect_refused(&o, 125);
+		outcome_free(&o);
+	}
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[] = {
+		CASE("view: /tmp and /dev/shm are the program's own, and gone with it [J2]", tmp_is_private),
+		CASE("view: names, links, mappings and programs in memory [J2][L16]", tmp_is_a_file_system),
+		CASE("view: a private /tmp counts as the program's memory [J2]",
+		     tmp_is_memory_of_the_program),
+		CASE("view: a program in /tmp sees its own directory [J2]", programs_in_tmp_run),
+		CASE("view: --ro, --rw, --bind, --tmpfs, --cwd [J2]", mounts_show_and_protect),
+		CASE("view: --root is all there is [J2]", a_root_is_all_there_is),
+		CASE("view: no link, dot or directory leads around a mount [J2]", no_way_around),
+		CASE("view: what is not there is refused by one line [J2]", what_is_not_there_is_refused),
+	};
+
+	return harness_main_kvm("view", tests, sizeof(tests) / sizeof(tests[0]));
+}
