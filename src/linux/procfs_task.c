@@ -483,7 +483,7 @@ static int show_mountinfo(struct task *t, const struct proc_file *file, FILE *ou
 	for (unsigned int i = 0; i < v->nr; i++) {
 		const struct mount *m = &v->mount[i];
 		const char *rights = m->writable ? "rw" : "ro";
-		fprintf(out, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", i + 1, i ? 1 : 0, i + 1, m->guest,
+		fprintf(out, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", i + 1, i ? 1u : 0u, i + 1, m->guest,
 			rights, mount_kind(m), mount_kind(m), rights);
 	}
 	fprintf(out, "%u 1 0:%u / /proc rw,relatime - proc proc rw\n", v->nr + 1, v->nr + 1);

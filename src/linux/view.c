@@ -51,7 +51,7 @@ bool view_is_rooted(const struct view *v)
 
 int view_guest_path(const struct view *v, char path[PATH_MAX])
 {
-	const char *rest;
+	const char *rest = "";
 	const struct mount *m = v->plain ? NULL : view_find_host(v, path, &rest);
 	char guest[PATH_MAX];
 	int n;
