@@ -37,6 +37,16 @@ static inline struct page *block_head(const struct frames *f, struct page *page)
 /* Entries of any level that map a frame; at least as many as there are while others change theirs. */
 uint32_t page_total_mapcount(const struct frames *f, struct page *page);
 
+/*
+ * One entry alone maps the anonymous page, and no swap slot is its own: whoever holds that entry's page_table_lock may write it. In this
+ * order, for a page that another entry leaves for its slot has the flag by then (S4 of swap.h).
+ */
+static inline bool page_is_exclusive(const struct frames *f, struct page *page)
+{
+	return page_total_mapcount(f, page) == 1 &&
+	       !(atomic_load_explicit(&page->flags, memory_order_acquire) & PG_SWAPCACHE);
+}
+
 /* Makes a block of 512 aligned frames that hold one reference each and nobody maps; the caller's huge entry is the first. */
 void block_make(struct page *head);
 

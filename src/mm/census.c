@@ -21,7 +21,7 @@ static uint64_t *count_of(struct census *c, const struct zone *z, const struct p
 		return &c->reserved;
 	if (flags & PG_TABLE)
 		return &c->tables;
-	if (page_anon(page) || (flags & PG_HUGETLB))
+	if (page_anon(page) || (flags & (PG_HUGETLB | PG_SWAPCACHE)))
 		return &c->anon;
 	return flags & PG_CACHE ? &c->cache : &c->other;
 }
@@ -54,7 +54,7 @@ static void memcg_count(struct memcg_census *c, const struct page *page, uint32_
 		c->tables++;
 	} else if (flags & PG_HUGETLB) {
 		c->hugetlb++;
-	} else if (page_anon(page)) {
+	} else if (page_anon(page) || (flags & PG_SWAPCACHE)) {
 		c->anon++;
 		c->anon_huge += !!(flags & PG_BLOCK);
 		c->active_anon += !!(flags & PG_ACTIVE);

@@ -50,7 +50,7 @@ static const char *check_page(struct check *c, const struct vma *vma, pte_t pte,
 		return "shared area maps an anonymous page";
 	/* The entry itself, or the table that is shared, may say so; what counts is what both allow. */
 	if (pte_write(pte) && !(vma->flags & VM_SHARED) &&
-	    (!page_anon(page) || page_total_mapcount(c->mm->frames, page) != 1))
+	    (!page_anon(page) || !page_is_exclusive(c->mm->frames, page)))
 		return "private area may write a page that others see";
 	return NULL;
 }
@@ -70,6 +70,15 @@ static const char *check_rights(const struct vma *vma, pte_t pte)
 	return NULL;
 }
 
+static const char *check_swap(struct check *c, const struct vma *vma, pte_t pte)
+{
+	if (!swap_device_of(c->mm->host, pte_to_swp_entry(pte)))
+		return "entry says a slot of no device";
+	if (!swap_count(c->mm->host, pte_to_swp_entry(pte)))
+		return "entry says a slot that counts none";
+	return vma_anon_vma(vma) ? NULL : "swapped page in an area without anonymous pages";
+}
+
 /* False also while another space, which shares the table, sees the end of the move. */
 static bool nobody_moves(const struct page *page, const pte_t *slot, pte_t pte)
 {
@@ -77,7 +86,7 @@ static bool nobody_moves(const struct page *page, const pte_t *slot, pte_t pte)
 }
 
 /* A page that is moving is resident, and locked until the move is over. */
-static const char *check_special(struct check *c, const pte_t *slot, pte_t pte)
+static const char *check_special(struct check *c, const struct vma *vma, const pte_t *slot, pte_t pte)
 {
 	const struct page *page = pfn_to_page(c->mm->frames, entry_offset(pte));
 
@@ -85,6 +94,9 @@ static const char *check_special(struct check *c, const pte_t *slot, pte_t pte)
 	case ENTRY_MIGRATION:
 		c->rss[entry_counter(c->mm, pte)]++;
 		return nobody_moves(page, slot, pte) ? "entry waits for a page that nobody moves" : NULL;
+	case ENTRY_SWAP:
+		c->rss[MM_SWAPENTS]++;
+		return check_swap(c, vma, pte);
 	case ENTRY_GUARD:
 	case ENTRY_POISON:
 		return NULL;
@@ -99,7 +111,7 @@ static const char *check_entry(struct check *c, const struct vma *vma, const pte
 	if (!vma)
 		return "entry outside every area";
 	if (!pte_present(pte))
-		return check_special(c, slot, pte);
+		return check_special(c, vma, slot, pte);
 	const char *what = check_rights(vma, pte);
 	if (what || (pte & PTE_SPECIAL))
 		return what;

@@ -8,6 +8,7 @@
  *   H4  a table has as many references as entries point to it
  *   H5  the account of each space's memcg is the number of frames that it pays for
  *   H6  a walk from a frame finds as many entries as spaces show of it
+ *   H7  the count of a swap slot is the number of entries that say it, a shared table's once; its cached page and the slot say each other
  *
  * Not here: what one space can tell by itself (check.c).
  */
@@ -15,6 +16,7 @@
 
 #include "block.h"
 #include "rmap.h"
+#include "swap_cache.h"
 
 /* What was found of one frame. */
 struct found {
@@ -28,8 +30,9 @@ struct host_check {
 	struct mm *mm;
 	void (*complain)(const char *what, uint64_t where);
 	unsigned int bad;
-	struct found *found; /* by frame */
-	uint64_t excess;     /* references that nothing explains */
+	struct found *found;		   /* by frame */
+	uint32_t *slots[MAX_SWAP_DEVICES]; /* entries by slot */
+	uint64_t excess;		   /* references that nothing explains */
 };
 
 static void fail(struct host_check *c, const char *what, pfn_t pfn)
@@ -50,8 +53,18 @@ static void see_huge(struct host_check *c, pte_t pte, bool first_time)
 		c->found[head + i].views++;
 }
 
+static void see_swap(struct host_check *c, swp_entry_t entry)
+{
+	if (!c->slots[swp_device(entry)])
+		fail(c, "entry says a slot of no device", 0);
+	else
+		c->slots[swp_device(entry)][swp_slot(entry)]++;
+}
+
 static void see_entry(struct host_check *c, pte_t pte, bool first_time)
 {
+	if (entry_type(pte) == ENTRY_SWAP && first_time)
+		see_swap(c, pte_to_swp_entry(pte));
 	if (entry_type(pte) == ENTRY_MIGRATION)
 		fail(c, "entry waits for a page that nobody moves", entry_offset(pte));
 	if (!pte_present(pte) || (pte & PTE_SPECIAL))
@@ -104,7 +117,8 @@ static void check_guest_frame(struct host_check *c, pfn_t pfn)
 	struct page *page = pfn_to_page(c->h->frames, pfn);
 	const struct found *seen = &c->found[pfn];
 	uint32_t refs = atomic_load(&page->refs), flags = atomic_load(&page->flags);
-	uint32_t explained = seen->entries + !!(flags & (PG_BLOCK | PG_HUGETLB)) + !!(flags & PG_CACHE);
+	uint32_t explained =
+		seen->entries + !!(flags & (PG_BLOCK | PG_HUGETLB)) + !!(flags & (PG_CACHE | PG_SWAPCACHE));
 
 	if (flags & (PG_RESERVED | PG_BAD))
 		return;
@@ -124,6 +138,42 @@ static void check_guest_frame(struct host_check *c, pfn_t pfn)
 		fail(c, "block_mapcount differs from the huge entries", pfn);
 	if (seen->views && rmap_count(c->h, page) != seen->views)
 		fail(c, "walk from the frame finds another number of entries", pfn);
+}
+
+static void check_slot(struct host_check *c, const struct swap_device *d, uint64_t at)
+{
+	const struct swap_slot *slot = &d->map.slot[at];
+
+	if (slot->count != c->slots[d->index][at])
+		fail(c, "count of a swap slot differs from the entries that say it", at);
+	if (slot->page && (!page_in_swap_cache(slot->page) ||
+			   page_swap_entry(slot->page).val != swp_entry(d->index, at).val))
+		fail(c, "cached page of a swap slot says another", at);
+	if (slot->page && !slot->count && !page_total_mapcount(c->h->frames, slot->page))
+		fail(c, "cached page that nobody has", at);
+}
+
+static bool begin_slots(struct host_check *c)
+{
+	bool good = true;
+
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
+		const struct swap_device *d = c->h->swap.device[i];
+		if (d)
+			good = (c->slots[i] = calloc(d->map.nr_slots, sizeof(*c->slots[i]))) && good;
+	}
+	return good;
+}
+
+static void end_slots(struct host_check *c)
+{
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
+		struct swap_device *d = c->h->swap.device[i];
+		for (uint64_t at = 0; d && c->slots[i] && at < d->map.nr_slots; at++)
+			check_slot(c, d, at);
+		c->bad += d ? swap_map_check(&d->map, c->complain) : 0;
+		free(c->slots[i]);
+	}
 }
 
 static void check_table_frame(struct host_check *c, pfn_t pfn)
@@ -174,13 +224,14 @@ unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned 
 	uint64_t pins = 0;
 
 	c.found = calloc(h->frames->max_pfn, sizeof(*c.found));
-	if (!c.found)
+	if (!c.found || !begin_slots(&c))
 		return 1;
 	for (unsigned int i = 0; i < nr; i++) {
 		see_space(&c, space[i]);
 		pins += atomic_load(&space[i]->nr_pins);
 	}
 	check_frames(&c);
+	end_slots(&c);
 	c.excess += atomic_load(&h->frames->zero_page->refs) - 1;
 	if (c.excess != pins)
 		fail(&c, "references that nobody holds", c.excess);

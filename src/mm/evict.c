@@ -154,7 +154,8 @@ static gva_t walk_space(struct turn *t, struct mm *mm, gva_t from, gva_t end)
 		p->nr_tables = 0;
 		gather_begin(&p->gather, mm);
 		pthread_mutex_lock(&mm->page_table_lock);
-		pte_walk(mm, from, end, &ops, t);
+		if (!atomic_load(&mm->forking))
+			pte_walk(mm, from, end, &ops, t);
 		pthread_mutex_unlock(&mm->page_table_lock);
 		if (p->areas)
 			pthread_rwlock_unlock(&mm->mmap_lock);

@@ -9,6 +9,7 @@
  *	      empty, with a mapping	do_fault: do_read_fault, do_cow_fault, do_shared_fault
  *	      write to a read-only one	do_wp_page: reuse, copy, or replace the zero page
  *	      writable by now		its table was shared with another space, and is not any more
+ *	      in a swap slot		do_swap_page
  *	      neither empty nor present	a guard, poison, or a page that is moving
  *	    anything else		spurious: another thread was faster, or a processor used a stale entry
  *
@@ -41,6 +42,7 @@ const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_WP_COPY] = "do_wp_page copy",
 	[FAULT_WP_SHARED] = "do_wp_page shared",
 	[FAULT_WP_TABLE] = "do_wp_page table",
+	[FAULT_SWAP] = "do_swap_page",
 	[FAULT_HUGE_ANON] = "do_huge_pmd_anonymous_page write",
 	[FAULT_HUGE_ZERO_PAGE] = "do_huge_pmd_anonymous_page zero page",
 	[FAULT_HUGE_WP_REUSE] = "do_huge_pmd_wp_page reuse",
@@ -109,6 +111,10 @@ static enum vm_fault_result handle_pte_fault(struct fault *f, bool *unlocked)
 		pthread_mutex_unlock(&f->mm->page_table_lock);
 		*unlocked = true;
 		return do_fault(f);
+	}
+	if (entry_type(f->orig) == ENTRY_SWAP) {
+		*unlocked = true;
+		return do_swap_page(f);
 	}
 	if (!pte_present(f->orig))
 		return special_entry(f, unlocked);

@@ -80,8 +80,7 @@ struct frame_run {
 	unsigned int left;
 };
 
-/* Frames from the nodes that the area's policy says, or the space's. */
-static struct page *alloc_by_policy(struct vma *vma, gva_t address, gfp_t gfp, unsigned int order)
+struct page *fault_alloc_by_policy(struct vma *vma, gva_t address, gfp_t gfp, unsigned int order)
 {
 	struct mm *mm = vma->mm;
 	bool own = vma->policy.mode != MPOL_DEFAULT;
@@ -114,7 +113,7 @@ static struct page *run_next(struct fault *f, struct frame_run *run, gva_t addre
 	while (!run->left) {
 		if (memcg_charge(f->mm->memcg, 1ull << order)) {
 			gfp_t gfp = order ? GFP_TRANSHUGE_LIGHT : GFP_HIGHUSER_MOVABLE;
-			run->page = alloc_by_policy(f->vma, address, gfp | __GFP_ZERO, order);
+			run->page = fault_alloc_by_policy(f->vma, address, gfp | __GFP_ZERO, order);
 			if (run->page) {
 				run->left = 1u << order;
 				break;

@@ -68,6 +68,8 @@ enum vm_fault_result fault_map_anon(struct fault *f);
  * counts as dense is what has been copied already.
  */
 struct window fault_window(struct fault *f);
+/* A block of frames from the nodes that the area's policy says, or the space's. NULL: no memory. */
+struct page *fault_alloc_by_policy(struct vma *vma, gva_t address, gfp_t gfp, unsigned int order);
 /* A charged frame with a copy of `from`, which is not mapped anywhere yet. NULL: no memory. */
 struct page *fault_copy_page(struct mm *mm, const struct page *from);
 /* Makes a page that nobody else knows the area's own and maps it. */
@@ -98,6 +100,9 @@ static inline bool fault_page_is_current(const struct fault *f, const struct pag
 {
 	return !f->vma->mapping || page_mapping(page) == f->vma->mapping;
 }
+
+/* fault_swap.c. Called with page_table_lock, which it releases. */
+enum vm_fault_result do_swap_page(struct fault *f);
 
 /* fault_wp.c. page_table_lock is held, but for the time of page_mkwrite. */
 enum vm_fault_result do_wp_page(struct fault *f);

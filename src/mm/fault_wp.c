@@ -13,6 +13,7 @@
  */
 #include "block.h"
 #include "fault_internal.h"
+#include "swap_cache.h"
 
 /* Copied along with a page even if nothing around it was written yet. */
 #define WP_AROUND_PAGES 4
@@ -32,7 +33,7 @@ static bool is_own(const struct fault *f, pte_t pte)
 {
 	struct page *page = pfn_to_page(f->mm->frames, pte_pfn(pte));
 
-	return page_anon(page) && page_total_mapcount(f->mm->frames, page) == 1;
+	return page_anon(page) && page_is_exclusive(f->mm->frames, page);
 }
 
 /* Present, of a page that may be copied or reused, and not writable. */
@@ -83,10 +84,12 @@ static bool cow_begin(struct fault *f, struct cow *c, gva_t address)
 	return true;
 }
 
-/* A page of a file shows what is written to the file until the guest itself writes to it: such a neighbour stays. */
+/* A page of a file shows what is written to the file until the guest itself writes to it: such a neighbour stays. So does one with a slot. */
 static bool may_come_along(const struct fault *f, pte_t pte)
 {
-	return is_protected(pte) && page_anon(pfn_to_page(f->mm->frames, pte_pfn(pte)));
+	struct page *page = pfn_to_page(f->mm->frames, pte_pfn(pte));
+
+	return is_protected(pte) && page_anon(page) && !page_in_swap_cache(page);
 }
 
 /* The neighbours, as far as memory allows. */
@@ -199,6 +202,29 @@ static enum vm_fault_result wp_device(struct fault *f)
 	return VM_FAULT_DONE;
 }
 
+/*
+ * A page that has a slot as well leaves it when nobody else has either; then it may be written. While it is being written out it is
+ * waited for, without page_table_lock.
+ */
+static enum vm_fault_result wp_swap_cache(struct fault *f, struct page *page)
+{
+	enum vm_fault_result r = VM_FAULT_DONE;
+
+	page_get(page);
+	if (page_trylock(page)) {
+		swap_cache_reuse(f->mm->host, page);
+		swap_cache_unlock(f->mm->host, page);
+	} else {
+		gather_flush(&f->gather);
+		pthread_mutex_unlock(&f->mm->page_table_lock);
+		page_wait_unlocked(page);
+		pthread_mutex_lock(&f->mm->page_table_lock);
+		r = VM_FAULT_RETRY;
+	}
+	page_put(f->mm->frames, page);
+	return r;
+}
+
 enum vm_fault_result do_wp_page(struct fault *f)
 {
 	if (is_device(f))
@@ -209,6 +235,10 @@ enum vm_fault_result do_wp_page(struct fault *f)
 	}
 	if (f->vma->flags & VM_SHARED)
 		return wp_shared(f, pfn_to_page(f->mm->frames, pte_pfn(f->orig)));
+	struct page *page = pfn_to_page(f->mm->frames, pte_pfn(f->orig));
+	enum vm_fault_result r = page_in_swap_cache(page) ? wp_swap_cache(f, page) : VM_FAULT_DONE;
+	if (r != VM_FAULT_DONE)
+		return r;
 	if (!is_own(f, f->orig))
 		return wp_page_copy(f);
 	wp_page_reuse(f);

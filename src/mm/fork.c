@@ -30,6 +30,7 @@
 #include "memcg.h"
 #include "pagewalk.h"
 #include "rmap.h"
+#include "swap_cache.h"
 #include "vma_lock.h"
 #include "zap.h"
 
@@ -82,8 +83,9 @@ static enum plan plan_of_areas(const struct mm *mm, gva_t address)
 /* Somebody holds the page who is not an entry. What is held for a moment only counts too: that costs a copy, no more. */
 static bool is_pinned(struct page *page)
 {
-	return page_anon(page) &&
-	       atomic_load(&page->refs) > atomic_load(&page->mapcount) + (page_in_block(page) ? 1 : 0);
+	return page_anon(page) && atomic_load(&page->refs) > atomic_load(&page->mapcount) +
+								     (page_in_block(page) ? 1 : 0) +
+								     (page_in_swap_cache(page) ? 1 : 0);
 }
 
 static bool holds_pinned(const struct mm *mm, const pte_t *table)
@@ -164,7 +166,7 @@ static void leave_entry(void *ctx, pte_t *slot, gva_t address)
 
 	if (child_has(f, address))
 		return;
-	if (pte_present(pte) ? !(pte & PTE_SPECIAL) : entry_type(pte) == ENTRY_MIGRATION)
+	if (entry_is_counted(pte))
 		rss_less(f, pte, 1);
 }
 
@@ -185,6 +187,8 @@ static void copy_entry(void *ctx, pte_t *slot, gva_t address)
 	} else if (entry_type(pte) == ENTRY_MIGRATION) {
 		pte &= ~ENTRY_WRITABLE;
 		pte_set(slot, pte);
+	} else if (entry_type(pte) == ENTRY_SWAP) {
+		swap_dup(f->child->host, pte_to_swp_entry(pte));
 	}
 	pte_set(to, pte);
 }
@@ -343,19 +347,25 @@ static int dup_areas(struct fork *f)
 	return 0;
 }
 
-/* An area that the child does not get at all has pages that are not the child's either. */
-static int dup_mmap(struct fork *f)
+/*
+ * The child begins with the parent's counts, and loses what it does not get. So no entry of the parent's may turn from one that counts as
+ * this into one that counts as that, until all are copied.
+ */
+static void freeze_counters(struct fork *f)
 {
-	struct vma *vma, *copy;
-
-	trace(f, "dup_mmap", 0);
-	vma_for_each (vma, &f->parent->vmas) /* a table that is shared may serve several of them */
-		vma_write_lock(vma);
+	pthread_mutex_lock(&f->parent->page_table_lock);
+	atomic_store(&f->parent->forking, true);
 	for (enum mm_counter c = 0; c < NR_MM_COUNTERS; c++)
 		atomic_store(&f->child->rss[c], mm_counter(f->parent, c));
-	if (dup_areas(f))
-		return -ENOMEM;
-	copy = f->child->vmas.first;
+	pthread_mutex_unlock(&f->parent->page_table_lock);
+	swap_fork(f->child, f->parent);
+}
+
+/* An area that the child does not get at all has pages that are not the child's either. */
+static int copy_areas(struct fork *f)
+{
+	struct vma *vma, *copy = f->child->vmas.first;
+
 	vma_for_each (vma, &f->parent->vmas) {
 		f->vma = vma;
 		f->copy = vma->flags & VM_DONTCOPY ? NULL : copy;
@@ -370,6 +380,19 @@ static int dup_mmap(struct fork *f)
 			return f->err;
 	}
 	return 0;
+}
+
+static int dup_mmap(struct fork *f)
+{
+	struct vma *vma;
+
+	trace(f, "dup_mmap", 0);
+	vma_for_each (vma, &f->parent->vmas) /* a table that is shared may serve several of them */
+		vma_write_lock(vma);
+	freeze_counters(f);
+	int err = dup_areas(f) ? -ENOMEM : copy_areas(f);
+	atomic_store(&f->parent->forking, false);
+	return err;
 }
 
 /* --- the space -------------------------------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 /* gather.c - batching of revocations. See gather.h. */
 #include "gather.h"
 #include "block.h"
+#include "swap_cache.h"
 
 /* Low bits of held[]. */
 #define HELD_PAGE  0ul
@@ -56,6 +57,8 @@ static void put_held(struct mm *mm, uintptr_t held)
 		pgtable_put_shared(mm, page);
 		break;
 	default:
+		if (page_in_swap_cache(page))
+			swap_cache_drop(mm->host, page);
 		page_put(mm->frames, page);
 	}
 }

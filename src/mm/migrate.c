@@ -9,6 +9,7 @@
 #include "page_lock.h"
 #include "reclaim.h"
 #include "rmap.h"
+#include "swap_cache.h"
 #include "zap.h"
 
 struct migration {
@@ -205,7 +206,7 @@ int page_migrate(struct mm_host *h, struct page *from, struct page *to)
 	if (m.anon_vma)
 		anon_vma_put(h, m.anon_vma);
 	page_unlock(to);
-	page_unlock(from);
+	swap_cache_unlock(h, from);
 	if (!err)
 		page_put(h->frames, to);
 	return err;

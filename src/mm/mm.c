@@ -139,6 +139,7 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	mm->mmap_min_addr = DEFAULT_MMAP_MIN_ADDR;
 	mm->max_map_count = DEFAULT_MAX_MAP_COUNT;
 	mm->fault_around_pages = FAULT_AROUND_PAGES;
+	list_init(&mm->mmlist);
 	hugetlb_pool_join(cg);
 	pthread_mutex_lock(&h->spaces_lock);
 	list_add_tail(&mm->host_node, &h->spaces);
@@ -188,6 +189,7 @@ void mmput(struct mm *mm)
 	list_del(&mm->memcg_node);
 	pthread_mutex_unlock(&mm->host->spaces_lock);
 	zap_all(mm);
+	swap_forget_space(mm);
 	hugetlb_pool_leave(mm->frames, mm->memcg);
 	pgtable_destroy(&mm->pgt);
 	mmdrop(mm);

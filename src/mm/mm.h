@@ -27,7 +27,14 @@
 #define STACK_LIMIT_BYTES     (8ull << 20)
 
 /* MM_HUGETLBPAGES are not resident in the sense of rss. */
-enum mm_counter { MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, MM_HUGETLBPAGES, NR_MM_COUNTERS };
+enum mm_counter {
+	MM_FILEPAGES,
+	MM_ANONPAGES,
+	MM_SHMEMPAGES,
+	MM_HUGETLBPAGES,
+	MM_SWAPENTS, /* nor these: entries that say a swap slot */
+	NR_MM_COUNTERS
+};
 
 /* Every leaf of the fault ladder counts its visits. */
 enum fault_leaf {
@@ -41,6 +48,7 @@ enum fault_leaf {
 	FAULT_WP_COPY,
 	FAULT_WP_SHARED,
 	FAULT_WP_TABLE,
+	FAULT_SWAP,
 	FAULT_HUGE_ANON,
 	FAULT_HUGE_ZERO_PAGE,
 	FAULT_HUGE_WP_REUSE,
@@ -97,6 +105,8 @@ struct mm {
 	struct mm_host *host;
 	struct list_head host_node;  /* (host->spaces_lock) in host->spaces */
 	struct list_head memcg_node; /* (host->spaces_lock) in memcg->spaces */
+	struct list_head mmlist;    /* (swap.mmlist_lock) in swap.mmlist, once a page of it went to swap */
+	_Atomic bool on_mmlist;	    /* (A) changes under the lock */
 	struct frames *frames;
 	_Atomic uint32_t mm_users;	 /* (A) who run in the space or use its areas; at 0 it is emptied */
 	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */
@@ -124,8 +134,9 @@ struct mm {
 	uint64_t hiwater_vm_pages; /* the most that total_vm_pages was */
 	uint64_t total_vm_pages, data_vm_pages, exec_vm_pages, stack_vm_pages;
 	uint64_t locked_vm_pages, committed_pages;
-	bool forked;	    /* (C) areas came by a fork, which tells them apart by less and joins none */
-	uint64_t def_flags; /* (mmap_lock) VM_LOCKED and kin, for areas to come */
+	_Atomic bool forking; /* (A) set under page_table_lock: rmap walks take nothing away */
+	bool forked;	      /* (C) areas came by a fork, which tells them apart by less and joins none */
+	uint64_t def_flags;   /* (mmap_lock) VM_LOCKED and kin, for areas to come */
 	/* (C) Places a mapping that did not say where; the layout of the space. See unmapped_area.h. */
 	int64_t (*get_unmapped_area)(const struct mm *mm, const struct unmapped_request *r);
 	uint64_t stack_limit_bytes;

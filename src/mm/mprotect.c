@@ -37,7 +37,7 @@ static bool may_write_now(const struct protect *p, pte_t old)
 	if (old & PTE_SPECIAL)
 		return false;
 	struct page *page = pfn_to_page(p->mm->frames, pte_pfn(old));
-	return page_anon(page) && page_total_mapcount(p->mm->frames, page) == 1;
+	return page_anon(page) && page_is_exclusive(p->mm->frames, page);
 }
 
 static bool is_zero_page(const struct protect *p, pte_t pte)

@@ -231,6 +231,7 @@ static const struct {
 	{PG_ACTIVE, "active"},
 	{PG_WAITERS, "waiters"},
 	{PG_SLAB, "slab"},
+	{PG_SWAPCACHE, "swapcache"},
 	{PG_RESERVED, "reserved"},
 	{PG_PRIVATE, "private"},
 	{PG_WRITEBACK, "writeback"},

@@ -49,12 +49,13 @@ enum page_flags {
 	PG_LOCKED = 1 << 0,
 	PG_REFERENCED = 1 << 1,
 	PG_UPTODATE = 1 << 2, /* (cache) holds what the file holds */
-	PG_DIRTY = 1 << 3,    /* (cache) newer than the file */
+	PG_DIRTY = 1 << 3,    /* (cache) newer than the file; (PG_SWAPCACHE) than the slot */
 	PG_LRU = 1 << 4,
 	PG_ACTIVE = 1 << 5,
-	PG_WAITERS = 1 << 7,   /* somebody sleeps until PG_LOCKED is cleared */
-	PG_SLAB = 1 << 9,      /* carved into objects */
-	PG_RESERVED = 1 << 12, /* not freed in the ordinary course: zero page, entry image */
+	PG_WAITERS = 1 << 7,	/* somebody sleeps until PG_LOCKED is cleared */
+	PG_SLAB = 1 << 9,	/* carved into objects */
+	PG_SWAPCACHE = 1 << 10, /* anonymous, and a slot of a swap device is its own as well: swap.h */
+	PG_RESERVED = 1 << 12,	/* not freed in the ordinary course: zero page, entry image */
 	PG_PRIVATE = 1 << 13,
 	PG_WRITEBACK = 1 << 15,
 	PG_MAPPEDTODISK = 1 << 17,
@@ -97,6 +98,7 @@ struct page {
 	union {
 		void *freelist; /* PG_SLAB: (L) first free object; SLAB: array of indices; SLOB: first free block */
 		_Atomic uint32_t block_mapcount; /* (A) head of a PG_BLOCK: huge entries that map it */
+		uint64_t swap_entry;		 /* (page's lock) PG_SWAPCACHE: swp_entry_t */
 	};
 	union {
 		struct memcg *memcg; /* (C) who pays for the frame, or NULL */
@@ -199,6 +201,10 @@ enum vm_event {
 	WORKINGSET_ACTIVATE_FILE,
 	AGEING_EPOCH,
 	AGEING_USED, /* pages found in use when an epoch ended */
+	PSWPIN,	    /* pages read from swap devices */
+	PSWPOUT,    /* and written to them */
+	SWPIN_ZERO, /* pages filled, and left out, because all their words were equal */
+	SWPOUT_ZERO,
 	NR_VM_EVENTS,
 };
 

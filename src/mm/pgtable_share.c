@@ -28,8 +28,10 @@ static bool dup_moving(pte_t *slot, pte_t *pte)
 }
 
 /* Takes what one more entry like the one at `slot` needs, and returns that entry; *cleared: the slot's own lost PTE_WRITE. */
-static pte_t dup_entry(struct frames *f, pte_t *slot, bool *cleared)
+static pte_t dup_entry(struct mm_host *h, pte_t *slot, bool *cleared)
 {
+	struct frames *f = h->frames;
+
 	for (;;) {
 		pte_t pte = pte_read(slot);
 		if (pte_none(pte))
@@ -39,6 +41,8 @@ static pte_t dup_entry(struct frames *f, pte_t *slot, bool *cleared)
 				return pte;
 			continue;
 		}
+		if (entry_type(pte) == ENTRY_SWAP)
+			swap_dup(h, pte_to_swp_entry(pte)); /* nobody empties an entry of a shared table */
 		if (!pte_present(pte) || (pte & PTE_SPECIAL))
 			return pte;
 		struct page *page = pfn_to_page(f, pte_pfn(pte));
@@ -67,7 +71,7 @@ static bool copy_table(struct mm *mm, pte_t *pmd, gva_t address, struct gather *
 		return false;
 	pte_t *from = page_address(mm->frames, old), *to = page_address(mm->frames, copy);
 	for (unsigned int i = 0; i < PTRS_PER_TABLE; i++)
-		to[i] = dup_entry(mm->frames, &from[i], &cleared);
+		to[i] = dup_entry(mm->host, &from[i], &cleared);
 	pte_exchange(pmd, pte_make(page_to_pfn(mm->frames, copy), TABLE_FLAGS));
 	gather_entry_at(g, pmd, address, 1);
 	if (cleared)
@@ -183,6 +187,8 @@ bool pgtable_share(struct mm *mm, pte_t *from, pte_t *to)
 
 static void put_entry(struct gather *g, pte_t pte)
 {
+	if (entry_type(pte) == ENTRY_SWAP)
+		swap_put(g->batch.mm->host, pte_to_swp_entry(pte));
 	if (!pte_present(pte) || (pte & PTE_SPECIAL))
 		return;
 	struct page *page = pfn_to_page(g->batch.mm->frames, pte_pfn(pte));

@@ -236,9 +236,10 @@ static bool unmap_one(void *ctx, const struct rmap_hit *hit, struct gather *g)
 	struct page *page = ctx;
 	struct mm *mm = hit->vma->mm;
 
+	if (atomic_load(&mm->forking))
+		return false;
 	if (hit->level)
 		return unmap_cached_block(hit, g);
-
 	if (!pte_present(hit->pte) || (hit->vma->flags & VM_LOCKED) ||
 	    atomic_load(&pgtable_page(&mm->pgt, hit->slot)->refs) > 1)
 		return false;

@@ -5,15 +5,21 @@
 #include <errno.h>
 
 #include "mm.h"
+#include "swap_cache.h"
 
 void swap_init(struct mm_host *h)
 {
 	pthread_mutex_init(&h->swap.lock, NULL);
 	list_init(&h->swap.devices);
+	pthread_mutex_init(&h->swap.mmlist_lock, NULL);
+	list_init(&h->swap.mmlist);
+	swap_transfers_init(&h->swap.transfers);
 }
 
 void swap_destroy(struct mm_host *h)
 {
+	swap_transfers_destroy(&h->swap.transfers);
+	pthread_mutex_destroy(&h->swap.mmlist_lock);
 	pthread_mutex_destroy(&h->swap.lock);
 }
 
@@ -44,8 +50,10 @@ static int add_device(struct swap_space *s, struct swap_device *d)
 
 int swap_on(struct mm_host *h, struct swap_device *d)
 {
-	int err = swap_map_init(&d->map, d->nr_slots, d->ops->discard != NULL);
+	int err = swap_transfers_prepare(&h->swap.transfers);
 
+	if (!err)
+		err = swap_map_init(&d->map, d->nr_slots, d->ops->discard != NULL);
 	if (err)
 		return err;
 	d->host = h;
@@ -157,9 +165,16 @@ void swap_put(struct mm_host *h, swp_entry_t entry)
 	struct swap_map *m = &swap_device_of(h, entry)->map;
 
 	pthread_mutex_lock(&m->lock);
-	m->slot[swp_slot(entry)].count--;
+	struct swap_slot *slot = &m->slot[swp_slot(entry)];
+	struct page *unused = --slot->count ? NULL : slot->page;
+	if (unused)
+		page_get(unused);
 	swap_map_release(m, swp_slot(entry));
 	pthread_mutex_unlock(&m->lock);
+	if (!unused)
+		return;
+	swap_cache_drop(h, unused);
+	page_put(h->frames, unused);
 }
 
 uint32_t swap_count(struct mm_host *h, swp_entry_t entry)
@@ -186,4 +201,44 @@ void swap_totals(struct mm_host *h, struct swap_totals *t)
 		pthread_mutex_unlock(&d->map.lock);
 	}
 	pthread_mutex_unlock(&h->swap.lock);
+}
+
+struct swap_device *swap_hold(struct mm_host *h, swp_entry_t entry)
+{
+	struct swap_device *d = swap_device_of(h, entry);
+
+	atomic_fetch_add(&d->holders, 1);
+	return d;
+}
+
+void swap_unhold(struct swap_device *d)
+{
+	atomic_fetch_sub(&d->holders, 1);
+}
+
+/* --- spaces -------------------------------------------------------------------------------------------------------- */
+
+void swap_note_space(struct mm *mm)
+{
+	struct swap_space *s = &mm->host->swap;
+
+	if (atomic_load_explicit(&mm->on_mmlist, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&s->mmlist_lock);
+	if (!atomic_exchange(&mm->on_mmlist, true))
+		list_add_tail(&mm->mmlist, &s->mmlist);
+	pthread_mutex_unlock(&s->mmlist_lock);
+}
+
+void swap_fork(struct mm *child, struct mm *parent)
+{
+	if (atomic_load_explicit(&parent->on_mmlist, memory_order_relaxed))
+		swap_note_space(child);
+}
+
+void swap_forget_space(struct mm *mm)
+{
+	pthread_mutex_lock(&mm->host->swap.mmlist_lock);
+	list_del(&mm->mmlist);
+	pthread_mutex_unlock(&mm->host->swap.mmlist_lock);
 }

@@ -28,11 +28,14 @@
 #include <sys/uio.h>
 
 #include "list.h"
+#include "pgtable.h"
+#include "swap_io.h"
 #include "swap_map.h"
 
 #define MAX_SWAP_DEVICES \
 	32 /* what 40 bits of an entry leave beside 32 bits of slot, and no more than Linux has */
 
+struct mm;
 struct mm_host;
 struct swap_device;
 
@@ -54,6 +57,16 @@ static inline unsigned int swp_device(swp_entry_t entry)
 static inline uint64_t swp_slot(swp_entry_t entry)
 {
 	return (uint32_t)entry.val;
+}
+
+static inline swp_entry_t pte_to_swp_entry(pte_t pte)
+{
+	return (swp_entry_t){entry_offset(pte)};
+}
+
+static inline pte_t swp_entry_to_pte(swp_entry_t entry)
+{
+	return entry_make(ENTRY_SWAP, entry.val);
 }
 
 /* One transfer of nr consecutive slots; the submitter's until done is called. */
@@ -86,10 +99,11 @@ struct swap_device {
 	const char *path;		   /* (owner) what /proc/swaps shows */
 	bool is_file;			   /* (owner) "file", else "partition" */
 	int priority;			   /* (owner) the highest goes first; equal ones take turns */
-	uint64_t nr_slots;     /* (owner) of a page each; slot 0 is the device's header and never used */
-	struct mm_host *host;  /* (C) from swapon on */
-	unsigned int index;    /* (C) in host->swap.device */
-	struct list_head node; /* (swap.lock) by priority */
+	uint64_t nr_slots;	  /* (owner) of a page each; slot 0 is the device's header and never used */
+	struct mm_host *host;	  /* (C) from swapon on */
+	unsigned int index;	  /* (C) in host->swap.device */
+	_Atomic uint32_t holders; /* (A) who may come to its slots without an entry that says one */
+	struct list_head node;	  /* (swap.lock) by priority */
 	struct swap_map map;
 };
 
@@ -97,8 +111,12 @@ struct swap_device {
 struct swap_space {
 	pthread_mutex_t lock;	  /* rank LOCK_CACHE, outside map.lock */
 	struct list_head devices; /* (lock) the next to be used first */
-	struct swap_device
-		*device[MAX_SWAP_DEVICES]; /* (lock) changes; read where an entry keeps the device */
+	/* (lock) changes; read where an entry keeps the device */
+	struct swap_device *device[MAX_SWAP_DEVICES];
+	struct swap_transfers transfers;
+	pthread_mutex_t mmlist_lock; /* nothing is taken under it */
+	struct list_head mmlist; /* (mmlist_lock) struct mm, by mmlist: those that may have swapped pages */
+	_Atomic uint64_t nr_missed; /* (A) see swap_cache.c */
 };
 
 void swap_init(struct mm_host *h);
@@ -123,6 +141,27 @@ void swap_put(struct mm_host *h, swp_entry_t entry);
 
 /* Entries that say the slot. */
 uint32_t swap_count(struct mm_host *h, swp_entry_t entry);
+
+/* Keeps the device of an entry, whose page_table_lock is held, until swap_unhold. */
+struct swap_device *swap_hold(struct mm_host *h, swp_entry_t entry);
+void swap_unhold(struct swap_device *d);
+
+/*
+ * A page of the space goes to swap: from now on swapoff looks for pages there. Also: the space got the parent's entries, and lost all
+ * of its own.
+ */
+void swap_note_space(struct mm *mm);
+void swap_fork(struct mm *child, struct mm *parent);
+void swap_forget_space(struct mm *mm);
+
+/*
+ * swap_out.c: takes nr anonymous pages out of every space that maps them, writes what their slots do not hold yet, and frees them. Takes
+ * over the caller's reference on each. A page stays where it is when it is locked, pinned, in a locked area or of the pool of hugetlb,
+ * when a space with it cannot be entered just now, or when no device has room. A block loses its huge entries first.
+ * Returns how many frames are free or will be when their transfers are done (swap_wait); a page that somebody touches meanwhile is not.
+ * mmap_lock and locks of areas may be held, and nothing that comes after them.
+ */
+uint64_t swap_out(struct mm_host *h, struct page **page, unsigned int nr);
 
 /* In pages, all devices together. */
 struct swap_totals {

@@ -28,7 +28,7 @@ static bool is_own(struct mm *mm, const pte_t *slot, pte_t pte)
 {
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
 
-	return !(pte & PTE_SPECIAL) && page_anon(page) && page_total_mapcount(mm->frames, page) == 1 &&
+	return !(pte & PTE_SPECIAL) && page_anon(page) && page_is_exclusive(mm->frames, page) &&
 	       atomic_load(&pgtable_page(&mm->pgt, slot)->refs) == 1;
 }
 

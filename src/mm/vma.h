@@ -22,6 +22,7 @@
 struct anon_vma;
 struct backing;
 struct mm;
+struct page;
 struct address_space;
 
 /* Linux's bits, so that the dumps read alike. */
@@ -86,7 +87,7 @@ struct vm_fault {
 
 /*
  * What an area does in place of anonymous memory. Any member may be NULL; without fault an empty entry is SIGBUS. None is called with page_table_lock
- * held but map_pages; open and close are called with mmap_lock held for writing.
+ * held but map_pages, swapout and swapin; open and close are called with mmap_lock held for writing.
  */
 struct vm_operations {
 	void (*open)(struct vma *vma);	/* another area shows the same thing now: a part cut off, a copy */
@@ -96,6 +97,9 @@ struct vm_operations {
 	void (*map_pages)(struct vm_fault *vmf, uint64_t first, uint64_t last);
 	/* A page of a shared area is about to become writable. Without this it is writable from the first read on. */
 	enum vm_fault_result (*page_mkwrite)(struct vm_fault *vmf);
+	/* A private page of the area is about to go to swap: false, and it stays. And one came back. */
+	bool (*swapout)(struct vma *vma, gva_t address, struct page *page);
+	void (*swapin)(struct vma *vma, gva_t address, struct page *page);
 	/* Whether the area may be cut at `address`: 0 or -errno. NULL: anywhere. */
 	int (*may_split)(const struct vma *vma, gva_t address);
 	/* Bytes of a page of the area; NULL: PAGE_SIZE. */

@@ -66,6 +66,10 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[WORKINGSET_ACTIVATE_FILE] = "workingset_activate_file",
 	[AGEING_EPOCH] = "ageing_epochs",
 	[AGEING_USED] = "ageing_used",
+	[PSWPIN] = "pswpin",
+	[PSWPOUT] = "pswpout",
+	[SWPIN_ZERO] = "swpin_zero",
+	[SWPOUT_ZERO] = "swpout_zero",
 };
 
 /* Guest zones of a node in order, then its special ones. */

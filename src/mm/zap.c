@@ -21,6 +21,8 @@ enum mm_counter entry_counter(const struct mm *mm, pte_t pte)
 {
 	if (entry_type(pte) == ENTRY_MIGRATION)
 		return (enum mm_counter)((pte >> ENTRY_COUNTER_SHIFT) & ENTRY_COUNTER_MASK);
+	if (entry_type(pte) == ENTRY_SWAP)
+		return MM_SWAPENTS;
 	return page_counter(pfn_to_page(mm->frames, pte_pfn(pte)));
 }
 
@@ -35,6 +37,11 @@ static bool is_resident(pte_t pte)
 	return pte_present(pte) ? !(pte & PTE_SPECIAL) : entry_type(pte) == ENTRY_MIGRATION;
 }
 
+bool entry_is_counted(pte_t pte)
+{
+	return is_resident(pte) || entry_type(pte) == ENTRY_SWAP;
+}
+
 void zap_slot(struct gather *g, pte_t *slot, gva_t address)
 {
 	struct mm *mm = g->batch.mm;
@@ -42,8 +49,10 @@ void zap_slot(struct gather *g, pte_t *slot, gva_t address)
 
 	if (pte & PTE_PRESENT)
 		gather_entry(g, slot, address);
-	if (is_resident(pte))
+	if (entry_is_counted(pte))
 		rss_drop(mm, pte, 1);
+	if (entry_type(pte) == ENTRY_SWAP)
+		swap_put(mm->host, pte_to_swp_entry(pte));
 	if (!pte_present(pte) || (pte & PTE_SPECIAL))
 		return;
 	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
@@ -131,7 +140,7 @@ static bool zap_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 		return true; /* a range that was not isolated has nothing here */
 	for (unsigned int i = 0; i < PTRS_PER_TABLE; i++) {
 		pte_t pte = pte_read(&table[i]);
-		if (is_resident(pte))
+		if (entry_is_counted(pte))
 			rss_drop(mm, pte, 1);
 	}
 	leave(g, pmd, address); /* even if it is ours alone by now: nobody could share it before it is put */

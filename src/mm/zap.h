@@ -43,4 +43,7 @@ enum mm_counter page_counter(const struct page *page);
 /* The same for the page of an entry, present or moving: while it moves its frame may not be asked. */
 enum mm_counter entry_counter(const struct mm *mm, pte_t pte);
 
+/* Whether the space has a counter for it at all: a page that is there, moves, or is in a swap slot. */
+bool entry_is_counted(pte_t pte);
+
 #endif

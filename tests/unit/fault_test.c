@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The fault ladder, driven by a processor that walks the tables the ladder makes. */
 #include "../sim/fixture.h"
+#include "../sim/sim_swap.h"
 
 #define A  0x10000000ull
 #define RW (PROT_READ | PROT_WRITE)
@@ -259,6 +260,18 @@ static void shared_anonymous(void **state)
 	assert_int_equal(fixture_load(x, A), 78);
 }
 
+static void swap_and_load(struct fixture *x, gva_t address)
+{
+	struct sim_swap dev;
+	struct page *page = pfn_to_page(x->mm->frames, pte_pfn(fixture_pte(x, address)));
+
+	assert_int_equal(sim_swap_on(&dev, &x->machine->host, 16, NULL), 0);
+	page_get(page);
+	assert_int_equal(swap_out(&x->machine->host, &page, 1), 1);
+	fixture_load(x, address);
+	assert_int_equal(sim_swap_off(&dev), 0);
+}
+
 static void beyond_the_end(void **state)
 {
 	struct fixture *x = *state;
@@ -309,6 +322,7 @@ static void every_leaf(void **state)
 	fixture_store(x, A + PAGE_SIZE, 1);
 	write_protect(x, A);
 	fixture_store(x, A, 2);
+	swap_and_load(x, A + PAGE_SIZE);
 	fixture_map_file(x, &file, A + 0x100000, 4, 0, RW, MAP_PRIVATE | MAP_FIXED);
 	fixture_load(x, A + 0x100000);
 	fixture_store(x, A + 0x100000, 1);

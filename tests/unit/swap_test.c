@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages that go to a swap device and come back. */
+#include "../../src/mm/block.h"
+#include "../../src/mm/fault.h"
+#include "../../src/mm/swap_cache.h"
+#include "../sim/fixture.h"
+#include "../sim/sim_swap.h"
+
+#define A     0x10000000ull
+#define P     PAGE_SIZE
+#define RW    (PROT_READ | PROT_WRITE)
+#define SLOTS 4096
+
+static struct sim_swap dev;
+
+static struct mm_host *host(const struct fixture *x)
+{
+	return &x->machine->host;
+}
+
+static int setup(void **state)
+{
+	int err = fixture_setup(state);
+
+	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, NULL);
+}
+
+static int setup_shadow(void **state)
+{
+	int err = fixture_setup_shadow(state);
+
+	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, NULL);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	mm_munmap(x->mm, 0x10000, 1ull << 40);
+	assert_int_equal(dev.device.map.nr_used, 0);
+	assert_int_equal(dev.nr_wrong, 0);
+	assert_int_equal(sim_swap_off(&dev), 0);
+	return fixture_teardown(state);
+}
+
+static void assert_sound(const struct fixture *x, struct mm *other)
+{
+	struct mm *space[] = {x->mm, other};
+
+	assert_mm_sound(x->mm);
+	if (other)
+		assert_mm_sound(other);
+	assert_int_equal(mm_check_host(host(x), space, other ? 2 : 1, complain), 0);
+}
+
+static bool is_swapped(struct fixture *x, gva_t address)
+{
+	return entry_type(fixture_pte(x, address)) == ENTRY_SWAP;
+}
+
+static struct page *page_at(struct fixture *x, gva_t address)
+{
+	pte_t pte = fixture_pte(x, address);
+
+	return pte_present(pte) ? pfn_to_page(x->mm->frames, pte_pfn(pte)) : NULL;
+}
+
+/* Takes out what is there of nr pages from an address on; how many go. */
+static uint64_t out(struct fixture *x, gva_t address, unsigned int nr)
+{
+	struct page *page[600];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		struct page *p = page_at(x, address + i * P);
+		if (!p)
+			continue;
+		page_get(p);
+		page[n++] = p;
+	}
+	return swap_out(host(x), page, n);
+}
+
+static void fill(struct fixture *x, gva_t address, unsigned int nr, uint64_t seed)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		fixture_store(x, address + i * P, seed + i);
+		fixture_store(x, address + i * P + P - 8, ~(seed + i));
+	}
+}
+
+static void assert_filled(struct fixture *x, gva_t address, unsigned int nr, uint64_t seed)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		assert_int_equal(fixture_load(x, address + i * P), seed + i);
+		assert_int_equal(fixture_load(x, address + i * P + P - 8), ~(seed + i));
+	}
+}
+
+/* --- there and back ------------------------------------------------------------------------------------------------ */
+
+static void there_and_back(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 100, RW, MAP_FIXED);
+	fill(x, A, 100, 1);
+	uint64_t usage = atomic_load(&x->mm->memcg->usage_pages);
+	assert_int_equal(out(x, A, 100), 100);
+	assert_int_equal(atomic_load(&x->mm->memcg->usage_pages), usage - 100);
+	assert_int_equal(x->mm->memcg->swap_pages, 100);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 0);
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 100);
+	assert_int_equal(dev.nr_writes, 100);
+	assert_int_equal(dev.nr_transfers, 2);
+	for (unsigned int i = 0; i < 100; i++)
+		assert_true(is_swapped(x, A + i * P));
+	assert_sound(x, NULL);
+	uint64_t major = x->mm->maj_flt;
+	assert_filled(x, A, 100, 1);
+	assert_int_equal(x->mm->maj_flt, major + 100);
+	assert_int_equal(dev.nr_reads, 100);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 100);
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 0);
+	assert_int_equal(x->mm->faults[FAULT_SWAP], 100);
+	assert_sound(x, NULL);
+}
+
+static void a_write_takes_the_slot_back(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fill(x, A, 2, 7);
+	assert_int_equal(out(x, A, 2), 2);
+	fixture_store(x, A + 16, 5);
+	assert_int_equal(dev.device.map.nr_used, 1);
+	assert_int_equal(fixture_load(x, A + P), 8);
+	assert_int_equal(dev.device.map.nr_used, 1);
+	fixture_store(x, A + P, 9);
+	assert_int_equal(dev.device.map.nr_used, 0);
+	assert_int_equal(fixture_load(x, A), 7);
+	assert_int_equal(fixture_load(x, A + 16), 5);
+	assert_int_equal(fixture_load(x, A + P), 9);
+	assert_sound(x, NULL);
+}
+
+/* Only what was written since goes by a transfer. */
+static void clean_pages(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 20, RW, MAP_FIXED);
+	fill(x, A, 20, 3);
+	assert_int_equal(out(x, A, 20), 20);
+	assert_filled(x, A, 20, 3);
+	assert_int_equal(dev.nr_writes, 20);
+	fixture_store(x, A + 5 * P, 100);
+	assert_int_equal(out(x, A, 20), 20);
+	assert_int_equal(dev.nr_writes, 21);
+	fixture_store(x, A + 5 * P, 8);
+	assert_filled(x, A, 20, 3);
+	assert_sound(x, NULL);
+}
+
+static void equal_words(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 3, RW, MAP_FIXED);
+	fixture_store(x, A, 0);
+	for (unsigned int i = 0; i < P; i += 8)
+		fixture_store(x, A + P + i, 0x1234567890abcdef);
+	fixture_store(x, A + 2 * P, 0);
+	assert_int_equal(out(x, A, 3), 3);
+	assert_int_equal(dev.nr_transfers, 0);
+	assert_int_equal(x->mm->frames->event[SWPOUT_ZERO], 3);
+	assert_sound(x, NULL);
+	for (unsigned int i = 0; i < P; i += 8) {
+		assert_int_equal(fixture_load(x, A + i), 0);
+		assert_int_equal(fixture_load(x, A + P + i), 0x1234567890abcdef);
+	}
+	assert_int_equal(out(x, A, 3), 2);
+	fixture_store(x, A + P + 8, 1);
+	assert_int_equal(fixture_load(x, A + P), 0x1234567890abcdef);
+	assert_int_equal(x->mm->maj_flt, 0);
+	assert_sound(x, NULL);
+}
+
+/* --- who has to stay ----------------------------------------------------------------------------------------------- */
+
+static void locked_areas(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 4, RW, MAP_FIXED);
+	fill(x, A, 4, 1);
+	assert_int_equal(mm_mlock(x->mm, A + P, 2 * P, 0), 0);
+	assert_int_equal(out(x, A, 4), 2);
+	assert_false(is_swapped(x, A + P));
+	assert_false(is_swapped(x, A + 2 * P));
+	assert_true(is_swapped(x, A));
+	assert_int_equal(dev.device.map.nr_used, 2);
+	fill(x, A + P, 2, 20);
+	assert_sound(x, NULL);
+	/* And what is locked now comes back. */
+	assert_int_equal(mm_mlock(x->mm, A, 4 * P, 0), 0);
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 0);
+	assert_int_equal(fixture_load(x, A + 3 * P), 4);
+	assert_sound(x, NULL);
+}
+
+static void pins(void **state)
+{
+	struct fixture *x = *state;
+	struct page *pinned;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fill(x, A, 2, 1);
+	assert_int_equal(get_user_pages(x->mm, A, 1, GUP_WRITE, &pinned), 1);
+	assert_int_equal(out(x, A, 2), 1);
+	assert_false(is_swapped(x, A));
+	assert_true(is_swapped(x, A + P));
+	memset(page_address(x->mm->frames, pinned), 0x11, 8);
+	assert_sound(x, NULL);
+	put_user_pages(x->mm, 1, &pinned);
+	assert_int_equal(out(x, A, 2), 1);
+	assert_int_equal(fixture_load(x, A), 0x1111111111111111);
+	assert_sound(x, NULL);
+}
+
+static void full_device(void **state)
+{
+	struct fixture *x = *state;
+	struct sim_swap small;
+
+	assert_int_equal(sim_swap_off(&dev), 0);
+	assert_int_equal(sim_swap_on(&small, host(x), 4, NULL), 0);
+	fixture_map(x, A, 5, RW, MAP_FIXED);
+	fill(x, A, 5, 1);
+	assert_int_equal(out(x, A, 5), 3);
+	assert_sound(x, NULL);
+	assert_filled(x, A, 5, 1);
+	fill(x, A, 5, 9);
+	assert_int_equal(small.device.map.nr_used, 0);
+	assert_int_equal(sim_swap_off(&small), 0);
+	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+}
+
+/* --- several spaces ------------------------------------------------------------------------------------------------ */
+
+/* The processor runs in the other space for one access. */
+static uint64_t load_in(struct fixture *x, struct mm *mm, gva_t address)
+{
+	sim_cpu_load(x->cpu, mm);
+	uint64_t value = fixture_load(x, address);
+	sim_cpu_load(x->cpu, x->mm);
+	return value;
+}
+
+static void store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value)
+{
+	sim_cpu_load(x->cpu, mm);
+	fixture_store(x, address, value);
+	sim_cpu_load(x->cpu, x->mm);
+}
+
+static void forked(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 8, RW, MAP_FIXED);
+	fill(x, A, 8, 1);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(out(x, A, 8), 8);
+	assert_int_equal(dev.device.map.nr_used, 8);
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 8);
+	assert_int_equal(mm_counter(child, MM_SWAPENTS), 8);
+	assert_sound(x, child);
+	assert_int_equal(load_in(x, child, A), 1);
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_int_equal(dev.nr_reads, 1); /* one frame for both */
+	fixture_store(x, A, 50);
+	assert_int_equal(load_in(x, child, A), 1);
+	store_in(x, child, A + P, 60);
+	assert_int_equal(fixture_load(x, A + P), 2);
+	assert_sound(x, child);
+	assert_int_equal(out(x, A, 8), 2);
+	assert_int_equal(fixture_load(x, A), 50);
+	assert_int_equal(load_in(x, child, A), 1);
+	assert_int_equal(load_in(x, child, A + P), 60);
+	for (unsigned int i = 2; i < 8; i++)
+		assert_int_equal(load_in(x, child, A + i * P), 1 + i);
+	assert_sound(x, child);
+	mmput(child);
+	assert_sound(x, NULL);
+	assert_filled(x, A + 2 * P, 6, 3);
+}
+
+static void fork_of_swapped(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child, *grandchild;
+
+	fixture_map(x, A, 8, RW, MAP_FIXED);
+	fill(x, A, 8, 1);
+	assert_int_equal(out(x, A, 8), 8);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(mm_fork(child, &grandchild), 0);
+	assert_int_equal(mm_counter(grandchild, MM_SWAPENTS), 8);
+	assert_int_equal(load_in(x, grandchild, A), 1);
+	store_in(x, grandchild, A + P, 70);
+	store_in(x, child, A + P, 80);
+	fixture_store(x, A + P, 90);
+	assert_int_equal(load_in(x, grandchild, A + P), 70);
+	assert_int_equal(load_in(x, child, A + P), 80);
+	assert_int_equal(mm_munmap(x->mm, A, 8 * P), 0);
+	mmput(grandchild);
+	assert_sound(x, child);
+	assert_int_equal(load_in(x, child, A + 2 * P), 3);
+	mmput(child);
+	assert_int_equal(dev.device.map.nr_used, 0);
+}
+
+/* A pin of the parent's on a page that is in the cache as well: the child gets its own, as if there were no swap. */
+static void fork_of_pinned(void **state)
+{
+	struct fixture *x = *state;
+	struct page *pinned;
+	struct mm *child;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fill(x, A, 2, 1);
+	assert_int_equal(out(x, A, 2), 2);
+	assert_int_equal(get_user_pages(x->mm, A, 1, GUP_WRITE, &pinned), 1);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	fixture_store(x, A, 5);
+	assert_int_equal(*(uint64_t *)page_address(x->mm->frames, pinned), 5);
+	assert_int_equal(load_in(x, child, A), 1);
+	put_user_pages(x->mm, 1, &pinned);
+	assert_sound(x, child);
+	mmput(child);
+}
+
+static void spaces_on_the_list(void **state)
+{
+	struct fixture *x = *state;
+	struct swap_space *s = &host(x)->swap;
+	struct mm *child;
+
+	fixture_map(x, A, 1, RW, MAP_FIXED);
+	fill(x, A, 1, 1);
+	assert_true(list_empty(&s->mmlist));
+	assert_int_equal(out(x, A, 1), 1);
+	assert_true(list_is_singular(&s->mmlist));
+	assert_ptr_equal(list_entry(s->mmlist.next, struct mm, mmlist), x->mm);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_false(list_is_singular(&s->mmlist));
+	mmput(child);
+	assert_true(list_is_singular(&s->mmlist));
+}
+
+/* --- what is done to ranges ---------------------------------------------------------------------------------------- */
+
+static void ranges(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 8, RW, MAP_FIXED);
+	fill(x, A, 8, 1);
+	assert_int_equal(out(x, A, 8), 8);
+	assert_int_equal(mm_mprotect(x->mm, A + P, P, PROT_READ), 0);
+	assert_int_equal(fixture_load(x, A + P), 2);
+	assert_signal(x, SIM_STORE, A + P, SIGSEGV, SEGV_ACCERR);
+	assert_int_equal(mm_madvise(x->mm, A + 2 * P, P, MADV_DONTNEED), 0);
+	assert_int_equal(fixture_load(x, A + 2 * P), 0);
+	assert_int_equal(mm_mremap(x->mm, A + 3 * P, 2 * P, 2 * P, MREMAP_MAYMOVE | MREMAP_FIXED,
+				   A + 0x100000),
+			 A + 0x100000);
+	assert_sound(x, NULL);
+	assert_int_equal(fixture_load(x, A + 0x100000), 4);
+	assert_int_equal(fixture_load(x, A + 0x101000), 5);
+	assert_int_equal(mm_munmap(x->mm, A + 5 * P, P), 0);
+	assert_int_equal(mm_mprotect(x->mm, A + 6 * P, P, PROT_NONE), 0);
+	assert_signal(x, SIM_LOAD, A + 6 * P, SIGSEGV, SEGV_ACCERR);
+	assert_int_equal(mm_mprotect(x->mm, A + 6 * P, P, RW), 0);
+	assert_int_equal(fixture_load(x, A + 6 * P), 7);
+	assert_int_equal(fixture_load(x, A + 7 * P), 8);
+	assert_sound(x, NULL);
+}
+
+static void blocks(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+	unsigned int level;
+
+	fixture_map(x, A, 1024, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(x->mm, A, 1024 * P, MADV_HUGEPAGE), 0);
+	fixture_store(x, A, 1);
+	fill(x, A, 512, 1);
+	const pte_t *slot = pgtable_leaf(&x->mm->pgt, A, &level);
+	assert_int_equal(level, 1);
+	struct page *head = pfn_to_page(x->mm->frames, pte_pfn(pte_read(slot))), *page[512];
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	for (unsigned int i = 0; i < 512; i++) {
+		page[i] = head + i;
+		page_get(page[i]);
+	}
+	assert_int_equal(swap_out(host(x), page, 512), 512);
+	assert_int_equal(dev.nr_transfers, 8);
+	assert_int_equal(mm_counter(child, MM_SWAPENTS), 512);
+	assert_sound(x, child);
+	assert_int_equal(load_in(x, child, A + 77 * P), 78);
+	mmput(child);
+	assert_filled(x, A, 512, 1);
+	assert_sound(x, NULL);
+}
+
+/* --- devices that fail --------------------------------------------------------------------------------------------- */
+
+static void failed_writes(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 10, RW, MAP_FIXED);
+	fill(x, A, 10, 1);
+	dev.fail_write_every = 4;
+	out(x, A, 10);
+	assert_true(dev.nr_failed);
+	assert_sound(x, NULL);
+	dev.fail_write_every = 0;
+	assert_filled(x, A, 10, 1);
+	uint64_t writes = dev.nr_writes;
+	assert_int_equal(out(x, A, 10), 10); /* those that failed to other slots */
+	assert_true(dev.nr_writes > writes);
+	assert_true(dev.device.map.nr_bad > 0);
+	assert_sound(x, NULL);
+	assert_filled(x, A, 10, 1);
+}
+
+static void failed_reads(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fill(x, A, 2, 1);
+	assert_int_equal(out(x, A, 2), 2);
+	dev.fail_read_every = 1;
+	assert_signal(x, SIM_LOAD, A, SIGBUS, BUS_ADRERR);
+	assert_signal(x, SIM_STORE, A, SIGBUS, BUS_ADRERR);
+	assert_sound(x, NULL);
+	dev.fail_read_every = 0;
+	assert_filled(x, A, 2, 1);
+	assert_sound(x, NULL);
+}
+
+static void torn_writes(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2, RW, MAP_FIXED);
+	fill(x, A, 2, 1);
+	dev.torn_every = 2;
+	assert_int_equal(out(x, A, 2), 2);
+	assert_filled(x, A, 1, 1);
+	assert_signal(x, SIM_LOAD, A + P, SIGBUS, BUS_ADRERR);
+	assert_sound(x, NULL);
+}
+
+/* --- hooks --------------------------------------------------------------------------------------------------------- */
+
+static unsigned int nr_out, nr_in;
+static bool refuse;
+
+static bool hook_out(struct vma *vma, gva_t address, struct page *page)
+{
+	assert_true(vma->start <= address && page_anon(page));
+	nr_out++;
+	return !refuse;
+}
+
+static void hook_in(struct vma *vma, gva_t address, struct page *page)
+{
+	assert_true(vma->start <= address && page_anon(page));
+	nr_in++;
+}
+
+static void hooks(void **state)
+{
+	static struct vm_operations hooked;
+	struct fixture *x = *state;
+	struct sim_file file;
+
+	sim_file_init(&file, x->machine, 4 * P);
+	hooked = filemap_vm_ops;
+	hooked.swapout = hook_out;
+	hooked.swapin = hook_in;
+	fixture_map_file(x, &file, A, 4, 0, RW, MAP_PRIVATE | MAP_FIXED);
+	vma_find(&x->mm->vmas, A)->vm_ops = &hooked;
+	fill(x, A, 2, 1);
+	nr_out = nr_in = 0;
+	refuse = true;
+	assert_int_equal(out(x, A, 2), 0);
+	assert_int_equal(nr_out, 2);
+	refuse = false;
+	assert_int_equal(out(x, A, 2), 2);
+	assert_int_equal(nr_out, 4);
+	assert_int_equal(nr_in, 0);
+	assert_filled(x, A, 2, 1);
+	assert_int_equal(nr_in, 2);
+	assert_int_equal(fixture_load(x, A + 2 * P), sim_file_word(2 * P));
+	assert_sound(x, NULL);
+	assert_int_equal(mm_munmap(x->mm, A, 4 * P), 0);
+	backing_put(&file.backing);
+}
+
+#define CASE(title, fn)                          \
+	{                                        \
+		title, fn, setup, teardown, NULL \
+	}
+#define SHADOW(title, fn)                               \
+	{                                               \
+		title, fn, setup_shadow, teardown, NULL \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE("swap: a hundred pages go and come back when they are touched [K24][O1][Y11]",
+		     there_and_back),
+		SHADOW("swap: the same with a shadow MMU [K24][O1]", there_and_back),
+		CASE("swap: a read leaves the slot, a write takes the page from it [Y11]",
+		     a_write_takes_the_slot_back),
+		CASE("swap: pages that were not written since are not written again [O9]", clean_pages),
+		CASE("swap: pages of equal words need no transfer", equal_words),
+		CASE("swap: pages of locked areas stay, mlock brings pages back [H11][O8]", locked_areas),
+		CASE("swap: pinned pages stay until the pin goes [P6]", pins),
+		CASE("swap: a full device takes no more [O3]", full_device),
+		CASE("swap: pages that a fork shares go for both and come back once", forked),
+		SHADOW("swap: the same with a shadow MMU", forked),
+		CASE("swap: spaces forked with swapped pages each have their own", fork_of_swapped),
+		CASE("swap: a child gets its own of a page that the parent pinned", fork_of_pinned),
+		CASE("swap: a space joins the list of those with swapped pages [G13]", spaces_on_the_list),
+		CASE("swap: mprotect, MADV_DONTNEED, mremap and munmap of swapped pages [Y11]", ranges),
+		CASE("swap: blocks go as small pages", blocks),
+		SHADOW("swap: the same with a shadow MMU", blocks),
+		CASE("swap: pages whose write failed stay, and go to other slots", failed_writes),
+		CASE("swap: a read that failed is SIGBUS, and is tried again", failed_reads),
+		CASE("swap: what is not what was written is SIGBUS", torn_writes),
+		CASE("swap: swapout and swapin of the area are called, swapout may refuse [H20]", hooks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
