@@ -3,9 +3,11 @@
 #include "swap.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "mm.h"
 #include "swap_cache.h"
+#include "swap_unuse.h"
 
 void swap_init(struct mm_host *h)
 {
@@ -78,17 +80,17 @@ int swap_off(struct swap_device *d)
 	struct swap_space *s = &d->host->swap;
 
 	set_closed(d, true);
-	pthread_mutex_lock(&d->map.lock);
-	uint64_t used = d->map.nr_used;
-	pthread_mutex_unlock(&d->map.lock);
-	if (used) {
+	int err = swap_unuse(d);
+	if (err) {
 		set_closed(d, false);
-		return -ENOMEM;
+		return err;
 	}
 	pthread_mutex_lock(&s->lock);
 	list_del(&d->node);
 	__atomic_store_n(&s->device[d->index], NULL, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&s->lock);
+	while (atomic_load(&d->holders)) /* they find that what they came for is gone */
+		sched_yield();
 	swap_map_destroy(&d->map);
 	if (d->ops->release)
 		d->ops->release(d);

@@ -469,6 +469,79 @@ static void torn_writes(void **state)
 	assert_sound(x, NULL);
 }
 
+/* --- swap_off ------------------------------------------------------------------------------------------------------ */
+
+static void off_and_on(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 600, RW, MAP_FIXED);
+	fill(x, A, 600, 1);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(out(x, A, 600), 600);
+	assert_int_equal(load_in(x, child, A + 3 * P), 4); /* cached, and an entry of the other space's */
+	assert_int_equal(mm_mprotect(x->mm, A + 8 * P, P, PROT_NONE), 0);
+	assert_int_equal(sim_swap_off(&dev), 0);
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 0);
+	assert_int_equal(mm_counter(child, MM_SWAPENTS), 0);
+	assert_int_equal(mm_counter(child, MM_ANONPAGES), 600);
+	assert_sound(x, child);
+	assert_int_equal(mm_mprotect(x->mm, A + 8 * P, P, RW), 0);
+	assert_filled(x, A, 600, 1);
+	fixture_store(x, A + 5 * P, 1000);
+	assert_int_equal(load_in(x, child, A + 5 * P), 6);
+	mmput(child);
+	assert_int_equal(out(x, A, 10), 0);
+	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+	assert_int_equal(out(x, A, 10), 10);
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_sound(x, NULL);
+}
+
+/* The account has no room for all: the device stays, and nothing is lost. */
+static void off_without_room(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 40, RW, MAP_FIXED);
+	fill(x, A, 40, 1);
+	assert_int_equal(out(x, A, 40), 40);
+	uint64_t most = x->mm->memcg->max_pages;
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 20;
+	assert_int_equal(sim_swap_off(&dev), -ENOMEM);
+	assert_int_equal(dev.released, 0);
+	assert_sound(x, NULL);
+	x->mm->memcg->max_pages = most;
+	assert_filled(x, A, 40, 1);
+	assert_int_equal(out(x, A, 40), 40);
+	assert_filled(x, A, 40, 1);
+	assert_sound(x, NULL);
+}
+
+static void off_with_errors(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 10, RW, MAP_FIXED);
+	fill(x, A, 10, 1);
+	assert_int_equal(out(x, A, 10), 10);
+	dev.fail_read_every = 5;
+	assert_int_equal(sim_swap_off(&dev), 0);
+	unsigned int lost = 0;
+	for (unsigned int i = 0; i < 10; i++) {
+		if (entry_type(fixture_pte(x, A + i * P)) == ENTRY_POISON) {
+			assert_signal(x, SIM_LOAD, A + i * P, SIGBUS, BUS_ADRERR);
+			lost++;
+		} else {
+			assert_int_equal(fixture_load(x, A + i * P), 1 + i);
+		}
+	}
+	assert_int_equal(lost, 2);
+	assert_sound(x, NULL);
+	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+}
+
 /* --- hooks --------------------------------------------------------------------------------------------------------- */
 
 static unsigned int nr_out, nr_in;
@@ -549,6 +622,9 @@ int main(void)
 		CASE("swap: pages whose write failed stay, and go to other slots", failed_writes),
 		CASE("swap: a read that failed is SIGBUS, and is tried again", failed_reads),
 		CASE("swap: what is not what was written is SIGBUS", torn_writes),
+		CASE("swap_off: all that it holds comes back, in all spaces [O2]", off_and_on),
+		CASE("swap_off: without room the device stays [O2]", off_without_room),
+		CASE("swap_off: pages that cannot be read are lost [O2]", off_with_errors),
 		CASE("swap: swapout and swapin of the area are called, swapout may refuse [H20]", hooks),
 	};
 
