@@ -105,8 +105,8 @@ struct mm {
 	struct mm_host *host;
 	struct list_head host_node;  /* (host->spaces_lock) in host->spaces */
 	struct list_head memcg_node; /* (host->spaces_lock) in memcg->spaces */
-	struct list_head mmlist;    /* (swap.mmlist_lock) in swap.mmlist, once a page of it went to swap */
-	_Atomic bool on_mmlist;	    /* (A) changes under the lock */
+	struct list_head mmlist;     /* (swap.mmlist_lock) in swap.mmlist, once a page of it went to swap */
+	_Atomic bool on_mmlist;	     /* (A) changes under the lock */
 	struct frames *frames;
 	_Atomic uint32_t mm_users;	 /* (A) who run in the space or use its areas; at 0 it is emptied */
 	_Atomic uint32_t mm_count;	 /* (A) who keep the structure; all users together are one of them */

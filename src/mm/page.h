@@ -201,9 +201,9 @@ enum vm_event {
 	WORKINGSET_ACTIVATE_FILE,
 	AGEING_EPOCH,
 	AGEING_USED, /* pages found in use when an epoch ended */
-	PSWPIN,	    /* pages read from swap devices */
-	PSWPOUT,    /* and written to them */
-	SWPIN_ZERO, /* pages filled, and left out, because all their words were equal */
+	PSWPIN,	     /* pages read from swap devices */
+	PSWPOUT,     /* and written to them */
+	SWPIN_ZERO,  /* pages filled, and left out, because all their words were equal */
 	SWPOUT_ZERO,
 	NR_VM_EVENTS,
 };
