@@ -84,7 +84,7 @@ static void show_lru(FILE *out, const struct machine_memory *m)
 
 static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 {
-	static const char *const swap[] = {"SwapTotal:", "SwapFree:", "Zswap:", "Zswapped:"};
+	static const char *const zswap[] = {"Zswap:", "Zswapped:"};
 	static const char *const slab[] = {"KReclaimable:", "Slab:", "SReclaimable:", "SUnreclaim:",
 					   "KernelStack:"};
 	static const char *const rest[] = {"SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"};
@@ -93,17 +93,21 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	static const char *const pool_rows[] = {"Total:", "Free:", "Rsvd:", "Surp:"};
 	struct hugetlb_pool_counts huge = hugetlb_pool_counts(t->mm->frames, t->mm->memcg);
 	struct machine_memory m;
+	struct swap_totals swap;
 
 	(void)file;
 	machine_memory(t->mm, &m);
+	swap_totals(t->mm->host, &swap);
 	row(out, "MemTotal:", m.total);
 	row(out, "MemFree:", m.free);
 	row(out, "MemAvailable:", m.available);
 	row(out, "Buffers:", 0);
 	row(out, "Cached:", m.cache);
-	row(out, "SwapCached:", 0);
+	row(out, "SwapCached:", swap.cached);
 	show_lru(out, &m);
-	rows_of_nothing(out, swap, ARRAY_SIZE(swap));
+	row(out, "SwapTotal:", swap.total);
+	row(out, "SwapFree:", swap.total - swap.used);
+	rows_of_nothing(out, zswap, ARRAY_SIZE(zswap));
 	row(out, "Dirty:", m.dirty);
 	row(out, "Writeback:", m.writeback);
 	row(out, "AnonPages:", m.anon);
@@ -240,22 +244,28 @@ static int show_cpuinfo(struct task *t, const struct proc_file *file, FILE *out)
 	return procfs_copy_host("/proc/cpuinfo", out);
 }
 
-static int show_text(struct task *t, const struct proc_file *file, FILE *out)
+static void show_swap_device(const struct swap_device_view *v, void *out)
 {
-	(void)t;
-	fputs(file->data, out);
+	uint64_t size = v->pages << (PAGE_SHIFT - 10), used = v->used << (PAGE_SHIFT - 10);
+	int pad = (int)strlen(v->path) < 40 ? 40 - (int)strlen(v->path) : 1;
+
+	fprintf(out, "%s%*s%s\t%" PRIu64 "\t%s%" PRIu64 "\t%s%d\n", v->path, pad, " ",
+		v->is_file ? "file\t" : "partition", size, size < 10000000 ? "\t" : "", used,
+		used < 10000000 ? "\t" : "", v->priority);
+}
+
+static int show_swaps(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fputs("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", out);
+	swap_each_device(t->mm->host, show_swap_device, out);
 	return 0;
 }
 
 const struct proc_file proc_machine_files[] = {
-	{.name = "meminfo", .show = show_meminfo},
-	{.name = "vmstat", .show = show_vmstat},
-	{.name = "buddyinfo", .show = show_buddyinfo},
-	{.name = "pagetypeinfo", .show = show_pagetypeinfo},
-	{.name = "zoneinfo", .show = show_zoneinfo},
-	{.name = "stat", .show = show_stat},
-	{.name = "loadavg", .show = show_loadavg},
-	{.name = "cpuinfo", .show = show_cpuinfo},
-	{.name = "swaps", .show = show_text, .data = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"},
-	{0},
+	{.name = "meminfo", .show = show_meminfo},     {.name = "vmstat", .show = show_vmstat},
+	{.name = "buddyinfo", .show = show_buddyinfo}, {.name = "pagetypeinfo", .show = show_pagetypeinfo},
+	{.name = "zoneinfo", .show = show_zoneinfo},   {.name = "stat", .show = show_stat},
+	{.name = "loadavg", .show = show_loadavg},     {.name = "cpuinfo", .show = show_cpuinfo},
+	{.name = "swaps", .show = show_swaps},	       {0},
 };

@@ -71,8 +71,8 @@ static void show_usage(FILE *out, const struct vma_usage *u, bool rollup)
 	row(out, "FilePmdMapped:", KIB(u->file_huge));
 	row(out, "Shared_Hugetlb:", KIB(u->shared_hugetlb));
 	row(out, "Private_Hugetlb:", KIB(u->private_hugetlb));
-	row(out, "Swap:", 0);
-	row(out, "SwapPss:", 0);
+	row(out, "Swap:", KIB(u->swap));
+	row(out, "SwapPss:", PSS_KIB(u->swap_pss));
 	row(out, "Locked:", PSS_KIB(u->pss_locked));
 }
 
@@ -217,6 +217,8 @@ static int numa_area(const struct vma *vma, char *line, FILE *out)
 		numa_count(out, "mapped", n.pages);
 	if (n.mapcount_max > 1)
 		numa_count(out, "mapmax", n.mapcount_max);
+	if (n.swapcache)
+		numa_count(out, "swapcache", n.swapcache);
 	if (n.active < n.pages)
 		numa_count(out, "active", n.active);
 	if (n.writeback)
@@ -259,7 +261,8 @@ static uint64_t pagemap_entry(struct mm *mm, gva_t address)
 	struct page_view view = page_view_at(mm, address);
 
 	return (view.present ? PM_PRESENT : 0) | (view.file ? PM_FILE : 0) |
-	       (view.exclusive ? PM_EXCLUSIVE : 0) | (view.guard ? PM_GUARD | PM_SWAP : 0);
+	       (view.exclusive ? PM_EXCLUSIVE : 0) | (view.guard ? PM_GUARD | PM_SWAP : 0) |
+	       (view.swapped ? PM_SWAP : 0);
 }
 
 /* Whole entries only; beyond the last page of the space is the end of the file. */

@@ -148,7 +148,7 @@ static void show_memory(struct mm *mm, FILE *out)
 	pthread_mutex_lock(&mm->page_table_lock);
 	kib_row(out, "VmPTE", mm->pgt.nr_tables);
 	pthread_mutex_unlock(&mm->page_table_lock);
-	kib_row(out, "VmSwap", 0);
+	kib_row(out, "VmSwap", (uint64_t)mm_counter(mm, MM_SWAPENTS));
 	kib_row(out, "HugetlbPages", (uint64_t)mm_counter(mm, MM_HUGETLBPAGES));
 	fputs("CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n", out);
 }

@@ -180,13 +180,13 @@ static unsigned char page_resident(struct mm *mm, struct vma *vma, gva_t address
 {
 	struct page *page = NULL;
 	pte_t *slot;
-	bool mapped;
 
 	pthread_mutex_lock(&mm->page_table_lock);
-	mapped = pte_present(pgtable_translate(&mm->pgt, address, &slot));
+	pte_t pte = pgtable_translate(&mm->pgt, address, &slot);
+	bool there = pte_present(pte) || swap_cached(mm->host, pte);
 	pthread_mutex_unlock(&mm->page_table_lock);
-	if (mapped || !vma->mapping)
-		return mapped;
+	if (there || !vma->mapping || entry_type(pte) == ENTRY_SWAP)
+		return there;
 	page = filemap_find(vma->mapping, vma->pgoff + ((address - vma->start) >> PAGE_SHIFT));
 	if (page)
 		page_put(mm->frames, page);

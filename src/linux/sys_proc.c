@@ -439,12 +439,16 @@ static int64_t sys_sysinfo(struct task *t, const uint64_t a[6])
 {
 	const struct memcg *cg = t->mm->memcg;
 	struct sysinfo info = {.mem_unit = 1, .procs = 1};
+	struct swap_totals swap;
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	info.uptime = now.tv_sec;
 	info.totalram = cg->max_pages << PAGE_SHIFT;
 	info.freeram = memcg_room(cg) << PAGE_SHIFT;
+	swap_totals(t->mm->host, &swap);
+	info.totalswap = swap.total << PAGE_SHIFT;
+	info.freeswap = (swap.total - swap.used) << PAGE_SHIFT;
 	info.sharedram = (uint64_t)mm_counter(t->mm, MM_SHMEMPAGES) << PAGE_SHIFT;
 	return copy_to_user(t->mm, a[0], &info, sizeof(info)) ? -EFAULT : 0;
 }

@@ -200,9 +200,38 @@ void swap_totals(struct mm_host *h, struct swap_totals *t)
 		t->total += d->map.nr_slots - 1 - d->map.nr_bad;
 		t->used += d->map.nr_used;
 		t->bad += d->map.nr_bad;
+		t->cached += d->map.nr_cached;
 		pthread_mutex_unlock(&d->map.lock);
 	}
 	pthread_mutex_unlock(&h->swap.lock);
+}
+
+void swap_each_device(struct mm_host *h, void (*fn)(const struct swap_device_view *v, void *ctx), void *ctx)
+{
+	struct swap_device *d;
+
+	pthread_mutex_lock(&h->swap.lock);
+	list_for_each_entry (d, &h->swap.devices, node) {
+		struct swap_device_view v = {d->path, d->is_file, d->priority, 0, 0};
+		pthread_mutex_lock(&d->map.lock);
+		v.pages = d->map.nr_slots - 1 - d->map.nr_bad;
+		v.used = d->map.nr_used;
+		pthread_mutex_unlock(&d->map.lock);
+		fn(&v, ctx);
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+}
+
+bool swap_cached(struct mm_host *h, pte_t pte)
+{
+	if (entry_type(pte) != ENTRY_SWAP)
+		return false;
+	swp_entry_t entry = pte_to_swp_entry(pte);
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+	pthread_mutex_lock(&m->lock);
+	bool cached = m->slot[swp_slot(entry)].page;
+	pthread_mutex_unlock(&m->lock);
+	return cached;
 }
 
 struct swap_device *swap_hold(struct mm_host *h, swp_entry_t entry)

@@ -163,11 +163,24 @@ void swap_forget_space(struct mm *mm);
  */
 uint64_t swap_out(struct mm_host *h, struct page **page, unsigned int nr);
 
-/* In pages, all devices together. */
+/* Whether an entry says a slot whose page is in memory all the same. page_table_lock is held. */
+bool swap_cached(struct mm_host *h, pte_t pte);
+
+/* In pages, all devices together; cached: those that are in memory as well. */
 struct swap_totals {
-	uint64_t total, used, bad;
+	uint64_t total, used, bad, cached;
 };
 
 void swap_totals(struct mm_host *h, struct swap_totals *t);
+
+/* The same of each device, in the order of their use. */
+struct swap_device_view {
+	const char *path;
+	bool is_file;
+	int priority;
+	uint64_t pages, used;
+};
+
+void swap_each_device(struct mm_host *h, void (*fn)(const struct swap_device_view *v, void *ctx), void *ctx);
 
 #endif

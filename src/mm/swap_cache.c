@@ -61,6 +61,7 @@ int swap_cache_add(struct mm_host *h, swp_entry_t entry, struct page *page)
 	if (!err) {
 		mark(page, entry, 0);
 		slot->page = page;
+		m->nr_cached++;
 	}
 	pthread_mutex_unlock(&m->lock);
 	return err;
@@ -77,6 +78,7 @@ bool swap_cache_move(struct mm_host *h, struct page *page)
 	atomic_fetch_or(&page->flags, PG_DIRTY);
 	pthread_mutex_lock(&m->lock);
 	m->slot[swp_slot(old)].page = NULL;
+	m->nr_cached--;
 	swap_map_release(m, swp_slot(old));
 	pthread_mutex_unlock(&m->lock);
 	return true;
@@ -86,6 +88,7 @@ bool swap_cache_move(struct mm_host *h, struct page *page)
 static void remove_from(struct swap_map *m, struct swap_slot *slot, struct page *page)
 {
 	slot->page = NULL;
+	m->nr_cached--;
 	atomic_fetch_and(&page->flags, ~(uint32_t)PG_SWAPCACHE);
 	atomic_fetch_sub(&page->refs, 1);
 	swap_map_release(m, (uint64_t)(slot - m->slot));

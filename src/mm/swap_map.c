@@ -162,6 +162,7 @@ uint64_t swap_map_alloc(struct swap_map *m, struct memcg *cg, struct page *page)
 		slot->memcg = cg;
 		m->cluster[at / SWAP_CLUSTER_SLOTS].nr_used++;
 		m->nr_used++;
+		m->nr_cached++;
 		memcg_get(cg);
 		atomic_fetch_add_explicit(&cg->swap_pages, 1, memory_order_relaxed);
 	}
@@ -223,7 +224,7 @@ struct map_check {
 	struct swap_map *m;
 	void (*complain)(const char *what, uint64_t where);
 	unsigned int bad;
-	uint64_t nr_used, nr_bad;
+	uint64_t nr_used, nr_bad, nr_cached;
 };
 
 static void fail_if(struct map_check *c, bool wrong, const char *what, uint64_t where)
@@ -245,6 +246,7 @@ static void check_cluster(struct map_check *c, uint64_t index)
 		used += at >= c->m->nr_slots || bad || in_use;
 		c->nr_used += in_use;
 		c->nr_bad += bad && at;
+		c->nr_cached += s->page != NULL;
 		fail_if(c, in_use && (!s->memcg || !(s->count || s->page)), "slot in use by nobody", at);
 		fail_if(c, bad && (s->count || s->page), "bad slot in use", at);
 	}
@@ -261,6 +263,7 @@ unsigned int swap_map_check(struct swap_map *m, void (*complain)(const char *wha
 	for (uint64_t i = 0; i < m->nr_clusters; i++)
 		check_cluster(&c, i);
 	fail_if(&c, c.nr_used != m->nr_used, "slots in use differ from their count", c.nr_used);
+	fail_if(&c, c.nr_cached != m->nr_cached, "cached slots differ from their count", c.nr_cached);
 	fail_if(&c, c.nr_bad != m->nr_bad, "bad slots differ from their count", c.nr_bad);
 	pthread_mutex_unlock(&m->lock);
 	return c.bad;

@@ -12,7 +12,7 @@
  *   W1  a slot is free when count, page and flags are all 0; else it is in use, or SLOT_BAD
  *   W2  a cluster is: current for accounts that hash to it, on `free` with nothing in use, on `stale` likewise but the device has not
  *	 been told yet, on `partial` with holes, or full
- *   W3  nr_used and nr_bad are the sums of the clusters
+ *   W3  nr_used, nr_bad and nr_cached are the sums of the clusters
  *
  * The table of slots is reserved address space that becomes real where it is used, like the frame table: giving out a slot never
  * allocates. Locking: lock; nothing is taken under it.
@@ -63,6 +63,7 @@ struct swap_map {
 	struct list_head free, stale, partial; /* (lock) */
 	struct swap_cluster *current[SWAP_CURRENT];
 	uint64_t nr_used, nr_bad; /* (lock) */
+	uint64_t nr_cached;	  /* (lock) slots with a page */
 	bool tells_stale;	  /* (C) clusters become free by way of `stale` */
 	bool closed;		  /* (lock) no slot is given out any more */
 };

@@ -87,12 +87,25 @@ static void add_page(struct usage_walk *w, const struct usage_entry *e)
 	add_proportional(w, e, PAGE_SIZE);
 }
 
+/* Each space that shares the table has the slot as well. */
+static void add_swapped(struct usage_walk *w, const pte_t *slot, swp_entry_t entry)
+{
+	struct mm *mm = w->vma->mm;
+	uint64_t users = swap_count(mm->host, entry) + atomic_load(&pgtable_page(&mm->pgt, slot)->refs) - 1;
+
+	w->sum->swap += PAGE_SIZE;
+	w->sum->swap_pss += (PAGE_SIZE << USAGE_PSS_SHIFT) / users;
+}
+
 static void add_entry(void *ctx, pte_t *slot, gva_t address)
 {
 	struct usage_walk *w = ctx;
 	struct usage_entry e;
+	pte_t pte = pte_read(slot);
 
 	(void)address;
+	if (entry_type(pte) == ENTRY_SWAP)
+		add_swapped(w, slot, pte_to_swp_entry(pte));
 	if (entry_read(w->vma->mm, slot, &e))
 		add_page(w, &e);
 }
@@ -153,6 +166,7 @@ static void count_page(struct nodes_walk *w, const struct usage_entry *e)
 	n->dirty += entry_dirty(e);
 	n->active += !!(e->page_flags & PG_ACTIVE);
 	n->writeback += !!(e->page_flags & PG_WRITEBACK);
+	n->swapcache += !!(e->page_flags & PG_SWAPCACHE);
 	n->mapcount_max = max_u64(n->mapcount_max, e->mappings);
 	n->node[page_zone(w->mm->frames, e->page)->node]++;
 }
@@ -201,7 +215,8 @@ struct page_view page_view_at(struct mm *mm, gva_t address)
 		view = (struct page_view){true, !page_anon(e.page), e.mappings == 1};
 	else if (slot)
 		view = (struct page_view){.present = pte_present(pte_read(slot)),
-					  .guard = entry_type(pte_read(slot)) == ENTRY_GUARD};
+					  .guard = entry_type(pte_read(slot)) == ENTRY_GUARD,
+					  .swapped = entry_type(pte_read(slot)) == ENTRY_SWAP};
 	pthread_mutex_unlock(&mm->page_table_lock);
 	return view;
 }

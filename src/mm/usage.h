@@ -14,11 +14,12 @@
 
 #define USAGE_PSS_SHIFT 12 /* proportional bytes have this many bits behind the point */
 
-/* In bytes; pss and its kin in bytes << USAGE_PSS_SHIFT. Sums of several areas are sums of the fields. */
+/* In bytes; what has pss in its name in bytes << USAGE_PSS_SHIFT. Sums of several areas are sums of the fields. */
 struct vma_usage {
 	uint64_t rss, shared_clean, shared_dirty, private_clean, private_dirty;
 	uint64_t referenced, anonymous, anon_huge, shmem_huge, file_huge;
 	uint64_t shared_hugetlb, private_hugetlb;
+	uint64_t swap, swap_pss; /* in slots of swap devices */
 	uint64_t pss, pss_dirty, pss_anon, pss_file, pss_shmem, pss_locked;
 };
 
@@ -27,7 +28,7 @@ void vma_usage_add(const struct vma *vma, struct vma_usage *sum);
 
 /* The same in pages, by what numa_maps tells. */
 struct vma_nodes {
-	uint64_t pages, anon, dirty, active, writeback, mapcount_max;
+	uint64_t pages, anon, dirty, active, writeback, mapcount_max, swapcache;
 	uint64_t node[MAX_NODES];
 };
 
@@ -39,6 +40,7 @@ struct page_view {
 	bool file;	/* of a file or shared memory */
 	bool exclusive; /* no other entry maps it */
 	bool guard;	/* nothing, and it may not be touched (guard.h) */
+	bool swapped;	/* in a slot of a swap device */
 };
 
 /* mmap_lock held; any address below the end of the space. */

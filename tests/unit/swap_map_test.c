@@ -17,6 +17,7 @@ static void accounts_init(struct memcg *cg, unsigned int nr)
 static void drop_page(struct swap_map *m, uint64_t slot)
 {
 	pthread_mutex_lock(&m->lock);
+	m->nr_cached -= m->slot[slot].page != NULL;
 	m->slot[slot].page = NULL;
 	swap_map_release(m, slot);
 	pthread_mutex_unlock(&m->lock);

@@ -3,6 +3,7 @@
 #include "../../src/mm/block.h"
 #include "../../src/mm/fault.h"
 #include "../../src/mm/swap_cache.h"
+#include "../../src/mm/usage.h"
 #include "../sim/fixture.h"
 #include "../sim/sim_swap.h"
 
@@ -418,6 +419,41 @@ static void blocks(void **state)
 	assert_sound(x, NULL);
 }
 
+/* --- what is told of it -------------------------------------------------------------------------------------------- */
+
+static void usage(void **state)
+{
+	struct fixture *x = *state;
+	struct vma_usage u = {0};
+	struct swap_totals t;
+	struct mm *child;
+
+	fixture_map(x, A, 10, RW, MAP_FIXED);
+	fill(x, A, 10, 1);
+	assert_int_equal(out(x, A, 8), 8);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	const struct vma *vma = vma_find(&x->mm->vmas, A);
+	vma_usage_add(vma, &u);
+	assert_int_equal(u.rss, 2 * P);
+	assert_int_equal(u.swap, 8 * P);
+	assert_int_equal(u.swap_pss >> USAGE_PSS_SHIFT, 4 * P);
+	assert_int_equal(load_in(x, child, A), 1);
+	swap_totals(host(x), &t);
+	assert_int_equal(t.total, SLOTS - 1);
+	assert_int_equal(t.used, 8);
+	assert_int_equal(t.cached, 1);
+	assert_true(swap_cached(host(x), fixture_pte(x, A)));
+	assert_false(swap_cached(host(x), fixture_pte(x, A + P)));
+	assert_true(page_view_at(x->mm, A + P).swapped);
+	assert_false(page_view_at(x->mm, A + 8 * P).swapped);
+	u = (struct vma_usage){0};
+	vma_usage_add(vma_find(&child->vmas, A), &u);
+	assert_int_equal(u.rss, 3 * P);
+	assert_int_equal(u.swap, 7 * P);
+	mmput(child);
+	assert_sound(x, NULL);
+}
+
 /* --- devices that fail --------------------------------------------------------------------------------------------- */
 
 static void failed_writes(void **state)
@@ -619,6 +655,7 @@ int main(void)
 		CASE("swap: mprotect, MADV_DONTNEED, mremap and munmap of swapped pages [Y11]", ranges),
 		CASE("swap: blocks go as small pages", blocks),
 		SHADOW("swap: the same with a shadow MMU", blocks),
+		CASE("swap: what smaps, meminfo, pagemap and mincore are told", usage),
 		CASE("swap: pages whose write failed stay, and go to other slots", failed_writes),
 		CASE("swap: a read that failed is SIGBUS, and is tried again", failed_reads),
 		CASE("swap: what is not what was written is SIGBUS", torn_writes),
