@@ -2,29 +2,32 @@
 /*
  * fault_swap.c - faults on pages that are in a slot.
  *
- *	page_table_lock:  is the page in memory still? hold the device
- *	none:             take a frame and read; wait for the page's lock
- *	page_table_lock:  is the entry still the same? then map the page, and the slot has one entry less
+ *	page_table_lock:  is the page in memory still? which neighbours come along? hold the device
+ *	none:             take frames for those that are not, and read; wait for the locks of the pages
+ *	page_table_lock:  is the entry still the same? then map the page, and the slot has one entry less; likewise neighbours
  *
  * A page that somebody else has too, or that is only read, is mapped read-only and keeps its slot: it may go again without a transfer.
  * Who writes to a page that he has alone takes it from its slot.
  *
  * A page that cannot be read, or is not what was written, is SIGBUS for who asked for it; the entry stays.
  */
-#include "fault_internal.h"
+#include "ageing.h"
 #include "swap_cache.h"
+#include "swap_readahead.h"
 
-/* A charged frame for the page, locked. NULL: no memory. */
-static struct page *new_page(struct fault *f)
+/* --- reading ------------------------------------------------------------------------------------------------------- */
+
+/* A charged frame for a page, locked. NULL: no memory. */
+static struct page *new_page(struct fault *f, gva_t address, gfp_t gfp)
 {
 	if (!memcg_charge(f->mm->memcg, 1))
 		return NULL;
-	struct page *page = fault_alloc_by_policy(f->vma, f->address, GFP_HIGHUSER_MOVABLE, 0);
+	struct page *page = fault_alloc_by_policy(f->vma, address, gfp, 0);
 	if (!page) {
 		memcg_uncharge(f->mm->memcg, 1);
 		return NULL;
 	}
-	page->memcg = f->mm->memcg;
+	page_set_memcg(page, f->mm->memcg);
 	page_trylock(page); /* nobody else knows it */
 	return page;
 }
@@ -47,66 +50,81 @@ static bool fill_from_word(struct mm_host *h, swp_entry_t entry, struct page *pa
 	return true;
 }
 
-/* Has the page read, which comes into the cache; *page has a reference, and its lock is the transfer's until that is done. */
-static enum vm_fault_result read_page(struct fault *f, swp_entry_t entry, struct page **page)
+/* Has the page of an entry read, which comes into the cache; its lock is the transfer's until that is done. */
+static enum vm_fault_result read_page(struct fault *f, struct swap_around_entry *e, gfp_t gfp,
+				      struct swap_plug *plug)
 {
 	struct mm_host *h = f->mm->host;
-	struct page *fresh = new_page(f);
-	struct swap_plug plug;
+	swp_entry_t entry = pte_to_swp_entry(e->pte);
+	struct page *page = new_page(f, e->address, gfp);
 
-	if (!fresh)
+	if (!page)
 		return VM_FAULT_OOM;
-	if (swap_cache_add(h, entry, fresh)) {
-		page_unlock(fresh);
-		page_put(h->frames, fresh);
+	if (swap_cache_add(h, entry, page)) {
+		page_unlock(page);
+		page_put(h->frames, page);
 		return VM_FAULT_RETRY;
 	}
-	if (fill_from_word(h, entry, fresh)) {
-		page_unlock(fresh);
-	} else {
-		page_get(fresh);
-		swap_plug_begin(&plug, h, SWAP_READ);
-		swap_plug_add(&plug, fresh);
-		swap_plug_end(&plug);
-		f->vmf.major = true;
+	e->page = page;
+	if (fill_from_word(h, entry, page)) {
+		page_unlock(page);
+		return VM_FAULT_DONE;
 	}
-	*page = fresh;
+	page_get(page);
+	swap_plug_add(plug, page);
+	f->vmf.major |= e->address == f->address;
 	return VM_FAULT_DONE;
 }
 
-static bool is_of(const struct page *page, swp_entry_t entry)
+/* Neighbours for which there is no memory at hand stay where they are. */
+static enum vm_fault_result read_pages(struct fault *f, struct swap_around *a)
 {
-	return page_in_swap_cache(page) && page_swap_entry(page).val == entry.val;
+	enum vm_fault_result r = VM_FAULT_DONE;
+	struct swap_plug plug;
+	uint64_t ahead = 0;
+
+	swap_plug_begin(&plug, f->mm->host, SWAP_READ);
+	for (unsigned int i = 0; i < a->nr && r == VM_FAULT_DONE; i++) {
+		if (a->at[i].page)
+			continue;
+		if (i == a->main)
+			r = read_page(f, &a->at[i], GFP_HIGHUSER_MOVABLE, &plug);
+		else if (memcg_room(f->mm->memcg) > 1)
+			ahead += read_page(f, &a->at[i], GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM,
+					   &plug) == VM_FAULT_DONE;
+	}
+	swap_plug_end(&plug);
+	frames_count(f->mm->frames, SWAP_RA, ahead);
+	return r;
 }
 
-/* The page of the slot, with a reference, locked, and filled. page_table_lock is not held. */
-static enum vm_fault_result get_page(struct fault *f, swp_entry_t entry, struct page **page)
+static void put_pages(struct fault *f, struct swap_around *a)
 {
-	struct mm_host *h = f->mm->host;
-	bool asked = !*page;
-
-	if (asked) {
-		enum vm_fault_result r = read_page(f, entry, page);
-		if (r != VM_FAULT_DONE)
-			return r;
+	for (unsigned int i = 0; i < a->nr; i++) {
+		struct page *page = a->at[i].page;
+		if (!page)
+			continue;
+		swap_cache_drop(f->mm->host, page);
+		page_put(f->mm->frames, page);
 	}
-	page_lock(*page);
-	bool filled = atomic_load(&(*page)->flags) & PG_UPTODATE;
-	if (filled && is_of(*page, entry))
-		return VM_FAULT_DONE;
-	swap_cache_unlock(h, *page);
-	page_put(h->frames, *page);
-	return asked && !filled ? VM_FAULT_SIGBUS : VM_FAULT_RETRY;
+}
+
+/* --- mapping ------------------------------------------------------------------------------------------------------- */
+
+static bool is_filled(const struct page *page, swp_entry_t entry)
+{
+	return page_in_swap_cache(page) && page_swap_entry(page).val == entry.val &&
+	       (atomic_load(&page->flags) & PG_UPTODATE);
 }
 
 /* What finds the page: the area's own anon_vma when nobody else has the page, else what all who may have it are linked to. */
-static void name_page(const struct fault *f, struct page *page, swp_entry_t entry)
+static void name_page(const struct fault *f, const struct swap_around_entry *e)
 {
 	const struct anon_vma *own = vma_anon_vma(f->vma);
-	bool sole = swap_count(f->mm->host, entry) == 1;
+	bool sole = swap_count(f->mm->host, pte_to_swp_entry(e->pte)) == 1;
 
-	if (!page_anon(page))
-		page_set_anon(page, sole ? own : own->root, vma_linear_index(f->vma, f->address));
+	if (!page_anon(e->page))
+		page_set_anon(e->page, sole ? own : own->root, vma_linear_index(f->vma, e->address));
 }
 
 static pte_t read_only_entry(const struct fault *f, const struct page *page)
@@ -114,67 +132,105 @@ static pte_t read_only_entry(const struct fault *f, const struct page *page)
 	pfn_t pfn = page_to_pfn(f->mm->frames, page);
 
 	if (!(f->vma->flags & VM_ACCESS_FLAGS))
-		return pte_make(pfn, PTE_ACCESSED | PTE_PROTNONE);
-	return pte_make(pfn, vma_pte_flags(f->vma->flags));
+		return pte_make(pfn, PTE_PROTNONE);
+	return pte_make(pfn, vma_pte_flags(f->vma->flags) & ~PTE_ACCESSED);
 }
 
-/* The entry says the page again instead of its slot. page_table_lock is held, the page locked. */
-static void map_page(struct fault *f, swp_entry_t entry, struct page *page)
+/* The entry says the page again instead of its slot; `used`: PTE_ACCESSED, PTE_DIRTY or none. The page is locked. */
+static void map_page(struct fault *f, const struct swap_around_entry *e, pte_t used)
 {
 	struct vma *vma = f->vma;
+	struct page *page = e->page;
+	swp_entry_t entry = pte_to_swp_entry(e->pte);
 
-	name_page(f, page, entry);
+	name_page(f, e);
 	page_get(page);
 	atomic_fetch_add(&page->mapcount, 1);
-	pte_t pte = read_only_entry(f, page);
-	if (fault_wants_write(f) && swap_count(f->mm->host, entry) == 1 && atomic_load(&page->mapcount) == 1)
-		pte |= PTE_DIRTY | (vma->flags & VM_WRITE ? PTE_WRITE : 0);
+	pte_t pte = read_only_entry(f, page) | used;
 	swap_put(f->mm->host, entry);
-	if (pte & PTE_DIRTY) {
-		swap_cache_reuse(f->mm->host, page);
+	if ((used & PTE_DIRTY) && swap_cache_reuse(f->mm->host, page)) {
+		pte |= vma->flags & VM_WRITE ? PTE_WRITE : 0;
 		page_move_anon_rmap(page, vma);
+	} else {
+		pte &= ~PTE_DIRTY;
 	}
-	pte_set(f->slot, pte);
+	pte_set(fault_slot_at(f, e->address), pte);
 	rss_add(f->mm, MM_ANONPAGES, 1);
 	atomic_fetch_sub_explicit(&f->mm->rss[MM_SWAPENTS], 1, memory_order_relaxed);
-	fault_count(f->mm, FAULT_SWAP);
 	if (vma->vm_ops && vma->vm_ops->swapin)
-		vma->vm_ops->swapin(vma, f->address, page);
+		vma->vm_ops->swapin(vma, e->address, page);
 }
 
-/* page_table_lock is held, and the page locked: only the latter ends here. */
-static enum vm_fault_result install(struct fault *f, swp_entry_t entry, struct page *page)
+static void map_neighbours(struct fault *f, struct swap_around *a)
 {
-	struct mm_host *h = f->mm->host;
+	uint64_t mapped = 0;
+
+	for (unsigned int i = 0; i < a->nr; i++) {
+		const struct swap_around_entry *e = &a->at[i];
+		if (i == a->main || !e->page || pte_read(fault_slot_at(f, e->address)) != e->pte ||
+		    !page_trylock(e->page))
+			continue;
+		if (is_filled(e->page, pte_to_swp_entry(e->pte))) {
+			map_page(f, e, 0);
+			mapped++;
+		}
+		swap_cache_unlock(f->mm->host, e->page);
+	}
+	atomic_fetch_add_explicit(&f->mm->fault_around_mapped, mapped, memory_order_relaxed);
+}
+
+/* page_table_lock is held. */
+static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a)
+{
+	const struct swap_around_entry *e = &a->at[a->main];
+	bool write = fault_wants_write(f);
 
 	f->slot = pgtable_own(f->mm, f->address, &f->gather);
-	bool same = f->slot && pte_read(f->slot) == f->orig;
-	if (same)
-		map_page(f, entry, page);
-	swap_cache_unlock(h, page);
-	page_put(h->frames, page);
-	if (!same)
-		return f->slot ? VM_FAULT_RETRY : VM_FAULT_OOM;
+	if (!f->slot)
+		return VM_FAULT_OOM;
+	if (pte_read(f->slot) != f->orig || !page_trylock(e->page))
+		return VM_FAULT_RETRY;
+	bool filled = is_filled(e->page, pte_to_swp_entry(e->pte));
+	if (filled)
+		map_page(f, e, PTE_ACCESSED | (write ? PTE_DIRTY : 0));
+	swap_cache_unlock(f->mm->host, e->page);
+	if (!filled)
+		return VM_FAULT_RETRY;
+	fault_count(f->mm, FAULT_SWAP);
+	map_neighbours(f, a);
 	f->orig = pte_read(f->slot);
-	return fault_wants_write(f) && !(f->orig & PTE_DIRTY) ? do_wp_page(f) : VM_FAULT_DONE;
+	return write && !(f->orig & PTE_DIRTY) ? do_wp_page(f) : VM_FAULT_DONE;
+}
+
+/* Waits for those that come along as well: they are on their way in the same transfers. */
+static enum vm_fault_result wait_for_pages(const struct swap_around *a, bool asked)
+{
+	for (unsigned int i = 0; i < a->nr; i++)
+		if (a->at[i].page)
+			page_wait_unlocked(a->at[i].page);
+	bool filled = atomic_load(&a->at[a->main].page->flags) & PG_UPTODATE;
+	return filled || !asked ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
 
 enum vm_fault_result do_swap_page(struct fault *f)
 {
-	swp_entry_t entry = pte_to_swp_entry(f->orig);
-	struct mm_host *h = f->mm->host;
-	struct page *page = swap_cache_find(h, entry);
-	struct swap_device *d = swap_hold(h, entry);
+	struct swap_around a;
+	struct swap_device *d = swap_hold(f->mm->host, pte_to_swp_entry(f->orig));
 
+	swap_around_find(f, &a);
+	bool asked = !a.at[a.main].page;
 	gather_flush(&f->gather);
 	pthread_mutex_unlock(&f->mm->page_table_lock);
-	enum vm_fault_result r = get_page(f, entry, &page);
+	enum vm_fault_result r = read_pages(f, &a);
+	if (r == VM_FAULT_DONE)
+		r = wait_for_pages(&a, asked);
 	if (r == VM_FAULT_DONE) {
 		pthread_mutex_lock(&f->mm->page_table_lock);
-		r = install(f, entry, page);
+		r = map_pages(f, &a);
 		gather_end(&f->gather);
 		pthread_mutex_unlock(&f->mm->page_table_lock);
 	}
+	put_pages(f, &a);
 	swap_unhold(d);
 	return r;
 }

@@ -42,6 +42,30 @@ static bool is_protected(pte_t pte)
 	return (pte & PTE_PRESENT) && !(pte & PTE_SPECIAL) && !pte_write(pte);
 }
 
+/* A page that has a slot as well leaves it when nobody else has either: true. */
+static bool leave_slot(const struct fault *f, struct page *page)
+{
+	page_get(page);
+	bool locked = page_trylock(page), own = locked && swap_cache_reuse(f->mm->host, page);
+	if (locked)
+		swap_cache_unlock(f->mm->host, page);
+	page_put(f->mm->frames, page);
+	return own;
+}
+
+/* Neighbours that have slots lose them only where writes are dense: a slot is what lets a page go without a transfer. */
+static void leave_slots_around(struct fault *f)
+{
+	struct window w = fault_window(f);
+
+	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
+		pte_t *slot = fault_slot_at(f, at), pte = pte_read(slot);
+		struct page *page = pfn_to_page(f->mm->frames, pte_pfn(pte));
+		if (is_protected(pte) && page_in_swap_cache(page) && leave_slot(f, page))
+			make_writable(f, slot);
+	}
+}
+
 /* Every page of the window that is the space's own becomes writable: that costs nothing, and saves exits. */
 static void wp_page_reuse(struct fault *f)
 {
@@ -202,26 +226,22 @@ static enum vm_fault_result wp_device(struct fault *f)
 	return VM_FAULT_DONE;
 }
 
-/*
- * A page that has a slot as well leaves it when nobody else has either; then it may be written. While it is being written out it is
- * waited for, without page_table_lock.
- */
+/* While a page is being written out it is waited for, without page_table_lock. */
 static enum vm_fault_result wp_swap_cache(struct fault *f, struct page *page)
 {
 	enum vm_fault_result r = VM_FAULT_DONE;
 
-	page_get(page);
-	if (page_trylock(page)) {
-		swap_cache_reuse(f->mm->host, page);
-		swap_cache_unlock(f->mm->host, page);
-	} else {
+	if (page_locked(page)) {
+		page_get(page);
 		gather_flush(&f->gather);
 		pthread_mutex_unlock(&f->mm->page_table_lock);
 		page_wait_unlocked(page);
 		pthread_mutex_lock(&f->mm->page_table_lock);
+		page_put(f->mm->frames, page);
 		r = VM_FAULT_RETRY;
+	} else if (leave_slot(f, page)) {
+		leave_slots_around(f);
 	}
-	page_put(f->mm->frames, page);
 	return r;
 }
 

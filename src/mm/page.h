@@ -205,6 +205,8 @@ enum vm_event {
 	PSWPOUT,     /* and written to them */
 	SWPIN_ZERO,  /* pages filled, and left out, because all their words were equal */
 	SWPOUT_ZERO,
+	SWAP_RA,     /* pages read from swap along with others, */
+	SWAP_RA_HIT, /* and of those that came along, used when somebody looked */
 	NR_VM_EVENTS,
 };
 

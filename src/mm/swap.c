@@ -13,6 +13,7 @@ void swap_init(struct mm_host *h)
 {
 	pthread_mutex_init(&h->swap.lock, NULL);
 	list_init(&h->swap.devices);
+	h->swap.around_pages = SWAP_AROUND_PAGES;
 	pthread_mutex_init(&h->swap.mmlist_lock, NULL);
 	list_init(&h->swap.mmlist);
 	swap_transfers_init(&h->swap.transfers);

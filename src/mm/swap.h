@@ -32,6 +32,7 @@
 #include "swap_io.h"
 #include "swap_map.h"
 
+#define SWAP_AROUND_PAGES 128u /* 512 KiB */
 #define MAX_SWAP_DEVICES \
 	32 /* what 40 bits of an entry leave beside 32 bits of slot, and no more than Linux has */
 
@@ -116,6 +117,8 @@ struct swap_space {
 	struct swap_transfers transfers;
 	pthread_mutex_t mmlist_lock; /* nothing is taken under it */
 	struct list_head mmlist; /* (mmlist_lock) struct mm, by mmlist: those that may have swapped pages */
+	_Atomic uint32_t
+		around_pages; /* (A) the most that a fault reads at once: a power of two, 1..SWAP_AROUND_PAGES */
 	_Atomic uint64_t nr_missed; /* (A) see swap_cache.c */
 };
 

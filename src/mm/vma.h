@@ -119,6 +119,9 @@ struct vma {
 	/* Fault-around: where the last window ended and how wide it was; see fault.c. */
 	gva_t window_end;
 	uint32_t window_pages;
+	/* (page_table_lock) What the last fault on a swapped page brought along; see swap_readahead.h. */
+	gva_t swap_window_start;
+	uint32_t swap_window_pages;
 	struct file_ra_state ra; /* (mapping->lock) of an area over a file */
 	struct anon_vma
 		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */

@@ -70,6 +70,8 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[PSWPOUT] = "pswpout",
 	[SWPIN_ZERO] = "swpin_zero",
 	[SWPOUT_ZERO] = "swpout_zero",
+	[SWAP_RA] = "swap_ra",
+	[SWAP_RA_HIT] = "swap_ra_hit",
 };
 
 /* Guest zones of a node in order, then its special ones. */

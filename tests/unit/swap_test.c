@@ -19,18 +19,25 @@ static struct mm_host *host(const struct fixture *x)
 	return &x->machine->host;
 }
 
+/* A page at a time, unless a test wants more. */
+static int with_device(void **state)
+{
+	host(*state)->swap.around_pages = 1;
+	return sim_swap_on(&dev, host(*state), SLOTS, NULL);
+}
+
 static int setup(void **state)
 {
 	int err = fixture_setup(state);
 
-	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, NULL);
+	return err ? err : with_device(state);
 }
 
 static int setup_shadow(void **state)
 {
 	int err = fixture_setup_shadow(state);
 
-	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, NULL);
+	return err ? err : with_device(state);
 }
 
 static int teardown(void **state)
@@ -246,6 +253,76 @@ static void full_device(void **state)
 	assert_int_equal(small.device.map.nr_used, 0);
 	assert_int_equal(sim_swap_off(&small), 0);
 	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+}
+
+/* --- neighbours ---------------------------------------------------------------------------------------------------- */
+
+static void read_ahead(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 512, RW, MAP_FIXED);
+	fill(x, A, 512, 1);
+	host(x)->swap.around_pages = SWAP_AROUND_PAGES;
+	assert_int_equal(out(x, A, 512), 512);
+	uint64_t transfers = dev.nr_transfers, faults = x->mm->faults[FAULT_SWAP];
+	assert_filled(x, A, 512, 1);
+	assert_true(x->mm->faults[FAULT_SWAP] - faults <= 12);
+	assert_true(dev.nr_transfers - transfers <= 16);
+	assert_int_equal(dev.nr_reads, 512);
+	assert_true(x->mm->frames->event[SWAP_RA_HIT] > 300);
+	assert_sound(x, NULL);
+	/* And a row of writes takes them from their slots with few faults, too. */
+	x->mm->fault_around_pages = 512;
+	for (unsigned int i = 0; i < 512; i++)
+		fixture_store(x, A + i * P + 8, i);
+	assert_true(x->mm->faults[FAULT_WP_REUSE] <= 8);
+	assert_int_equal(dev.device.map.nr_used, 0);
+	assert_filled(x, A, 512, 1);
+	assert_sound(x, NULL);
+}
+
+/* Neighbours that nobody uses are not read for long. */
+static void scattered(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t rng = random_seed(8);
+
+	fixture_map(x, A, 2048, RW, MAP_FIXED);
+	fill(x, A, 2048, 1);
+	host(x)->swap.around_pages = SWAP_AROUND_PAGES;
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(out(x, A + i * 512 * P, 512), 512);
+	for (unsigned int i = 0; i < 100; i++) {
+		uint64_t n = random_below(&rng, 2048);
+		assert_int_equal(fixture_load(x, A + n * P), 1 + n);
+	}
+	assert_true(dev.nr_reads < 140);
+	assert_sound(x, NULL);
+}
+
+/* A neighbour that cannot be read, or for which there is no room, is not the fault's matter. */
+static void neighbours_that_fail(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 8, RW, MAP_FIXED);
+	fill(x, A, 8, 1);
+	host(x)->swap.around_pages = 8;
+	assert_int_equal(out(x, A, 8), 8);
+	dev.fail_read_every = 3;
+	assert_int_equal(fixture_load(x, A), 1);
+	dev.fail_read_every = 0;
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 2);
+	assert_sound(x, NULL);
+	assert_filled(x, A, 8, 1);
+	assert_int_equal(out(x, A, 8), 8);
+	uint64_t most = x->mm->memcg->max_pages;
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 3;
+	assert_int_equal(fixture_load(x, A + 4 * P), 5);
+	x->mm->memcg->max_pages = most;
+	assert_sound(x, NULL);
+	assert_filled(x, A, 8, 1);
 }
 
 /* --- several spaces ------------------------------------------------------------------------------------------------ */
@@ -647,6 +724,9 @@ int main(void)
 		CASE("swap: pages of locked areas stay, mlock brings pages back [H11][O8]", locked_areas),
 		CASE("swap: pinned pages stay until the pin goes [P6]", pins),
 		CASE("swap: a full device takes no more [O3]", full_device),
+		CASE("swap: a row of faults reads and maps ever wider windows [Y11]", read_ahead),
+		CASE("swap: scattered faults read what they need", scattered),
+		CASE("swap: neighbours that cannot be read or have no room stay", neighbours_that_fail),
 		CASE("swap: pages that a fork shares go for both and come back once", forked),
 		SHADOW("swap: the same with a shadow MMU", forked),
 		CASE("swap: spaces forked with swapped pages each have their own", fork_of_swapped),
