@@ -63,6 +63,7 @@ void world_init(struct world *w, struct shape shape, char *why, size_t why_bytes
 	mm = w->machine ? mm_create(&w->machine->host, 1u << 20) : NULL;
 	if (!mm)
 		_exit(3);
+	world_swap_begin(w);
 	w->space[0].mm = mm;
 	mm->fault_around_pages = shape.fault_around;
 	mm->start_brk = mm->brk = WORLD_BREAK_PAGE << PAGE_SHIFT;
@@ -159,6 +160,7 @@ void world_end(struct world *w)
 	for (unsigned int i = 0; i < WORLD_SPACES; i++)
 		if (w->space[i].mm)
 			space_end(w, i);
+	world_swap_end(w);
 	for (unsigned int i = 0; i < MODEL_FILES; i++) {
 		backing_put(&w->disk[i]->backing);
 		if (w->disk[i]->releases != 1)
@@ -596,6 +598,15 @@ static void op_do(struct world *w, const struct op *o, unsigned int space)
 		break;
 	case OP_COMPACT:
 		do_compact(w, o);
+		break;
+	case OP_SWAP_OUT:
+		world_swap_out(w, o, mm);
+		break;
+	case OP_SWAP_OFF:
+		world_swap_off(w, o);
+		break;
+	case OP_SWAP_ERRORS:
+		world_swap_errors(w, o);
 		break;
 	default:
 		filemap_drop(&w->disk[o->flavour % MODEL_FILES]->backing.cache, 0, ~0ull);

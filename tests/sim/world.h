@@ -10,11 +10,13 @@
 #define LODGE_TESTS_WORLD_H
 
 #include "model.h"
+#include "sim_swap.h"
 
 #define WORLD_CPUS	 3
 #define WORLD_SPACES	 3
 #define WORLD_PINS	 4
 #define WORLD_PIN_PAGES	 4
+#define WORLD_SWAP_SLOTS 700 /* not enough for everything */
 
 /* Where the stretches of the model begin. */
 #define WORLD_BREAK_PAGE (0x600000ull >> PAGE_SHIFT)
@@ -48,6 +50,9 @@
 	X(SYNC, 2)          \
 	X(MIGRATE, 3)       \
 	X(COMPACT, 1)       \
+	X(SWAP_OUT, 12)     \
+	X(SWAP_OFF, 1)      \
+	X(SWAP_ERRORS, 1)   \
 	X(SHRINK, 1)
 
 enum op_kind {
@@ -86,6 +91,7 @@ struct world_pin {
 struct world {
 	struct sim_machine *machine;
 	struct sim_disk *disk[MODEL_FILES];
+	struct sim_swap swap;
 	struct model_host model_host;
 	struct {
 		struct mm *mm; /* NULL: not in use */
@@ -122,6 +128,16 @@ void world_same_result(struct world *w, int64_t core, int64_t model);
 void world_access(struct world *w, enum sim_access kind, uint64_t page, unsigned int word, unsigned int cpu,
 		  uint64_t value);
 void world_same_areas(struct world *w, unsigned int space);
+
+/* --- world_swap.c ------------------------------------------------------------------------------------------------- */
+
+void world_swap_begin(struct world *w);
+void world_swap_end(struct world *w);
+void world_swap_out(struct world *w, const struct op *o, struct mm *mm);
+void world_swap_off(struct world *w, const struct op *o);
+void world_swap_errors(struct world *w, const struct op *o);
+
+/* --- world_check.c, too ------------------------------------------------------------------------------------------- */
 
 /* The frame that a space maps at a page, or NULL. */
 struct page *world_frame(struct mm *mm, uint64_t page);

@@ -210,12 +210,19 @@ struct page *world_frame(struct mm *mm, uint64_t page)
 	return pfn_to_page(mm->frames, pte_pfn(pte) + (page & ((1ull << 9 * level) - 1)));
 }
 
+static bool is_swapped(struct mm *mm, uint64_t page)
+{
+	const pte_t *slot = pgtable_find(&mm->pgt, page << PAGE_SHIFT);
+
+	return slot && entry_type(pte_read(slot)) == ENTRY_SWAP;
+}
+
 /* Whether the core came to copying a private page of a file; where it did not, nothing that was stored may be lost. */
-static void resync_own(struct model_page *p, const struct page *page)
+static void resync_own(struct model_page *p, const struct page *page, bool swapped)
 {
 	if (!p->object || p->shared)
 		return;
-	if (page && page_anon(page))
+	if (swapped || (page && page_anon(page)))
 		model_set_own(p, true);
 	else if (p->own && !memcmp(p->word, p->object->word[p->pgoff], sizeof(p->word)))
 		model_set_own(p, false);
@@ -246,7 +253,7 @@ void world_resync(struct world *w, unsigned int space)
 				continue;
 			if (!p->joined && !vma->anon_vma != !p->anon)
 				model_set_anon(m, at, vma->anon_vma);
-			resync_own(p, world_frame(mm, at));
+			resync_own(p, world_frame(mm, at), is_swapped(mm, at));
 		}
 	}
 }

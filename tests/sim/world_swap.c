@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* world_swap.c - pages that go to swap, which the model knows nothing of: nobody may notice. See world.h. */
+#include "world.h"
+#include "../../src/mm/swap_cache.h"
+
+#include <unistd.h>
+
+void world_swap_begin(struct world *w)
+{
+	if (sim_swap_on(&w->swap, &w->machine->host, WORLD_SWAP_SLOTS, NULL))
+		_exit(3);
+}
+
+void world_swap_end(struct world *w)
+{
+	if (w->swap.device.map.nr_used)
+		world_differs(w, "%llu slots are in use when all spaces are gone",
+			      (unsigned long long)w->swap.device.map.nr_used);
+	if (sim_swap_off(&w->swap))
+		world_differs(w, "an empty swap device does not go");
+}
+
+/* The frame of a page, or the one that is cached for its slot, with a reference. */
+static struct page *grab(struct mm *mm, uint64_t at)
+{
+	const pte_t *slot = pgtable_find(&mm->pgt, at << PAGE_SHIFT);
+	struct page *page = world_frame(mm, at);
+
+	if (page)
+		page_get(page);
+	else if (slot && entry_type(pte_read(slot)) == ENTRY_SWAP)
+		page = swap_cache_find(mm->host, pte_to_swp_entry(pte_read(slot)));
+	return page;
+}
+
+/* Now and then the device refuses some of them. */
+void world_swap_out(struct world *w, const struct op *o, struct mm *mm)
+{
+	struct page *page[PMD_PAGES];
+	unsigned int nr = 0;
+
+	for (uint64_t i = 0; i < o->nr && i < PMD_PAGES; i++) {
+		page[nr] = grab(mm, o->page + i);
+		nr += page[nr] != NULL;
+	}
+	w->swap.fail_write_every = o->flavour ? 0 : 1 + (unsigned int)(o->value >> 8) % 9;
+	swap_out(&w->machine->host, page, nr);
+	w->swap.fail_write_every = 0;
+}
+
+/* The device goes, and comes back with other slots. Its bad ones are good then. */
+void world_swap_off(struct world *w, const struct op *o)
+{
+	int err = sim_swap_off(&w->swap);
+
+	if (!err)
+		world_swap_begin(w);
+	else if (err != -ENOMEM || !o->fail)
+		world_differs(w, "the swap device does not go: %d", err);
+}
+
+/* Loads while the device cannot read every so-many-th page; each is SIGBUS, or right. */
+void world_swap_errors(struct world *w, const struct op *o)
+{
+	const struct model *m = &w->space[w->cpu_space[o->cpu]].model;
+
+	for (uint64_t i = 0; i < o->nr && i < 16; i++) {
+		struct model_page *p = model_page((struct model *)(uintptr_t)m, o->page + i);
+		gva_t at = ((o->page + i) << PAGE_SHIFT) + model_word_offset[o->word];
+		uint64_t value = 0, failed = w->swap.nr_failed;
+
+		if (!p || !p->mapped)
+			continue;
+		w->swap.fail_read_every = 1 + (unsigned int)(o->value >> 8) % 3;
+		struct fault_signal sig = sim_load(&w->machine->cpu[o->cpu], at, &value, 8);
+		w->swap.fail_read_every = 0;
+		if (sig.signo != SIGBUS || w->swap.nr_failed == failed)
+			world_access(w, SIM_LOAD, o->page + i, o->word, o->cpu, 0);
+	}
+}
