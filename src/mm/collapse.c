@@ -27,6 +27,8 @@
 #include "gather.h"
 #include "huge.h"
 #include "lock.h"
+#include "swap_bring.h"
+#include "swap_cache.h"
 
 #define MAX_MISSING (PTRS_PER_TABLE / 4)
 
@@ -48,7 +50,7 @@ static int entry_is_movable(const struct collapse *c, pte_t pte)
 	if (!pte_present(pte))
 		return entry_type(pte) == ENTRY_MIGRATION ? -EAGAIN : -EINVAL;
 	struct page *page = pfn_to_page(c->mm->frames, pte_pfn(pte));
-	uint32_t users = atomic_load(&page->mapcount) + (page_in_block(page) ? 1 : 0);
+	uint32_t users = atomic_load(&page->mapcount) + page_in_block(page) + page_in_swap_cache(page);
 	return page_anon(page) && atomic_load(&page->refs) == users ? 1 : -EAGAIN;
 }
 
@@ -204,7 +206,8 @@ int collapse_range(struct vma *vma, gva_t start, gva_t end)
 	if (!area_collapses(vma) || !vma_anon_vma(vma) || start > end)
 		return -EINVAL;
 	for (; start < end; start += PMD_SIZE) {
-		int err = collapse_one(vma, start, PTRS_PER_TABLE);
+		int err = swap_bring_range(vma, start, start + PMD_SIZE, 0);
+		err = err == -EIO ? -EINVAL : err ? err : collapse_one(vma, start, PTRS_PER_TABLE);
 		if (err == -ENOMEM || err == -EBUSY)
 			return err;
 		last = err ? err : last;

@@ -13,7 +13,7 @@
  * MADV_COLLAPSE: every aligned 2 MiB within [start, end), which lies in `vma`, is mapped by a huge entry afterwards, with what is
  * missing filled by zeroes. mmap_lock is held. 0, or as Linux says it: -ENOMEM (no block), -EBUSY (no room in the account), and with
  * either the rest is not tried; -EAGAIN (a page is pinned or moves), -EINVAL (not private anonymous memory, no aligned 2 MiB in it,
- * nothing there yet, a guard): the last of such, after the rest was tried.
+ * nothing there yet, a guard, a swapped page that cannot be read): the last of such, after the rest was tried.
  */
 int collapse_range(struct vma *vma, gva_t start, gva_t end);
 

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "anon_vma.h"
 #include "area.h"
 #include "collapse.h"
 #include "guard.h"
@@ -24,6 +25,7 @@
 #include "lock.h"
 #include "populate.h"
 #include "shmem.h"
+#include "swap_bring.h"
 #include "zap.h"
 
 /* Newer than the headers we build with. */
@@ -229,11 +231,13 @@ static int pageout(const struct madvise *m, const struct vma *vma)
 	return 0;
 }
 
-/* Not under mmap_lock: it may take long. */
-static int willneed(const struct madvise *m, const struct vma *vma)
+/* Files not under mmap_lock: it may take long. */
+static int willneed(const struct madvise *m, struct vma *vma)
 {
 	uint64_t first = vma_linear_index(vma, m->start);
 
+	if (vma_anon_vma(vma)) /* for as long as nothing has to go for it */
+		swap_bring_range(vma, m->start, m->end, SWAP_AROUND_PAGES);
 	if (!vma->mapping || vma->mapping->shmem)
 		return 0;
 	struct backing *file = backing_get(vma->file);

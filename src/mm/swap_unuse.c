@@ -16,7 +16,7 @@
 #include "anon_vma.h"
 #include "fault.h"
 #include "lock.h"
-#include "pagewalk.h"
+#include "swap_bring.h"
 #include "swap_cache.h"
 #include "zap.h"
 
@@ -38,33 +38,6 @@ static struct mm *next_space(struct mm_host *h, struct mm *mm)
 }
 
 /* --- step 1 -------------------------------------------------------------------------------------------------------- */
-
-struct search {
-	const struct swap_device *device;
-	gva_t address; /* of the first entry that says it */
-	bool found;
-};
-
-static void look(void *ctx, pte_t *slot, gva_t address)
-{
-	struct search *s = ctx;
-	pte_t pte = pte_read(slot);
-
-	if (!s->found && entry_type(pte) == ENTRY_SWAP &&
-	    swp_device(pte_to_swp_entry(pte)) == s->device->index) {
-		s->found = true;
-		s->address = address;
-	}
-}
-
-/* The rest of a table is passed over once something was found. */
-static bool enough(void *ctx, pte_t *pmd, gva_t address, gva_t end)
-{
-	(void)pmd;
-	(void)address;
-	(void)end;
-	return ((const struct search *)ctx)->found;
-}
 
 /* What nobody can read any more. */
 static int poison(struct mm *mm, gva_t address)
@@ -97,21 +70,11 @@ static int bring(struct vma *vma, gva_t address)
 
 static int unuse_area(const struct swap_device *d, struct vma *vma)
 {
-	static const struct pte_walk_ops ops = {.pte = look, .table = enough};
-	struct mm *mm = vma->mm;
 	gva_t at = vma->start;
 	int err = 0;
 
-	while (at < vma->end && !err) {
-		struct search s = {.device = d};
-		pthread_mutex_lock(&mm->page_table_lock);
-		pte_walk(mm, at, vma->end, &ops, &s);
-		pthread_mutex_unlock(&mm->page_table_lock);
-		if (!s.found)
-			break;
-		err = bring(vma, s.address);
-		at = s.address;
-	}
+	while (!err && swap_find_entry(vma->mm, at, vma->end, d, &at))
+		err = bring(vma, at);
 	return err;
 }
 
@@ -120,8 +83,6 @@ static int unuse_space(const struct swap_device *d, struct mm *mm)
 	struct vma *vma;
 	int err = 0;
 
-	if (!mm_counter(mm, MM_SWAPENTS))
-		return 0;
 	mm_read_lock(mm);
 	vma_for_each (vma, &mm->vmas) {
 		err = vma_anon_vma(vma) ? unuse_area(d, vma) : 0;

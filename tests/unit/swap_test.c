@@ -7,6 +7,9 @@
 #include "../sim/fixture.h"
 #include "../sim/sim_swap.h"
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 #define A     0x10000000ull
 #define P     PAGE_SIZE
 #define RW    (PROT_READ | PROT_WRITE)
@@ -468,6 +471,57 @@ static void ranges(void **state)
 	assert_sound(x, NULL);
 }
 
+static void willneed(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 100, RW, MAP_FIXED);
+	fill(x, A, 100, 1);
+	assert_int_equal(out(x, A, 100), 100);
+	host(x)->swap.around_pages = SWAP_AROUND_PAGES;
+	assert_int_equal(mm_madvise(x->mm, A + 10 * P, 50 * P, MADV_WILLNEED), 0);
+	for (unsigned int i = 10; i < 60; i++)
+		assert_false(is_swapped(x, A + i * P));
+	uint64_t major = x->mm->maj_flt;
+	assert_filled(x, A + 10 * P, 50, 11);
+	assert_int_equal(x->mm->maj_flt, major);
+	/* Not when something else had to go for it. */
+	uint64_t there = (uint64_t)mm_counter(x->mm, MM_ANONPAGES);
+	assert_int_equal(out(x, A, 100), there);
+	uint64_t most = x->mm->memcg->max_pages;
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 10;
+	assert_int_equal(mm_madvise(x->mm, A, 100 * P, MADV_WILLNEED), 0);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 0);
+	x->mm->memcg->max_pages = most;
+	assert_sound(x, NULL);
+}
+
+static void collapses(void **state)
+{
+	struct fixture *x = *state;
+	unsigned int level;
+
+	fixture_map(x, A, 512, RW, MAP_FIXED);
+	fill(x, A, 512, 1);
+	assert_int_equal(out(x, A, 100), 100);
+	assert_filled(x, A, 10, 1);
+	assert_int_equal(mm_madvise(x->mm, A, 512 * P, MADV_COLLAPSE), 0);
+	assert_non_null(pgtable_leaf(&x->mm->pgt, A, &level));
+	assert_int_equal(level, 1);
+	assert_int_equal(dev.device.map.nr_used, 0);
+	assert_sound(x, NULL);
+	assert_filled(x, A, 512, 1);
+	assert_int_equal(out(x, A, 1), 0); /* no entry of level 0 */
+	assert_sound(x, NULL);
+	fixture_map(x, A + 512 * P, 512, RW, MAP_FIXED);
+	fill(x, A + 512 * P, 512, 1);
+	assert_int_equal(out(x, A + 512 * P, 1), 1);
+	dev.fail_read_every = 1;
+	assert_int_equal(mm_madvise(x->mm, A + 512 * P, 512 * P, MADV_COLLAPSE), -EINVAL);
+	dev.fail_read_every = 0;
+	assert_filled(x, A + 512 * P, 512, 1);
+}
+
 static void blocks(void **state)
 {
 	struct fixture *x = *state;
@@ -733,6 +787,8 @@ int main(void)
 		CASE("swap: a child gets its own of a page that the parent pinned", fork_of_pinned),
 		CASE("swap: a space joins the list of those with swapped pages [G13]", spaces_on_the_list),
 		CASE("swap: mprotect, MADV_DONTNEED, mremap and munmap of swapped pages [Y11]", ranges),
+		CASE("swap: MADV_WILLNEED brings pages back ahead", willneed),
+		CASE("swap: MADV_COLLAPSE brings pages back and takes them from their slots", collapses),
 		CASE("swap: blocks go as small pages", blocks),
 		SHADOW("swap: the same with a shadow MMU", blocks),
 		CASE("swap: what smaps, meminfo, pagemap and mincore are told", usage),
