@@ -26,7 +26,8 @@ struct hostfile {
 	int fd;
 	_Atomic int write_fd; /* (A) -1: nobody may write yet */
 	_Atomic bool failed;  /* (A) H4: the table holds a reference */
-	bool own_file;	      /* (C) fd shares no locks with anybody */
+	bool own_file;	      /* (C) fd shares no locks with anybody, nor its offset */
+	bool sparse;	      /* (C) own_file, and it had holes */
 	char *path;
 	/* The file as it was when the last mapping of it was made. */
 	struct timespec mtime; /* (table->lock) */
@@ -38,12 +39,28 @@ static struct hostfile *to_hostfile(struct backing *b)
 	return container_of(b, struct hostfile, backing);
 }
 
+/*
+ * How much of [offset, offset + bytes) is a hole from its beginning on. Reading one would have the host find, clear and keep a page for
+ * each of it.
+ */
+static size_t hole_bytes(const struct hostfile *file, size_t bytes, uint64_t offset)
+{
+	struct stat st;
+
+	if (!file->sparse)
+		return 0;
+	off_t data = lseek(file->fd, (off_t)offset, SEEK_DATA);
+	if (data < 0 && errno == ENXIO && !fstat(file->fd, &st))
+		data = st.st_size; /* or it ends before that */
+	return data > (off_t)offset ? min_u64((uint64_t)data - offset, bytes) : 0;
+}
+
 static ssize_t hostfile_read(struct backing *b, void *buffer, size_t bytes, uint64_t offset)
 {
-	size_t done = 0;
-
 	if (offset > INT64_MAX - bytes)
 		return 0;
+	size_t done = hole_bytes(to_hostfile(b), bytes, offset);
+	memset(buffer, 0, done);
 	while (done < bytes) {
 		ssize_t n = pread(to_hostfile(b)->fd, (char *)buffer + done, bytes - done,
 				  (off_t)(offset + done));
@@ -311,6 +328,7 @@ static struct hostfile *hostfile_new(struct hostfile_table *table, int host_fd, 
 		errno = err;
 		return NULL;
 	}
+	file->sparse = file->own_file && st->st_blocks < st->st_size / 512;
 	list_init(&file->node);
 	list_init(&file->kept_node);
 	file->table = table;

@@ -630,6 +630,31 @@ static void memory_beyond_the_limit_ends_the_program_with_a_report(void **state)
 	}
 }
 
+/* Eight times the program's memory, with data here and there; what is a hole stays one on the host. */
+static void a_sparse_file_larger_than_memory(void **state)
+{
+	const char *path = scratch_path("sparse"), *json_path = scratch_path("sparse.json");
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	size_t bytes;
+
+	(void)state;
+	assert_true(fd >= 0 && !ftruncate(fd, 256 << 20));
+	for (off_t at = 0; at < 256 << 20; at += 5 << 20)
+		assert_int_equal(pwrite(fd, "data that is no hole", 20, at + 3 * 4096), 20);
+	struct outcome lodge =
+		lodge_run("--memory", "32M", "--stats-file", json_path, guest_path("sparse"), path, NULL);
+	struct outcome native = native_run(guest_path("sparse"), path, NULL);
+	char *json = read_file(json_path, &bytes);
+
+	expect_same(&native, &lodge);
+	expect_status(&lodge, 0);
+	assert_in_range(json_number_of(json, "peak_usage_pages"), 1000, 32 << 8);
+	free(json);
+	close(fd);
+	outcome_free(&native);
+	outcome_free(&lodge);
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
@@ -684,6 +709,8 @@ int main(void)
 		CASE("run: every object allocator and number of nodes serves the same",
 		     every_allocator_and_every_number_of_nodes_serves),
 		CASE("run: two lodges run at once", two_lodges_run_at_once),
+		CASE("run: a sparse file of eight times the memory is walked [O1]",
+		     a_sparse_file_larger_than_memory),
 		CASE("run: memory beyond the limit ends the program with a report",
 		     memory_beyond_the_limit_ends_the_program_with_a_report),
 	};
