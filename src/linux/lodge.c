@@ -16,6 +16,7 @@
 #include "../mm/account.h"
 #include "../mm/dump.h"
 #include "../mm/khugepaged.h"
+#include "../mm/kswapd.h"
 #include "../mm/zeropool.h"
 #include "../uffd/arena.h"
 #include "../vmm/vm.h"
@@ -45,6 +46,7 @@ struct lodge_host {
 	struct vdso vdso;
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 	struct khugepaged *khugepaged;	     /* likewise */
+	struct kswapd *kswapd;
 };
 
 struct lodge_space {
@@ -129,6 +131,9 @@ static int start_threads(struct lodge_host *host, const struct lodge_host_option
 
 	if (ret)
 		return report_error(err, -ENOMEM, "no thread to clear frames: %s", strerror(-ret));
+	ret = kswapd_start(vm_mm_host(host->vm), &host->kswapd);
+	if (ret)
+		return report_error(err, ret, "out of memory");
 	ret = o->collapse ? khugepaged_start(vm_mm_host(host->vm), &host->khugepaged) : 0;
 	return ret ? report_error(err, -ENOMEM, "no thread to collapse tables: %s", strerror(-ret)) : 0;
 }
@@ -195,6 +200,8 @@ uint64_t lodge_host_close(struct lodge_host *host)
 
 	if (!host)
 		return 0;
+	if (host->kswapd)
+		kswapd_stop(host->kswapd);
 	if (host->khugepaged)
 		khugepaged_stop(host->khugepaged);
 	if (host->zero_thread)

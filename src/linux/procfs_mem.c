@@ -65,7 +65,7 @@ static void show_usage(FILE *out, const struct vma_usage *u, bool rollup)
 	row(out, "Referenced:", KIB(u->referenced));
 	row(out, "Anonymous:", KIB(u->anonymous));
 	row(out, "KSM:", 0);
-	row(out, "LazyFree:", 0);
+	row(out, "LazyFree:", KIB(u->lazyfree));
 	row(out, "AnonHugePages:", KIB(u->anon_huge));
 	row(out, "ShmemPmdMapped:", KIB(u->shmem_huge));
 	row(out, "FilePmdMapped:", KIB(u->file_huge));

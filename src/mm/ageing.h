@@ -36,6 +36,13 @@ static inline void page_stamp(struct page *page)
 				      memory_order_relaxed);
 }
 
+/* The page is as old as if nobody had used it for so many epochs. */
+static inline void page_stamp_old(struct page *page, unsigned int epochs)
+{
+	page_stamp(page);
+	atomic_fetch_sub_explicit(&page->generation, (uint8_t)epochs, memory_order_relaxed);
+}
+
 /* A page that was charged to the account becomes its. */
 static inline void page_set_memcg(struct page *page, struct memcg *cg)
 {

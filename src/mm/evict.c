@@ -52,31 +52,61 @@ static bool is_candidate(const struct evict *e, const struct page *page)
 
 	if (page->memcg != e->cg || (flags & never))
 		return false;
+	if (e->type == RECLAIM_LAZYFREE)
+		return (flags & PG_LAZYFREE) && page_anon(page) && atomic_load(&page->mapcount) == 1;
 	return (flags & (PG_CACHE | PG_SWAPBACKED)) == PG_CACHE &&
 	       atomic_load(&page->refs) == atomic_load(&page->mapcount) + 1;
 }
 
 static bool full(const struct turn *t)
 {
-	return t->found.nr_taken + t->found.nr_asked >= t->piece.e->wanted;
+	const struct evict *e = t->piece.e;
+
+	return t->found.nr_taken + t->found.nr_asked + (e->type == RECLAIM_LAZYFREE ? e->nr_freed : 0) >=
+	       e->wanted;
 }
 
-/* The entry goes, and its reference is the turn's. It was used after all: false, and it stays. */
-static bool take_entry(struct turn *t, pte_t *slot, gva_t address, struct page *page)
+/* The entry goes, unless a processor has set one of these bits in it meanwhile. */
+static bool clear_entry(struct turn *t, pte_t *slot, gva_t address, const struct page *page, pte_t unless)
 {
 	struct piece *p = &t->piece;
 	pte_t old = pte_exchange(slot, 0);
 
-	if (old & PTE_ACCESSED) {
+	if (old & unless) {
 		pte_set(slot, old);
 		return false;
 	}
 	if (old & PTE_PRESENT)
 		gather_entry(&p->gather, slot, address);
 	atomic_fetch_sub_explicit(&p->mm->rss[page_counter(page)], 1, memory_order_relaxed);
+	return true;
+}
+
+/* Its reference is the turn's. It was used after all: false, and it stays. */
+static bool take_entry(struct turn *t, pte_t *slot, gva_t address, struct page *page)
+{
+	if (!clear_entry(t, slot, address, page, t->piece.e->mm ? 0 : PTE_ACCESSED))
+		return false;
 	atomic_fetch_sub(&page->mapcount, 1);
 	t->found.taken[t->found.nr_taken++] = page;
 	return true;
+}
+
+/* Nobody but the entry has the page: it is freed when processors have forgotten it. Written again: it is like any other. */
+static void take_lazyfree(struct turn *t, pte_t *slot, gva_t address, struct page *page)
+{
+	struct evict *e = t->piece.e;
+
+	e->nr_scanned++;
+	if (atomic_load(&page->refs) != 1)
+		return;
+	if (!clear_entry(t, slot, address, page, PTE_DIRTY)) {
+		atomic_fetch_and(&page->flags, ~(uint32_t)PG_LAZYFREE);
+		return;
+	}
+	atomic_fetch_sub(&page->mapcount, 1);
+	gather_page(&t->piece.gather, page);
+	e->nr_freed++;
 }
 
 static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
@@ -89,9 +119,14 @@ static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 	struct page *page = pfn_to_page(p->mm->frames, pte_pfn(pte));
 	if (page_age(page, p->e->cg) < p->e->min_age || !is_candidate(p->e, page))
 		return;
+	if (p->e->type == RECLAIM_LAZYFREE) {
+		if (own_table)
+			take_lazyfree(t, slot, address, page);
+		return;
+	}
 	p->e->nr_scanned++;
 	const struct vma *area = p->areas ? area_at(p, address) : NULL;
-	if ((pte & PTE_ACCESSED) || (area && (area->flags & VM_LOCKED))) {
+	if (((pte & PTE_ACCESSED) && !p->e->mm) || (area && (area->flags & VM_LOCKED))) {
 		page_stamp(page);
 		return;
 	}
@@ -100,6 +135,8 @@ static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 			page_stamp(page);
 		return;
 	}
+	if (p->e->mm)
+		return; /* others map it, and did not say anything */
 	page_get(page);
 	t->found.asked[t->found.nr_asked++] = page;
 }
@@ -262,14 +299,30 @@ static void drop_taken(struct evict *e, struct found *found)
 	}
 }
 
+static void settle(struct evict *e, struct found *found)
+{
+	take_asked(e, found);
+	drop_taken(e, found);
+	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSCAN_FILE : PGSCAN_ANON, e->nr_scanned);
+	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSTEAL_FILE : PGSTEAL_ANON, e->nr_freed);
+	if (e->type == RECLAIM_LAZYFREE)
+		frames_count(e->host->frames, PGLAZYFREED, e->nr_freed);
+}
+
 void evict_turn(struct evict *e)
 {
 	struct turn t = {.piece.e = e};
 
 	find_pages(&t);
-	take_asked(e, &t.found);
-	drop_taken(e, &t.found);
+	settle(e, &t.found);
 	e->cg->ageing.nr_evicted += e->nr_freed;
-	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSCAN_FILE : PGSCAN_ANON, e->nr_scanned);
-	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSTEAL_FILE : PGSTEAL_ANON, e->nr_freed);
+}
+
+void evict_range(struct evict *e)
+{
+	struct turn t = {.piece.e = e};
+	gva_t next = walk_space(&t, e->mm, e->start, e->end);
+
+	settle(e, &t.found);
+	e->start = next ? next : e->end;
 }

@@ -9,6 +9,8 @@
  *
  * Huge entries of files only lose their entry here; anonymous ones are split before they come here.
  *
+ * Of anonymous memory that may vanish (deactivate.h) what was not written since goes, with its entry, at once.
+ *
  * Spared: what was used since (E1 of ageing.h), pages of locked areas, pages that somebody holds, those that others pay for.
  * Locking: ageing.lock of the account is held; mmap_lock of a space is only tried for.
  * Not here: how old is old enough, and which kind goes (vmscan.c); pages of files that no space of the account maps (filemap_shrink.h).
@@ -20,6 +22,7 @@
 
 #define EVICT_BATCH 512 /* most that a turn takes */
 
+struct mm;
 struct mm_host;
 
 struct evict {
@@ -28,11 +31,17 @@ struct evict {
 	enum reclaim_type type;
 	unsigned int min_age;
 	unsigned int wanted; /* pages, up to EVICT_BATCH */
+	/* A range of a space that is not needed soon, instead of a turn of the hand: whatever its age, and used or not. */
+	struct mm *mm; /* NULL: the hand's turn */
+	gva_t start, end;
 	/* Results. */
 	uint64_t nr_scanned, nr_freed;
 	bool dry; /* it came round without finding as many */
 };
 
 void evict_turn(struct evict *e);
+
+/* Takes pages of e->mm, [e->start, e->end), of which the caller has mmap_lock for reading; e->start is where to go on. */
+void evict_range(struct evict *e);
 
 #endif

@@ -314,6 +314,8 @@ struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t er
 
 	if (address >= mm->task_size)
 		return signal_for(mm, address, FAULT_SIGSEGV_MAPERR);
+	if (memcg_over_high(mm->memcg))
+		memcg_handle_over_high(mm->host, mm->memcg);
 	if (fault_by_area(mm, address, flags, &r)) {
 		bad = failed_leaf(r);
 		return bad == NR_FAULT_LEAVES ? ok : signal_for(mm, address, bad);

@@ -4,13 +4,13 @@
  *
  *	flags of areas		NORMAL, SEQUENTIAL, RANDOM, DONTFORK, WIPEONFORK, DONTDUMP, HUGEPAGE, MERGEABLE and their opposites:
  *				areas are cut and joined by them; mmap_lock for writing
- *	contents		DONTNEED, FREE, REMOVE, PAGEOUT
+ *	contents		DONTNEED, FREE, REMOVE
+ *	when memory is short	FREE, COLD, PAGEOUT
  *	how it is mapped	COLLAPSE (collapse.c)
  *	pages not to be touched	GUARD_INSTALL, GUARD_REMOVE (guard.c)
  *	making resident		WILLNEED, POPULATE_READ, POPULATE_WRITE (populate.c)
  *
- * MADV_FREE allows pages to vanish until they are written again: they never do, which is within what it allows. COLD is
- * a hint about which pages to take first, and so is PAGEOUT but for clean pages of files, which go at once.
+ * FREE, COLD and PAGEOUT are about reclaim: deactivate.h.
  * MADV_MERGEABLE marks areas; nothing merges pages.
  */
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include "anon_vma.h"
 #include "area.h"
 #include "collapse.h"
+#include "deactivate.h"
 #include "guard.h"
 #include "hugetlb.h"
 #include "i_mmap.h"
@@ -188,9 +189,12 @@ static int dontneed(const struct madvise *m, struct vma *vma)
 	return err;
 }
 
-static int advise_free(const struct vma *vma)
+static int advise_free(const struct madvise *m, struct vma *vma)
 {
-	return (vma->flags & (VM_PFNMAP | VM_LOCKED)) || !vma_is_anonymous(vma) ? -EINVAL : 0;
+	if ((vma->flags & (VM_PFNMAP | VM_LOCKED)) || !vma_is_anonymous(vma))
+		return -EINVAL;
+	lazyfree_range(vma, m->start, m->end);
+	return 0;
 }
 
 /* A hole in a shared object or file: it reads as zero afterwards, for everybody. Not under mmap_lock: others may hold theirs. */
@@ -216,18 +220,18 @@ static int remove_pages(const struct madvise *m, const struct vma *vma)
 	return err;
 }
 
-static int pageout(const struct madvise *m, const struct vma *vma)
+/*
+ * Of shared files only what the program might write is its own to send away, as on Linux. A clean page of a private mapping goes even
+ * from the cache.
+ */
+static int advise_cold(const struct madvise *m, struct vma *vma)
 {
-	struct gather g;
-
 	if (vma->flags & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB))
 		return -EINVAL;
-	if (m->advice == MADV_COLD || !vma->mapping || vma->mapping->shmem || (vma->flags & VM_MAYSHARE))
-		return 0;
-	gather_begin(&g, m->mm);
-	zap_cache_range(&g, m->start, m->end);
-	gather_end(&g);
-	filemap_drop(vma->mapping, vma_linear_index(vma, m->start), vma_linear_index(vma, m->end) - 1);
+	if (m->advice == MADV_COLD)
+		deactivate_range(vma, m->start, m->end);
+	else
+		pageout_range(vma, m->start, m->end);
 	return 0;
 }
 
@@ -278,12 +282,12 @@ static int advise_part(const struct madvise *m, struct vma *vma)
 	case MADV_DONTNEED_LOCKED:
 		return dontneed(m, vma);
 	case MADV_FREE:
-		return advise_free(vma);
+		return advise_free(m, vma);
 	case MADV_REMOVE:
 		return remove_pages(m, vma);
 	case MADV_COLD:
 	case MADV_PAGEOUT:
-		return pageout(m, vma);
+		return advise_cold(m, vma);
 	case MADV_WILLNEED:
 		return willneed(m, vma);
 	case MADV_COLLAPSE:

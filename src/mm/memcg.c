@@ -2,12 +2,15 @@
 /* memcg.c - charging frames to an account. See memcg.h. */
 #include <string.h>
 
+#include "kswapd.h"
 #include "memcg.h"
 
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg))
 {
 	memset(cg, 0, sizeof(*cg));
 	hugetlb_pool_init(&cg->hugetlb);
+	atomic_init(&cg->high_pages, ~0ull);
+	stall_init(&cg->stall);
 	atomic_init(&cg->ageing.youngest, 1);
 	pthread_mutex_init(&cg->ageing.lock, NULL);
 	for (unsigned int i = 0; i < NR_RECLAIM_TYPES; i++)
@@ -58,6 +61,9 @@ bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
 	} while (!atomic_compare_exchange_weak(&cg->usage_pages, &usage, usage + nr_pages));
 	atomic_fetch_add_explicit(&cg->refs, nr_pages, memory_order_relaxed);
 	note_peak(cg, usage + nr_pages);
+	struct kswapd *kswapd = atomic_load_explicit(&cg->kswapd, memory_order_relaxed);
+	if (kswapd && cg->max_pages - usage - nr_pages < memcg_low_mark(cg))
+		kswapd_wake(kswapd, cg);
 	return true;
 }
 

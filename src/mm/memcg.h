@@ -12,6 +12,7 @@
 
 #include "hugetlb_pool.h"
 #include "list.h"
+#include "stall.h"
 #include "types.h"
 
 /* At first. */
@@ -21,8 +22,8 @@
 
 struct mm;
 
-/* Two kinds of pages have hands of their own, for they cost different things to get back. */
-enum reclaim_type { RECLAIM_FILE, RECLAIM_ANON, NR_RECLAIM_TYPES };
+/* Kinds of pages have hands of their own, for they cost different things to get back. */
+enum reclaim_type { RECLAIM_FILE, RECLAIM_ANON, RECLAIM_LAZYFREE, NR_RECLAIM_TYPES };
 
 /* Where eviction goes on. The space is known by its address alone: it may be gone. */
 struct reclaim_hand {
@@ -37,6 +38,7 @@ struct ageing {
 	pthread_mutex_t lock;	   /* held by who reclaims for the account */
 	struct reclaim_hand hand[NR_RECLAIM_TYPES]; /* (lock) */
 	uint64_t nr_evicted;			    /* (lock) pages, since the last epoch ended */
+	_Atomic uint64_t nr_lazyfree; /* (A) pages that may go at once: as many as were marked, or fewer */
 };
 
 struct memcg {
@@ -54,10 +56,24 @@ struct memcg {
 	struct hugetlb_pool hugetlb;
 	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
 	struct ageing ageing;
+	struct stall stall;
+	struct kswapd *_Atomic kswapd; /* (A) who is woken when there is little room; NULL: nobody */
+	_Atomic bool kswapd_woken;     /* (A) and will look */
+	uint64_t kswapd_round;	       /* (its thread) the last one that came by */
+	_Atomic uint64_t
+		high_pages; /* (A) memory.high: with more than that its faults reclaim, and wait; ~0: none */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
 	_Atomic uint64_t refs; /* (A) one per charged page, one per owner */
 	void (*release)(struct memcg *cg);
 };
+
+/* With less room than that kswapd is woken; it goes on until there is twice as much. */
+static inline uint64_t memcg_low_mark(const struct memcg *cg)
+{
+	const uint64_t most = (64ull << 20) >> PAGE_SHIFT;
+
+	return cg->max_pages / 32 < most ? cg->max_pages / 32 : most;
+}
 
 /* An account with one owner, who calls memcg_put. release may be NULL. */
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg));

@@ -7,7 +7,6 @@
 #include "filemap.h"
 #include "migrate.h"
 #include "page_lock.h"
-#include "reclaim.h"
 #include "rmap.h"
 #include "swap_cache.h"
 #include "zap.h"
@@ -212,7 +211,7 @@ int page_migrate(struct mm_host *h, struct page *from, struct page *to)
 	return err;
 }
 
-static int migrate(void *ctx, struct page *from, struct page *to)
+int page_migrate_held(void *ctx, struct page *from, struct page *to)
 {
 	struct mm_host *h = ctx;
 
@@ -224,5 +223,3 @@ static int migrate(void *ctx, struct page *from, struct page *to)
 		page_put(h->frames, from);
 	return err;
 }
-
-const struct reclaim_ops mm_reclaim_ops = {.migrate = migrate};

@@ -25,8 +25,6 @@
 
 #include "mm.h"
 
-struct reclaim_ops;
-
 /*
  * Moves `from`, which the caller holds one reference of besides those of its users, to `to`, which the caller alone holds. 0: `to` has
  * content, account and users of `from`, and the caller's reference is theirs; `from` has one reference, the caller's, and nothing
@@ -34,7 +32,7 @@ struct reclaim_ops;
  */
 int page_migrate(struct mm_host *h, struct page *from, struct page *to);
 
-/* For reclaim_set_ops; ctx is the struct mm_host. */
-extern const struct reclaim_ops mm_reclaim_ops;
+/* The same with a reference that it takes itself: reclaim_ops.migrate. ctx is the struct mm_host. */
+int page_migrate_held(void *ctx, struct page *from, struct page *to);
 
 #endif

@@ -11,11 +11,11 @@
 #include "account.h"
 #include "anon_vma.h"
 #include "gather.h"
-#include "migrate.h"
 #include "mm.h"
 #include "reclaim.h"
 #include "shmem.h"
 #include "unmapped_area.h"
+#include "vmscan.h"
 #include "zap.h"
 
 /* mmap_base with the layout that is not randomised: 128 MiB below the stack's end. */
@@ -161,6 +161,7 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 		return NULL;
 	m->host = h;
 	memcg_init(&m->memcg, max_pages, host_memcg_release);
+	atomic_init(&m->memcg.kswapd, atomic_load(&h->kswapd));
 	struct mm *mm = mm_create_in(h, &m->memcg);
 	memcg_put(&m->memcg); /* from here on the space's alone */
 	return mm;

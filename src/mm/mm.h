@@ -76,8 +76,9 @@ struct mm_host {
 	struct frames *frames;
 	const struct mmu_ops *mmu_ops;
 	void *mmu_ctx;
-	pte_t kernel_entry;  /* goes into the kernel half of every root; 0: none */
-	unsigned int levels; /* of page tables: 4 or 5 */
+	pte_t kernel_entry;	       /* goes into the kernel half of every root; 0: none */
+	unsigned int levels;	       /* of page tables: 4 or 5 */
+	struct kswapd *_Atomic kswapd; /* (A) who reclaims ahead of need; NULL: nobody */
 	struct writeback writeback;
 	pthread_mutex_t mappings_lock;	 /* a leaf, but for references of files */
 	struct list_head mappings;	 /* (mappings_lock) caches of files, by mapping_node */

@@ -235,6 +235,7 @@ static const struct {
 	{PG_RESERVED, "reserved"},
 	{PG_PRIVATE, "private"},
 	{PG_WRITEBACK, "writeback"},
+	{PG_LAZYFREE, "lazyfree"},
 	{PG_MAPPEDTODISK, "mappedtodisk"},
 	{PG_READAHEAD, "readahead"},
 	{PG_SWAPBACKED, "swapbacked"},

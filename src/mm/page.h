@@ -58,6 +58,7 @@ enum page_flags {
 	PG_RESERVED = 1 << 12,	/* not freed in the ordinary course: zero page, entry image */
 	PG_PRIVATE = 1 << 13,
 	PG_WRITEBACK = 1 << 15,
+	PG_LAZYFREE = 1 << 16, /* (anonymous) its contents may go until it is written again: deactivate.h */
 	PG_MAPPEDTODISK = 1 << 17,
 	PG_READAHEAD = 1 << 18,	 /* (cache) whoever comes here wants the next window read */
 	PG_SWAPBACKED = 1 << 19, /* (cache) of shared memory without a file */

@@ -15,7 +15,7 @@
 /* Flags that a frame may have when its owner gives it back. */
 #define PAGE_FLAGS_FREEABLE                                                                                 \
 	(PG_RESERVED | PG_TABLE | PG_CACHE | PG_UPTODATE | PG_DIRTY | PG_SLAB | PG_REFERENCED | PG_ACTIVE | \
-	 PG_PRIVATE | PG_MAPPEDTODISK | PG_SWAPBACKED)
+	 PG_PRIVATE | PG_MAPPEDTODISK | PG_SWAPBACKED | PG_LAZYFREE)
 
 /* What a free frame must look like. */
 static inline bool page_is_clean_free(const struct page *page)

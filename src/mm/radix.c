@@ -95,6 +95,12 @@ static void trim(struct radix_tree *t, struct radix_path *path, uint64_t index)
 	}
 }
 
+/* Others read it without the lock, for a hint. */
+static void count(struct radix_tree *t, int by)
+{
+	__atomic_store_n(&t->nr_pages, t->nr_pages + (uint64_t)by, __ATOMIC_RELAXED);
+}
+
 int radix_insert(struct radix_tree *t, uint64_t index, struct page *page)
 {
 	struct radix_path path = {0};
@@ -116,7 +122,7 @@ int radix_insert(struct radix_tree *t, uint64_t index, struct page *page)
 	if (err)
 		trim(t, &path, index);
 	else
-		t->nr_pages++;
+		count(t, 1);
 	return err;
 }
 
@@ -173,7 +179,7 @@ struct page *radix_remove(struct radix_tree *t, uint64_t index)
 	walk(t, index, &path);
 	path.node[0]->slot[slot_of(index, 0)] = NULL;
 	path.node[0]->count--;
-	t->nr_pages--;
+	count(t, -1);
 	trim(t, &path, index);
 	return page;
 }

@@ -84,6 +84,8 @@ static void add_page(struct usage_walk *w, const struct usage_entry *e)
 		sum->referenced += PAGE_SIZE;
 	if (page_anon(e->page))
 		sum->anonymous += PAGE_SIZE;
+	if ((e->page_flags & PG_LAZYFREE) && !entry_dirty(e))
+		sum->lazyfree += PAGE_SIZE;
 	add_proportional(w, e, PAGE_SIZE);
 }
 

@@ -17,7 +17,7 @@
 /* In bytes; what has pss in its name in bytes << USAGE_PSS_SHIFT. Sums of several areas are sums of the fields. */
 struct vma_usage {
 	uint64_t rss, shared_clean, shared_dirty, private_clean, private_dirty;
-	uint64_t referenced, anonymous, anon_huge, shmem_huge, file_huge;
+	uint64_t referenced, anonymous, lazyfree, anon_huge, shmem_huge, file_huge;
 	uint64_t shared_hugetlb, private_hugetlb;
 	uint64_t swap, swap_pss; /* in slots of swap devices */
 	uint64_t pss, pss_dirty, pss_anon, pss_file, pss_shmem, pss_locked;

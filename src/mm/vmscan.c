@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* vmscan.c - memory for an account that is full. See vmscan.h. */
+#include <time.h>
+
 #include "ageing.h"
 #include "evict.h"
 #include "filemap_shrink.h"
-#include "mm.h"
+#include "kswapd.h"
+#include "migrate.h"
+#include "reclaim.h"
 #include "vmscan.h"
 
 /* An epoch ends when this part of what the account has was evicted in it, so that four to five ages are told apart. */
@@ -68,9 +72,30 @@ static void shrink(struct scan *s)
 		s->freed += filemap_shrink_unmapped(s->host, s->cg, s->wanted - s->freed, s->min_age);
 }
 
+/* What its owner gave up. Marks are counted, and not what becomes of them: a hand that finds none puts the count right. */
+static void drop_lazyfree(struct scan *s)
+{
+	_Atomic uint64_t *marked = &s->cg->ageing.nr_lazyfree;
+
+	while (s->freed < s->wanted && atomic_load(marked)) {
+		struct evict e = {.host = s->host,
+				  .cg = s->cg,
+				  .type = RECLAIM_LAZYFREE,
+				  .wanted = (unsigned int)min_u64(s->wanted - s->freed, EVICT_BATCH)};
+		uint64_t before = atomic_load(marked);
+		evict_turn(&e);
+		s->freed += e.nr_freed;
+		s->scanned += e.nr_scanned;
+		atomic_compare_exchange_strong(marked, &before,
+					       e.dry ? 0 : before - min_u64(e.nr_freed, before));
+	}
+}
+
 static void reclaim(struct scan *s)
 {
-	s->freed = filemap_shrink_unmapped(s->host, s->cg, s->wanted, NO_AGE);
+	drop_lazyfree(s);
+	if (s->freed < s->wanted)
+		s->freed += filemap_shrink_unmapped(s->host, s->cg, s->wanted - s->freed, NO_AGE);
 	if (s->freed < s->wanted)
 		shrink(s);
 	if (s->freed || (s->flags & RECLAIM_KSWAPD))
@@ -81,23 +106,95 @@ static void reclaim(struct scan *s)
 		s->freed = filemap_shrink(s->host, s->cg, s->wanted);
 }
 
+/* False: somebody else had it, and there is room now. */
+static bool lock_account(struct memcg *cg, bool kswapd, uint64_t *room)
+{
+	if (!pthread_mutex_trylock(&cg->ageing.lock))
+		return true;
+	pthread_mutex_lock(&cg->ageing.lock);
+	*room = kswapd ? 0 : memcg_room(cg);
+	if (*room)
+		pthread_mutex_unlock(&cg->ageing.lock);
+	return !*room;
+}
+
 uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int flags)
 {
-	struct scan s = {.host = h, .cg = cg, .wanted = nr_pages, .flags = flags};
 	bool kswapd = flags & RECLAIM_KSWAPD;
+	struct scan s = {.host = h,
+			 .cg = cg,
+			 .wanted = nr_pages,
+			 .flags = flags,
+			 .min_age = kswapd ? MIN_AGE + 1 : MIN_AGE};
+	uint64_t room;
 
-	s.min_age = kswapd ? MIN_AGE + 1 : MIN_AGE;
-	if (pthread_mutex_trylock(&cg->ageing.lock)) {
-		pthread_mutex_lock(&cg->ageing.lock);
-		uint64_t room = kswapd ? 0 : memcg_room(cg);
-		if (room) { /* somebody else made it */
-			pthread_mutex_unlock(&cg->ageing.lock);
-			return room;
-		}
+	if (!kswapd)
+		stall_begin(&cg->stall);
+	if (lock_account(cg, kswapd, &room)) {
+		reclaim(&s);
+		pthread_mutex_unlock(&cg->ageing.lock);
+		room = s.freed;
 	}
-	reclaim(&s);
-	pthread_mutex_unlock(&cg->ageing.lock);
+	if (!kswapd)
+		stall_end(&cg->stall);
 	frames_count(h->frames, kswapd ? PGSCAN_KSWAPD : PGSCAN_DIRECT, s.scanned);
 	frames_count(h->frames, kswapd ? PGSTEAL_KSWAPD : PGSTEAL_DIRECT, s.freed);
-	return s.freed;
+	return room;
 }
+
+void memcg_end_epoch(struct mm_host *h, struct memcg *cg)
+{
+	struct scan s = {.host = h, .cg = cg};
+
+	pthread_mutex_lock(&cg->ageing.lock);
+	end_epoch(&s);
+	pthread_mutex_unlock(&cg->ageing.lock);
+}
+
+/* --- memory.high ----------------------------------------------------------------------------------------------------- */
+
+#define PENALTY_MIN_NS 10000000ull   /* not worth a wait */
+#define PENALTY_MAX_NS 2000000000ull /* at once; the next fault waits again */
+
+/* mem_cgroup_handle_over_high: the square of the part that is too much, so that a little costs nothing and a tenth half a second. */
+static uint64_t penalty_ns(const struct memcg *cg)
+{
+	uint64_t usage = atomic_load(&cg->usage_pages), high = max_u64(atomic_load(&cg->high_pages), 1);
+
+	if (usage <= high)
+		return 0;
+	uint64_t over = min_u64(((usage - high) << 20) / high, 1ull << 21);
+	return min_u64((over * over >> 20) * 1000000000ull >> 14, PENALTY_MAX_NS);
+}
+
+void memcg_handle_over_high(struct mm_host *h, struct memcg *cg)
+{
+	uint64_t usage = atomic_load(&cg->usage_pages), high = atomic_load(&cg->high_pages);
+
+	if (usage <= high)
+		return;
+	memcg_reclaim(h, cg, min_u64(usage - high, memcg_reclaim_batch(cg)), 0);
+	uint64_t ns = penalty_ns(cg);
+	if (ns < PENALTY_MIN_NS)
+		return;
+	stall_begin(&cg->stall);
+	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+				     .tv_nsec = (long)(ns % 1000000000u)},
+		  NULL); /* a signal ends it */
+	stall_end(&cg->stall);
+}
+
+/* --- the page allocator's hooks ---------------------------------------------------------------------------------------- */
+
+static void wake_kswapd(void *ctx, unsigned int nid, unsigned int order, enum zone_type highest)
+{
+	struct mm_host *h = ctx;
+	struct kswapd *k = atomic_load(&h->kswapd);
+
+	(void)order;
+	(void)highest;
+	if (k)
+		kswapd_wake_node(k, nid);
+}
+
+const struct reclaim_ops mm_reclaim_ops = {.wake_kswapd = wake_kswapd, .migrate = page_migrate_held};

@@ -18,6 +18,7 @@
 #include "memcg.h"
 
 struct mm_host;
+struct reclaim_ops;
 
 enum reclaim_flags {
 	RECLAIM_KSWAPD =
@@ -31,6 +32,24 @@ static inline uint64_t memcg_reclaim_batch(const struct memcg *cg)
 
 	return cg->max_pages / 16 < most ? cg->max_pages / 16 + 1 : most;
 }
+
+/* For reclaim_set_ops; ctx is the struct mm_host. */
+extern const struct reclaim_ops mm_reclaim_ops;
+
+/*
+ * After a fault, with no lock held: an account with more than memory.high gives some back, and where it cannot, the caller waits the
+ * longer the more it is, as Linux's do.
+ */
+void memcg_handle_over_high(struct mm_host *h, struct memcg *cg);
+
+static inline bool memcg_over_high(const struct memcg *cg)
+{
+	return atomic_load_explicit(&cg->usage_pages, memory_order_relaxed) >
+	       atomic_load_explicit(&cg->high_pages, memory_order_relaxed);
+}
+
+/* Ends an epoch ahead of need. */
+void memcg_end_epoch(struct mm_host *h, struct memcg *cg);
 
 /* Frees about nr_pages pages that `cg` pays for. Returns how many there are to be had now, 0: nothing can go. */
 uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int flags);

@@ -281,6 +281,8 @@ static void do_madvise(struct world *w, const struct op *o, struct mm *mm, struc
 	uint64_t nr = clip(model, o, o->page, o->nr);
 
 	got = mm_madvise(mm, o->page << PAGE_SHIFT, nr << PAGE_SHIFT, advice);
+	if (advice == MADV_FREE) /* the model has no words for what may vanish: nobody comes for it */
+		atomic_store(&mm->memcg->ageing.nr_lazyfree, 0);
 	if (advice == MADV_COLLAPSE) { /* what is there stays; whether it moves is not the model's business */
 		world_resync(w, o->space);
 		return;

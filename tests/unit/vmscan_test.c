@@ -2,8 +2,11 @@
 /* Which pages go when an account is full: ages, the hand, clean and dirty, shared and locked. */
 #include "../../src/mm/ageing.h"
 #include "../../src/mm/evict.h"
-#include "../../src/mm/shmem.h"
+#include "../../src/mm/kswapd.h"
+#include "../../src/mm/reclaim.h"
 #include "../../src/mm/vmscan.h"
+#include "../../src/mm/vmstat.h"
+#include "../../src/mm/watermark.h"
 #include "../sim/disk.h"
 
 #define A  0x10000000ull
@@ -313,6 +316,95 @@ static void a_space_whose_areas_change_gives_as_well(void **state)
 	assert_mm_sound(s->x->mm);
 }
 
+/* --- what is not needed soon ------------------------------------------------------------------------------------------ */
+
+static void store_pages(struct scene *s, gva_t at, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		fixture_store(s->x, at + i * P, i + 1);
+}
+
+static void freed_pages_vanish_unless_written_again(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 32, PROT_READ);
+	load_pages(s, A, 32);
+	fixture_map(s->x, B, 64, RW, MAP_FIXED);
+	store_pages(s, B, 64);
+	assert_int_equal(mm_madvise(s->x->mm, B, 48 * P, MADV_FREE), 0);
+	for (uint64_t i = 0; i < 48; i++)
+		assert_int_equal(fixture_load(s->x, B + i * P), i + 1);
+	store_pages(s, B, 16);
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 32, 0), 32);
+	assert_int_equal(nr_mapped(s, A, 32), 32); /* before files give anything */
+	for (uint64_t i = 0; i < 64; i++)
+		assert_int_equal(fixture_load(s->x, B + i * P), i >= 16 && i < 48 ? 0 : i + 1);
+	assert_int_equal(account_of(s)->ageing.nr_lazyfree, 16);
+	assert_int_equal(vmstat_event(s->x->mm->frames, PGLAZYFREED), 32);
+	assert_mm_sound(s->x->mm);
+}
+
+/* Who was forked meanwhile, or holds a page, or wrote to it from outside, has not given it up. */
+static void freed_pages_of_others_stay(void **state)
+{
+	struct scene *s = *state;
+	uint64_t word = 77;
+	struct page *page[1];
+	struct mm *child;
+
+	fixture_map(s->x, B, 512, RW, MAP_FIXED);
+	store_pages(s, B, 4);
+	fixture_map(s->x, A, 4, RW, MAP_FIXED);
+	store_pages(s, A, 4);
+	mm_madvise(s->x->mm, A, 4 * P, MADV_FREE);
+	assert_int_equal(copy_to_user(s->x->mm, A + P, &word, 8), 0);
+	assert_int_equal(get_user_pages(s->x->mm, A + 2 * P, 1, 0, page), 1);
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 100, 0), 2);
+	put_user_pages(s->x->mm, 1, page);
+	assert_int_equal(fixture_load(s->x, A), 0);
+	assert_int_equal(fixture_load(s->x, A + P), 77);
+	assert_int_equal(fixture_load(s->x, A + 2 * P), 3);
+	mm_madvise(s->x->mm, B, 4 * P, MADV_FREE);
+	assert_int_equal(mm_fork(s->x->mm, &child), 0);
+	memcg_reclaim(host_of(s), account_of(s), 100, 0);
+	for (uint64_t i = 0; i < 4; i++)
+		assert_int_equal(fixture_load(s->x, B + i * P), i + 1);
+	mmput(child);
+	assert_mm_sound(s->x->mm);
+}
+
+static void cold_pages_go_before_others(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 64);
+	assert_int_equal(mm_madvise(s->x->mm, A + 20 * P, 10 * P, MADV_COLD), 0);
+	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 10, 0), 10);
+	assert_int_equal(nr_mapped(s, A + 20 * P, 10), 0);
+	assert_int_equal(nr_mapped(s, A, 64), 54);
+}
+
+static void pages_are_sent_out_at_once(void **state)
+{
+	struct scene *s = *state;
+	struct page *page;
+
+	map_file(s, A, 64, RW);
+	load_pages(s, A, 64);
+	fixture_store(s->x, A + 12 * P, 5);
+	page = filemap_find(&s->disk->backing.cache, 15);
+	assert_int_equal(mm_madvise(s->x->mm, A + 10 * P, 10 * P, MADV_PAGEOUT), 0);
+	page_put(s->x->mm->frames, page);
+	assert_int_equal(nr_mapped(s, A, 64), 55);
+	assert_int_equal(filemap_nr_pages(&s->disk->backing.cache), 55);
+	assert_int_equal(fixture_load(s->x, A + 12 * P), 5);
+	assert_int_equal(mm_mlock(s->x->mm, A, P, 0), 0);
+	assert_int_equal(mm_madvise(s->x->mm, A, P, MADV_PAGEOUT), -EINVAL);
+	assert_mm_sound(s->x->mm);
+}
+
 /* --- an account that is full ----------------------------------------------------------------------------------------- */
 
 static void the_limit_is_never_passed(void **state)
@@ -366,6 +458,144 @@ static void even_what_is_in_use_goes_in_the_end(void **state)
 	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 1000, RECLAIM_KSWAPD), 0);
 }
 
+/* --- ahead of need ------------------------------------------------------------------------------------------------------ */
+
+/* Waits until the thread has done something; fails the test when it never does. */
+static void wait_for(const _Atomic uint64_t *counter, uint64_t more_than)
+{
+	for (unsigned int i = 0; i < 10000 && atomic_load(counter) <= more_than; i++)
+		usleep(1000);
+	assert_true(atomic_load(counter) > more_than);
+}
+
+static void kswapd_wakes_below_low_and_sleeps_at_high(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	struct kswapd *k;
+
+	assert_int_equal(kswapd_start(host_of(s), &k), 0);
+	k->pause_ms = 1;
+	cg->max_pages = 2048;
+	map_file(s, A, 256, PROT_READ);
+	load_pages(s, A, 256);
+	end_epoch(s);
+	end_epoch(s);
+	assert_int_equal(memcg_low_mark(cg), 64);
+	atomic_store(&cg->kswapd, k);
+	uint64_t charged = memcg_room(cg) - 64;
+	assert_true(memcg_charge(cg, charged));
+	assert_int_equal(k->nr_wakes, 0);
+	uint64_t balanced = k->nr_balanced;
+	assert_true(memcg_charge(cg, 1));
+	assert_int_equal(k->nr_wakes, 1);
+	wait_for(&k->nr_balanced, balanced);
+	assert_true(memcg_room(cg) >= 128);
+	assert_true(nr_mapped(s, A, 256) >= 256 - 128 && nr_mapped(s, A, 256) <= 256 - 65);
+	atomic_store(&cg->kswapd, NULL);
+	kswapd_stop(k);
+	memcg_uncharge(cg, charged + 1);
+}
+
+/* The thread learns what is in use before it takes anything, and takes nothing that is. */
+static void kswapd_leaves_what_is_in_use(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	struct kswapd *k;
+
+	assert_int_equal(kswapd_start(host_of(s), &k), 0);
+	k->pause_ms = 1;
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 64);
+	cg->max_pages = 2048;
+	atomic_store(&cg->kswapd, k);
+	uint64_t charged = memcg_room(cg) - 10;
+	assert_true(memcg_charge(cg, charged));
+	uint64_t epoch = cg->ageing.youngest;
+	for (unsigned int i = 0; i < 200 && cg->ageing.youngest < epoch + 6; i++) {
+		load_pages(s, A, 16);
+		usleep(500);
+	}
+	atomic_store(&cg->kswapd, NULL);
+	kswapd_stop(k);
+	assert_true(cg->ageing.youngest > epoch);
+	memcg_uncharge(cg, charged);
+	assert_mm_sound(s->x->mm);
+}
+
+static void a_node_below_low_wakes_the_thread(void **state)
+{
+	struct scene *s = *state;
+	struct frames *f = s->x->mm->frames;
+	struct kswapd *k;
+
+	map_file(s, A, 256, PROT_READ);
+	load_pages(s, A, 256);
+	end_epoch(s);
+	end_epoch(s);
+	assert_int_equal(kswapd_start(host_of(s), &k), 0);
+	k->pause_ms = 1;
+	f->reclaim->wake_kswapd(host_of(s), 0, 0, ZONE_NORMAL); /* marks are off: enough is free */
+	wait_for(&k->nr_balanced, 0);
+	assert_int_equal(nr_mapped(s, A, 256), 256);
+	watermarks_set(f, 64);
+	struct zone *z = node_zone(f, 0, ZONE_NORMAL);
+	atomic_store(&z->watermark[WMARK_HIGH], zone_free_pages(z) + 100);
+	uint64_t balanced = k->nr_balanced;
+	f->reclaim->wake_kswapd(host_of(s), 0, 0, ZONE_NORMAL);
+	wait_for(&k->nr_balanced, balanced);
+	assert_true(zone_free_pages(z) >= wmark_pages(z, WMARK_HIGH));
+	assert_in_range(nr_mapped(s, A, 256), 0, 256 - 100);
+	kswapd_stop(k);
+	watermarks_set(f, 0);
+}
+
+/* --- memory.high, and time lost -------------------------------------------------------------------------------------------- */
+
+static void above_high_faults_give_something_back(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	uint64_t some, full;
+
+	map_file(s, A, 256, PROT_READ);
+	atomic_store(&cg->high_pages, cg->usage_pages + 100);
+	load_pages(s, A, 256);
+	assert_true(cg->usage_pages <= cg->high_pages + 1);
+	assert_int_equal(cg->nr_failures, 0);
+	stall_times(&cg->stall, &some, &full);
+	assert_true(some > 0 && full == some);
+}
+
+static void stalls_are_some_or_full(void **state)
+{
+	uint64_t some[2], full[2];
+	struct stall stall;
+
+	(void)state;
+	stall_init(&stall);
+	stall_task_begin(&stall);
+	stall_task_begin(&stall);
+	stall_begin(&stall);
+	usleep(2000);
+	stall_times(&stall, &some[0], &full[0]);
+	assert_true(some[0] >= 2000000 && full[0] == 0);
+	stall_begin(&stall);
+	usleep(2000);
+	stall_end(&stall);
+	stall_times(&stall, &some[1], &full[1]);
+	assert_true(full[1] >= 2000000 && some[1] >= some[0] + full[1]);
+	stall_end(&stall);
+	stall_task_end(&stall);
+	stall_task_end(&stall);
+	usleep(1000);
+	stall_times(&stall, &some[0], &full[0]);
+	assert_true(some[0] - some[1] < full[1] + 1000000000ull && full[0] >= full[1]);
+	stall_times(&stall, &some[1], &full[1]);
+	assert_int_equal(some[1], some[0]);
+}
+
 #define T(name, fn)                                                \
 	{name, fn, setup, teardown, NULL},                         \
 	{                                                          \
@@ -392,9 +622,25 @@ int main(void)
 		T("evict: locked and pinned pages stay", locked_and_pinned_pages_stay),
 		T("evict: a space whose areas change gives as well",
 		  a_space_whose_areas_change_gives_as_well),
+		T("madvise: MADV_FREE: pages vanish first when memory is short, unless they were written "
+		  "again",
+		  freed_pages_vanish_unless_written_again),
+		T("madvise: MADV_FREE: what is pinned, or shared by a fork, stays",
+		  freed_pages_of_others_stay),
+		T("madvise: MADV_COLD: such pages go before others", cold_pages_go_before_others),
+		T("madvise: MADV_PAGEOUT: pages of files go at once", pages_are_sent_out_at_once),
 		T("reclaim: the limit is never passed", the_limit_is_never_passed),
 		T("reclaim: what is used all the time stays in while a file is walked",
 		  what_is_used_all_the_time_stays),
+		T("kswapd: wakes when room falls below the low mark, sleeps at the high one [O4] [O5] [C3]",
+		  kswapd_wakes_below_low_and_sleeps_at_high),
+		T("kswapd: what is in use stays; an epoch ends to learn what is [O5]",
+		  kswapd_leaves_what_is_in_use),
+		T("kswapd: a node below its marks is brought above the high one [C2] [C11] [O4]",
+		  a_node_below_low_wakes_the_thread),
+		T("memory.high: with more than that faults reclaim; nobody is refused",
+		  above_high_faults_give_something_back),
+		T("stall: some wait, or all", stalls_are_some_or_full),
 		T("reclaim: even what is in use goes in the end, but not ahead of need",
 		  even_what_is_in_use_goes_in_the_end),
 	};
