@@ -54,6 +54,9 @@ static bool is_candidate(const struct evict *e, const struct page *page)
 		return false;
 	if (e->type == RECLAIM_LAZYFREE)
 		return (flags & PG_LAZYFREE) && page_anon(page) && atomic_load(&page->mapcount) == 1;
+	if (e->type == RECLAIM_ANON)
+		return page_anon(page) &&
+		       atomic_load(&page->refs) == atomic_load(&page->mapcount) + !!(flags & PG_SWAPCACHE);
 	return (flags & (PG_CACHE | PG_SWAPBACKED)) == PG_CACHE &&
 	       atomic_load(&page->refs) == atomic_load(&page->mapcount) + 1;
 }
@@ -130,12 +133,12 @@ static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 		page_stamp(page);
 		return;
 	}
-	if (area && own_table && atomic_load(&page->mapcount) == 1) {
+	if (area && own_table && atomic_load(&page->mapcount) == 1 && p->e->type == RECLAIM_FILE) {
 		if (!take_entry(t, slot, address, page))
 			page_stamp(page);
 		return;
 	}
-	if (p->e->mm)
+	if (p->e->mm && (atomic_load(&page->mapcount) > 1 || !own_table))
 		return; /* others map it, and did not say anything */
 	page_get(page);
 	t->found.asked[t->found.nr_asked++] = page;
@@ -162,19 +165,46 @@ static bool look_at_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 }
 
 /* Of a file: the entry goes, the pages are then nobody's and go as such. What is used after all is mapped again by its next fault. */
+static void look_at_file_block(struct piece *p, pte_t *slot, gva_t address, unsigned int level)
+{
+	const struct vma *area = p->areas ? area_at(p, address) : NULL;
+
+	if (area && !(area->flags & VM_LOCKED))
+		zap_cache_huge(&p->gather, slot, address, level);
+}
+
+/* All of its pages go, and swap_out cuts it; what is left is as old. */
+static void look_at_anon_block(struct turn *t, struct page *head, gva_t address, gva_t end)
+{
+	struct evict *e = t->piece.e;
+
+	if (!page_anon(head) || (atomic_load(&head->flags) & PG_HUGETLB) ||
+	    atomic_load(&head->block_mapcount) != 1)
+		return;
+	for (gva_t at = address; at < end && !full(t); at += PAGE_SIZE) {
+		struct page *page = &head[level_index(at, 0)];
+		e->nr_scanned++;
+		page_stamp_old(page, e->min_age);
+		page_get(page);
+		t->found.asked[t->found.nr_asked++] = page;
+	}
+}
+
 static void look_at_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
 {
-	struct piece *p = &((struct turn *)ctx)->piece;
+	struct turn *t = ctx;
+	struct piece *p = &t->piece;
 	pte_t pte = pte_read(slot);
 
-	(void)end;
-	if (p->next || p->e->type != RECLAIM_FILE || (pte & (PTE_SPECIAL | PTE_ACCESSED)))
+	if (p->next || level != 1 || (pte & PTE_SPECIAL) || ((pte & PTE_ACCESSED) && !p->e->mm))
 		return;
-	const struct page *head = pfn_to_page(p->mm->frames, pte_pfn(pte));
-	const struct vma *area = p->areas ? area_at(p, address) : NULL;
-	if (head->memcg == p->e->cg && page_age(head, p->e->cg) >= p->e->min_age && area &&
-	    !(area->flags & VM_LOCKED))
-		zap_cache_huge(&p->gather, slot, address, level);
+	struct page *head = pfn_to_page(p->mm->frames, pte_pfn(pte));
+	if (head->memcg != p->e->cg || page_age(head, p->e->cg) < p->e->min_age)
+		return;
+	if (p->e->type == RECLAIM_FILE)
+		look_at_file_block(p, slot, address, level);
+	else if (p->e->type == RECLAIM_ANON)
+		look_at_anon_block(t, head, address, end);
 }
 
 /* Walks [from, end) of a space until the batch is full; returns where it stopped, 0 at the end. */
@@ -268,6 +298,23 @@ static void take_asked(struct evict *e, struct found *found)
 	}
 }
 
+/* Those that several have and nobody used, and those that one has: he was asked. The references go over to swap_out. */
+static void swap_asked(struct evict *e, struct found *found)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < found->nr_asked; i++) {
+		struct page *page = found->asked[i];
+		if (!e->mm && atomic_load(&page->mapcount) > 1 && page_referenced(e->host, page)) {
+			page_stamp(page);
+			page_put(e->host->frames, page);
+		} else {
+			found->asked[nr++] = page;
+		}
+	}
+	e->nr_freed += swap_out(e->host, found->asked, nr);
+}
+
 static bool is_dirty(const struct page *page)
 {
 	return atomic_load(&page->flags) & PG_DIRTY;
@@ -301,7 +348,10 @@ static void drop_taken(struct evict *e, struct found *found)
 
 static void settle(struct evict *e, struct found *found)
 {
-	take_asked(e, found);
+	if (e->type == RECLAIM_ANON)
+		swap_asked(e, found);
+	else
+		take_asked(e, found);
 	drop_taken(e, found);
 	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSCAN_FILE : PGSCAN_ANON, e->nr_scanned);
 	frames_count(e->host->frames, e->type == RECLAIM_FILE ? PGSTEAL_FILE : PGSTEAL_ANON, e->nr_freed);

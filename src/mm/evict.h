@@ -7,9 +7,10 @@
  * is revoked at once. A page that several map is asked for by the reverse map, every entry of it, and so is any while the areas of the
  * space change. Then dirty pages are written, in runs, and clean ones dropped.
  *
- * Huge entries of files only lose their entry here; anonymous ones are split before they come here.
+ * Huge entries of files only lose their entry here.
  *
- * Of anonymous memory that may vanish (deactivate.h) what was not written since goes, with its entry, at once.
+ * Anonymous pages go to swap (swap_out), as one batch. Of those that may vanish (deactivate.h) what was not written since goes, with its
+ * entry, at once.
  *
  * Spared: what was used since (E1 of ageing.h), pages of locked areas, pages that somebody holds, those that others pay for.
  * Locking: ageing.lock of the account is held; mmap_lock of a space is only tried for.
@@ -35,8 +36,8 @@ struct evict {
 	struct mm *mm; /* NULL: the hand's turn */
 	gva_t start, end;
 	/* Results. */
-	uint64_t nr_scanned, nr_freed;
-	bool dry; /* it came round without finding as many */
+	uint64_t nr_scanned, nr_freed; /* freed: or on the way to swap */
+	bool dry;		       /* it came round without finding as many */
 };
 
 void evict_turn(struct evict *e);

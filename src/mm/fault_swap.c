@@ -14,6 +14,7 @@
 #include "ageing.h"
 #include "swap_cache.h"
 #include "swap_readahead.h"
+#include "workingset.h"
 
 /* --- reading ------------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,7 @@ static enum vm_fault_result read_page(struct fault *f, struct swap_around_entry 
 		page_unlock(page);
 		return VM_FAULT_DONE;
 	}
+	workingset_refault(h->frames, f->mm->memcg, RECLAIM_ANON, entry.val);
 	page_get(page);
 	swap_plug_add(plug, page);
 	f->vmf.major |= e->address == f->address;

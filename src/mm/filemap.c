@@ -8,6 +8,7 @@
 #include "mm.h"
 #include "page_lock.h"
 #include "truncate.h"
+#include "workingset.h"
 #include "writeback.h"
 
 #define READ_PAGES 512 /* most that one read brings */
@@ -58,6 +59,12 @@ static struct page *cache_page_alloc(struct address_space *as, struct memcg *cg)
 	return page;
 }
 
+/* What a page of the file is to workingset.h. */
+static uint64_t workingset_key(const struct address_space *as, uint64_t index)
+{
+	return (uintptr_t)as + index * 0x9e3779b97f4a7c15ull;
+}
+
 /*
  * Makes a filled page visible and returns the page that is in the tree now, with a reference for the caller: the given one,
  * or another that was faster. NULL: no memory; the page is gone.
@@ -75,6 +82,8 @@ static struct page *cache_add(struct address_space *as, uint64_t index, struct p
 		atomic_fetch_or(&page->flags,
 				PG_CACHE | PG_UPTODATE | (as->shmem ? PG_SWAPBACKED : PG_MAPPEDTODISK));
 	}
+	if (!err && !as->shmem && page->memcg)
+		workingset_refault(f, page->memcg, RECLAIM_FILE, workingset_key(as, index));
 	struct page *result = other ? other : err ? NULL : page;
 	if (result)
 		page_get(result);
@@ -323,6 +332,13 @@ uint64_t filemap_drop_charged(struct address_space *as, uint64_t first, uint64_t
 	return drop_range(as, first, last, (struct drop){.cg = cg, .min_age = min_age});
 }
 
+/* It goes for want of room, and may come back. */
+static void note_eviction(struct address_space *as, const struct page *page)
+{
+	if (page->memcg && !as->shmem)
+		workingset_evict(page->memcg, workingset_key(as, page->index));
+}
+
 /* While it is locked it stays in the cache that it is in, and the cache with it. */
 bool filemap_evict(struct page *page)
 {
@@ -335,8 +351,10 @@ bool filemap_evict(struct page *page)
 		pthread_mutex_lock(&as->lock);
 		gone = atomic_load(&page->refs) == 2 && !atomic_load(&page->mapcount) &&
 		       !(atomic_load(&page->flags) & (PG_DIRTY | PG_WRITEBACK));
-		if (gone)
+		if (gone) {
+			note_eviction(as, page);
 			take_out(as, page->index, page);
+		}
 		pthread_mutex_unlock(&as->lock);
 	}
 	page_unlock(page);

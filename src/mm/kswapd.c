@@ -8,6 +8,7 @@
 #include "kswapd.h"
 #include "mm.h"
 #include "pcp.h"
+#include "swap_io.h"
 #include "vmscan.h"
 #include "watermark.h"
 
@@ -95,6 +96,8 @@ static bool balance_account(struct kswapd *k, struct memcg *cg)
 		uint64_t wanted = min_u64(enough - room, BATCH_PAGES);
 		if (told_to_stop(k) || !memcg_reclaim(k->host, cg, wanted, RECLAIM_KSWAPD))
 			return false;
+		while (memcg_room(cg) < enough && swap_wait(k->host)) /* what is on its way counts */
+			;
 	}
 	atomic_fetch_add(&k->nr_balanced, 1);
 	return true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* memcg.c - charging frames to an account. See memcg.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "kswapd.h"
@@ -11,6 +12,7 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 	hugetlb_pool_init(&cg->hugetlb);
 	atomic_init(&cg->high_pages, ~0ull);
 	stall_init(&cg->stall);
+	atomic_init(&cg->swappiness, SWAPPINESS);
 	atomic_init(&cg->ageing.youngest, 1);
 	pthread_mutex_init(&cg->ageing.lock, NULL);
 	for (unsigned int i = 0; i < NR_RECLAIM_TYPES; i++)
@@ -26,7 +28,10 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 
 static void drop_refs(struct memcg *cg, uint64_t nr)
 {
-	if (atomic_fetch_sub_explicit(&cg->refs, nr, memory_order_acq_rel) == nr && cg->release)
+	if (atomic_fetch_sub_explicit(&cg->refs, nr, memory_order_acq_rel) != nr)
+		return;
+	free(atomic_load(&cg->workingset.table));
+	if (cg->release)
 		cg->release(cg);
 }
 

@@ -32,6 +32,23 @@ struct reclaim_hand {
 	unsigned int age; /* pages of this age and older go */
 };
 
+/* Pages that went, and came back: workingset.h. */
+#define WORKINGSET_TYPES 2 /* RECLAIM_FILE, RECLAIM_ANON */
+
+struct workingset_table {
+	uint64_t mask;
+	_Atomic uint64_t slot[]; /* (A) */
+};
+
+struct workingset {
+	struct workingset_table *_Atomic table;	 /* (A) NULL: nothing was evicted yet */
+	_Atomic uint64_t clock;			 /* (A) pages evicted, ever */
+	_Atomic uint64_t cost[WORKINGSET_TYPES]; /* (A) */
+};
+
+#define SWAPPINESS     60 /* at first */
+#define SWAPPINESS_MAX 200
+
 /* When the account's pages were seen in use, and who looks: ageing.h, vmscan.h. */
 struct ageing {
 	_Atomic uint64_t youngest; /* (A) number of the epoch under way; frames have it modulo 256 */
@@ -56,6 +73,9 @@ struct memcg {
 	struct hugetlb_pool hugetlb;
 	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
 	struct ageing ageing;
+	struct workingset workingset;
+	_Atomic uint32_t
+		swappiness; /* (A) 0: anonymous pages stay; 100: as files; 200: they go instead of files */
 	struct stall stall;
 	struct kswapd *_Atomic kswapd; /* (A) who is woken when there is little room; NULL: nobody */
 	_Atomic bool kswapd_woken;     /* (A) and will look */

@@ -23,6 +23,7 @@
 #include "block.h"
 #include "rmap.h"
 #include "swap_cache.h"
+#include "workingset.h"
 #include "zap.h"
 
 #define SWAP_OUT_PAGES	  512u
@@ -283,6 +284,7 @@ static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 	} else if (swap_count(h, page_swap_entry(page))) {
 		const uint64_t *word = page_address(h->frames, page);
 		bool dirty = atomic_load(&page->flags) & PG_DIRTY;
+		workingset_evict(page->memcg, page_swap_entry(page).val);
 		if (dirty && all_words_equal(word))
 			remember_word(h, page, word[0]);
 		else if (dirty) {

@@ -8,7 +8,9 @@
 #include "kswapd.h"
 #include "migrate.h"
 #include "reclaim.h"
+#include "swap_io.h"
 #include "vmscan.h"
+#include "workingset.h"
 
 /* An epoch ends when this part of what the account has was evicted in it, so that four to five ages are told apart. */
 #define EPOCH_PART 4
@@ -42,17 +44,17 @@ static bool epoch_is_over(const struct scan *s)
 	return s->cg->ageing.nr_evicted >= atomic_load(&s->cg->usage_pages) / EPOCH_PART;
 }
 
-/* The oldest first, and younger ones when the hand has come round; false: there are none. */
-static void evict_type(struct scan *s, enum reclaim_type type)
+/* Until so many have gone in all: the oldest first, and younger ones when the hand has come round. */
+static void evict_type(struct scan *s, enum reclaim_type type, uint64_t target)
 {
 	struct reclaim_hand *hand = hand_of(s, type);
 
-	while (s->freed < s->wanted) {
+	while (s->freed < target) {
 		struct evict e = {.host = s->host,
 				  .cg = s->cg,
 				  .type = type,
 				  .min_age = hand->age > s->min_age ? hand->age : s->min_age,
-				  .wanted = (unsigned int)min_u64(s->wanted - s->freed, EVICT_BATCH)};
+				  .wanted = (unsigned int)min_u64(target - s->freed, EVICT_BATCH)};
 		evict_turn(&e);
 		s->freed += e.nr_freed;
 		s->scanned += e.nr_scanned;
@@ -63,11 +65,41 @@ static void evict_type(struct scan *s, enum reclaim_type type)
 	}
 }
 
+/* Slots that are free. */
+static uint64_t swap_room(const struct scan *s)
+{
+	struct swap_totals t;
+
+	swap_totals(s->host, &t);
+	return t.total > t.used + t.bad ? t.total - t.used - t.bad : 0;
+}
+
+/*
+ * get_scan_count: the kind whose pages came back pays less of the rest, by what came back of each, weighed by swappiness; the part of
+ * the wanted pages that anonymous memory gives.
+ */
+static uint64_t anon_share(const struct scan *s)
+{
+	uint64_t file = workingset_cost(s->cg, RECLAIM_FILE), anon = workingset_cost(s->cg, RECLAIM_ANON);
+	uint64_t weight = min_u64(atomic_load(&s->cg->swappiness), SWAPPINESS_MAX);
+	uint64_t ap = weight * (file + anon + 1) / (anon + 1),
+		 fp = (SWAPPINESS_MAX - weight) * (file + anon + 1) / (file + 1);
+
+	return s->wanted * ap / max_u64(ap + fp, 1);
+}
+
+/* With swappiness 0 none go, as on Linux. */
 static void shrink(struct scan *s)
 {
+	uint64_t room = atomic_load(&s->cg->swappiness) ? swap_room(s) : 0, begin = s->freed;
+
 	if (epoch_is_over(s))
 		end_epoch(s);
-	evict_type(s, RECLAIM_FILE);
+	if (room)
+		evict_type(s, RECLAIM_ANON, min_u64(begin + min_u64(anon_share(s), room), s->wanted));
+	evict_type(s, RECLAIM_FILE, s->wanted);
+	if (room && s->freed < s->wanted)
+		evict_type(s, RECLAIM_ANON, min_u64(s->freed + room, s->wanted));
 	if (s->freed < s->wanted)
 		s->freed += filemap_shrink_unmapped(s->host, s->cg, s->wanted - s->freed, s->min_age);
 }
@@ -132,6 +164,8 @@ uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, u
 		stall_begin(&cg->stall);
 	if (lock_account(cg, kswapd, &room)) {
 		reclaim(&s);
+		while (s.freed && !kswapd && !memcg_room(cg) && swap_wait(h))
+			;
 		pthread_mutex_unlock(&cg->ageing.lock);
 		room = s.freed;
 	}

@@ -7,7 +7,9 @@
 #include "../../src/mm/vmscan.h"
 #include "../../src/mm/vmstat.h"
 #include "../../src/mm/watermark.h"
+#include "../../src/mm/workingset.h"
 #include "../sim/disk.h"
+#include "../sim/sim_swap.h"
 
 #define A  0x10000000ull
 #define B  0x20000000ull
@@ -458,6 +460,177 @@ static void even_what_is_in_use_goes_in_the_end(void **state)
 	assert_int_equal(memcg_reclaim(host_of(s), account_of(s), 1000, RECLAIM_KSWAPD), 0);
 }
 
+/* --- swap ---------------------------------------------------------------------------------------------------------------- */
+
+static void swap_on_for(struct scene *s, struct sim_swap *swap)
+{
+	assert_int_equal(sim_swap_on(swap, host_of(s), 1024, NULL), 0);
+}
+
+static void swap_off_after(struct scene *s, struct sim_swap *swap)
+{
+	mm_munmap(s->x->mm, 0x10000, TASK_SIZE - 0x10000);
+	assert_int_equal(sim_swap_off(swap), 0);
+	assert_int_equal(swap->nr_wrong, 0);
+}
+
+static void a_working_set_larger_than_memory(void **state)
+{
+	struct scene *s = *state;
+	struct sim_swap swap;
+
+	swap_on_for(s, &swap);
+	fixture_map(s->x, B, 400, RW, MAP_FIXED);
+	limit(s, 150);
+	for (uint64_t round = 0; round < 3; round++)
+		for (uint64_t i = 0; i < 400; i++) {
+			if (round)
+				assert_int_equal(fixture_load(s->x, B + i * P), i * 10 + round - 1);
+			fixture_store(s->x, B + i * P, i * 10 + round);
+		}
+	assert_true(account_of(s)->peak_pages <= account_of(s)->max_pages);
+	assert_true(swap.nr_writes > 250 && swap.nr_reads > 250);
+	assert_mm_sound(s->x->mm);
+	swap_off_after(s, &swap);
+}
+
+static void anonymous_pages_in_use_stay(void **state)
+{
+	struct scene *s = *state;
+	struct sim_swap swap;
+	uint64_t reads;
+
+	swap_on_for(s, &swap);
+	fixture_map(s->x, A, 32, RW, MAP_FIXED);
+	fixture_map(s->x, B, 300, RW, MAP_FIXED);
+	limit(s, 120);
+	for (uint64_t round = 0; round < 3; round++) {
+		reads = swap.nr_reads;
+		for (uint64_t i = 0; i < 300; i++) {
+			store_pages(s, A, 32);
+			fixture_store(s->x, B + i * P, i);
+		}
+	}
+	assert_in_range(swap.nr_reads - reads, 150, 330);
+	swap_off_after(s, &swap);
+}
+
+static void swappiness_chooses(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	struct sim_swap swap;
+
+	swap_on_for(s, &swap);
+	map_file(s, A, 128, PROT_READ);
+	fixture_map(s->x, B, 128, RW, MAP_FIXED);
+	load_pages(s, A, 128);
+	store_pages(s, B, 128);
+	end_epoch(s);
+	atomic_store(&cg->swappiness, 0);
+	assert_int_equal(memcg_reclaim(host_of(s), cg, 30, 0), 30);
+	assert_int_equal(nr_mapped(s, B, 128), 128);
+	atomic_store(&cg->swappiness, 200);
+	assert_int_equal(memcg_reclaim(host_of(s), cg, 30, 0), 30);
+	assert_int_equal(nr_mapped(s, B, 128), 98);
+	assert_int_equal(nr_mapped(s, A, 128), 98);
+	atomic_store(&cg->swappiness, 100);
+	assert_int_equal(memcg_reclaim(host_of(s), cg, 30, 0), 30);
+	assert_int_equal(nr_mapped(s, B, 128), 83);
+	assert_int_equal(nr_mapped(s, A, 128), 83);
+	swap_off_after(s, &swap);
+}
+
+/* The kind whose pages came back soon gives less from then on. */
+static void refaults_steer_the_share(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	struct sim_swap swap;
+	uint64_t left;
+
+	swap_on_for(s, &swap);
+	atomic_store(&cg->swappiness, 100);
+	map_file(s, A, 128, PROT_READ);
+	mm_madvise(s->x->mm, A, 128 * P, MADV_RANDOM);
+	fixture_map(s->x, B, 128, RW, MAP_FIXED);
+	load_pages(s, A, 128);
+	store_pages(s, B, 128);
+	end_epoch(s);
+	assert_int_equal(memcg_reclaim(host_of(s), cg, 60, 0), 60);
+	load_pages(s, A, 128); /* all of the file comes back */
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_REFAULT_FILE), 30);
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_ACTIVATE_FILE), 30);
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_REFAULT_ANON), 0);
+	end_epoch(s);
+	left = nr_mapped(s, B, 128);
+	assert_int_equal(memcg_reclaim(host_of(s), cg, 60, 0), 60);
+	assert_in_range(left - nr_mapped(s, B, 128), 55, 60);
+	swap_off_after(s, &swap);
+}
+
+/* One that is read once, and never again, leaves others in peace: it comes back after more than there is memory. */
+static void what_comes_back_late_is_no_working_set(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+
+	workingset_evict(cg, 1);
+	for (uint64_t i = 0; i < 10; i++)
+		workingset_evict(cg, 1000 + i);
+	uint64_t charged = 9 - cg->usage_pages;
+	assert_true(cg->usage_pages < 9 && memcg_charge(cg, charged));
+	workingset_refault(s->x->mm->frames, cg, RECLAIM_FILE, 1);
+	workingset_refault(s->x->mm->frames, cg, RECLAIM_FILE, 1000);
+	workingset_refault(s->x->mm->frames, cg, RECLAIM_FILE, 1000); /* known once */
+	workingset_refault(s->x->mm->frames, cg, RECLAIM_FILE, 4711);
+	workingset_refault(s->x->mm->frames, cg, RECLAIM_ANON, 1005);
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_REFAULT_FILE), 2);
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_ACTIVATE_FILE), 0);
+	assert_int_equal(vmstat_event(s->x->mm->frames, WORKINGSET_ACTIVATE_ANON), 1);
+	memcg_uncharge(cg, charged);
+}
+
+static void anonymous_pages_are_sent_out_at_once(void **state)
+{
+	struct scene *s = *state;
+	struct sim_swap swap;
+
+	swap_on_for(s, &swap);
+	fixture_map(s->x, B, 64, RW, MAP_FIXED);
+	store_pages(s, B, 64);
+	assert_int_equal(mm_madvise(s->x->mm, B + 8 * P, 16 * P, MADV_PAGEOUT), 0);
+	assert_int_equal(nr_mapped(s, B, 64), 48);
+	assert_int_equal(swap.nr_writes, 16);
+	assert_int_equal(swap.nr_transfers, 1); /* what lay together */
+	for (uint64_t i = 0; i < 64; i++)
+		assert_int_equal(fixture_load(s->x, B + i * P), i + 1);
+	assert_mm_sound(s->x->mm);
+	swap_off_after(s, &swap);
+}
+
+static void huge_pages_go_in_pieces(void **state)
+{
+	struct scene *s = *state;
+	struct sim_swap swap;
+
+	swap_on_for(s, &swap);
+	s->x->mm->fault_around_pages = 512;
+	fixture_map(s->x, B, 512, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(s->x->mm, B, 512 * P, MADV_HUGEPAGE), 0);
+	fixture_store(s->x, B, 1);
+	for (uint64_t i = 0; i < 512; i++)
+		fixture_store(s->x, B + i * P, i + 1);
+	end_epoch(s);
+	assert_in_range(memcg_reclaim(host_of(s), account_of(s), 100, 0), 100, 512);
+	assert_in_range(nr_mapped(s, B, 512), 0, 412);
+	s->x->mm->fault_around_pages = 1;
+	for (uint64_t i = 0; i < 512; i++)
+		assert_int_equal(fixture_load(s->x, B + i * P), i + 1);
+	assert_mm_sound(s->x->mm);
+	swap_off_after(s, &swap);
+}
+
 /* --- ahead of need ------------------------------------------------------------------------------------------------------ */
 
 /* Waits until the thread has done something; fails the test when it never does. */
@@ -632,6 +805,17 @@ int main(void)
 		T("reclaim: the limit is never passed", the_limit_is_never_passed),
 		T("reclaim: what is used all the time stays in while a file is walked",
 		  what_is_used_all_the_time_stays),
+		T("reclaim: anonymous memory larger than the account goes to swap and comes back [O1] [O3]",
+		  a_working_set_larger_than_memory),
+		T("reclaim: anonymous pages in use stay while others come and go [O6]",
+		  anonymous_pages_in_use_stay),
+		T("reclaim: swappiness says which kind goes", swappiness_chooses),
+		T("workingset: pages that come back soon make their kind stay", refaults_steer_the_share),
+		T("workingset: a page that comes back late, or is not known, says nothing",
+		  what_comes_back_late_is_no_working_set),
+		T("madvise: MADV_PAGEOUT: anonymous pages go at once, what lay together in one transfer",
+		  anonymous_pages_are_sent_out_at_once),
+		T("reclaim: huge pages are cut and go [O3]", huge_pages_go_in_pieces),
 		T("kswapd: wakes when room falls below the low mark, sleeps at the high one [O4] [O5] [C3]",
 		  kswapd_wakes_below_low_and_sleeps_at_high),
 		T("kswapd: what is in use stays; an epoch ends to learn what is [O5]",
