@@ -26,6 +26,18 @@ static void print_owners(struct frames *f, FILE *out)
 		c.at_hand, c.fresh);
 }
 
+static void print_reclaim(struct frames *f, FILE *out)
+{
+	fprintf(out,
+		ROW "%" PRIu64 " looked at, %" PRIu64 " taken of files, %" PRIu64 " to swap, %" PRIu64
+		    " given up by MADV_FREE; %" PRIu64 " came back; %" PRIu64 " epochs\n",
+		"reclaim", vmstat_event(f, PGSCAN_FILE) + vmstat_event(f, PGSCAN_ANON),
+		vmstat_event(f, PGSTEAL_FILE), vmstat_event(f, PGSTEAL_ANON) - vmstat_event(f, PGLAZYFREED),
+		vmstat_event(f, PGLAZYFREED),
+		vmstat_event(f, WORKINGSET_REFAULT_FILE) + vmstat_event(f, WORKINGSET_REFAULT_ANON),
+		vmstat_event(f, AGEING_EPOCH));
+}
+
 static void print_zone(struct frames *f, struct zone *z, FILE *out)
 {
 	struct census c = {0};
@@ -68,6 +80,7 @@ int host_report(struct frames *f, FILE *out)
 		    " cleared when asked for\n",
 		"zeroed", vmstat_event(f, FRESH_HIT), vmstat_event(f, ZEROPOOL_HIT),
 		vmstat_event(f, ZEROED_ON_ALLOC));
+	print_reclaim(f, out);
 	print_zones(f, out);
 	print_caches(f, out);
 	return ferror(out) ? -EIO : 0;
