@@ -77,7 +77,7 @@ static uint64_t harvest_space(struct mm *mm)
 		hv.nr_tables = 0;
 		hv.next = 0;
 		gather_begin(&hv.gather, mm);
-		pte_walk(mm, from, mm->task_size, &ops, &hv);
+		pte_walk(mm, from, TASK_SIZE, &ops, &hv);
 		gather_end(&hv.gather);
 		pthread_mutex_unlock(&mm->page_table_lock);
 		from = hv.next;

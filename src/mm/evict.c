@@ -258,7 +258,7 @@ static void find_pages(struct turn *t)
 		bool end = again && mm == first;
 		if (mm) {
 			hand->mm = mm;
-			hand->address = walk_space(t, mm, from, end ? last : mm->task_size);
+			hand->address = walk_space(t, mm, from, end ? last : TASK_SIZE);
 		}
 		if (end || full(t))
 			break;
