@@ -25,7 +25,7 @@ WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing -fstack-protector-strong $(WARN) $(OPT) $(SAN) $(CFLAGS)
 LDFLAGS_ALL = -pthread $(SAN) $(LDFLAGS)
 # What whoever links liblodge.a needs besides; the core alone needs nothing.
-LDLIBS_LODGE = -luring
+LDLIBS_LODGE = -luring -lxxhash
 
 rooms = mm uffd vmm linux guest
 sources = $(foreach r,$(rooms),$(wildcard src/$(r)/*.c src/$(r)/*.S))

@@ -181,6 +181,8 @@ static void *owner(void *arg)
 			completed(r, &copy);
 		}
 	}
+	if (r->nr_files) /* the kernel takes its time over a ring: its files are to be closed when it is destroyed */
+		io_uring_unregister_files(&r->ring);
 	return NULL;
 }
 
