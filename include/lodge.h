@@ -64,6 +64,22 @@ struct lodge_host_options {
  */
 int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **host, struct lodge_error *err);
 
+/*
+ * Lets pages of guests go to a file or block device when memory is short. The file must hold nothing but zeroes, or be one that lodge
+ * made for this; `bytes` is the size that a file gets, created where there is none, or 0: it is as large as it is. Of several, those
+ * with a higher priority (0..32767) are used first; -1: after all that have one, in the order of the calls. Errors, each with its
+ * reason in *err: -EINVAL (no such size or priority, neither a file nor a block device), -EBUSY (somebody uses it), -EEXIST (it
+ * holds something else), -EPERM (too many), -ENOENT, -ENOSPC, -ENOMEM, -ENOSYS (no io_uring), and what opening it gave.
+ */
+int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
+		      struct lodge_error *err);
+
+/*
+ * For tests: puts a failure in the way of transfers of swap and of files that are mapped, as lodge(1) describes under --inject. Rules
+ * add up. -EINVAL (no such rule), -ENOMEM.
+ */
+int lodge_host_inject(struct lodge_host *host, const char *rule, struct lodge_error *err);
+
 /* Closes a host whose spaces have been destroyed. NULL is allowed. Returns the frames still owned by anyone: 0. */
 uint64_t lodge_host_close(struct lodge_host *host);
 

@@ -149,6 +149,34 @@ static int set_cwd(struct run_options *o, const char *arg)
 	return -EINVAL;
 }
 
+static int set_inject(struct run_options *o, const char *arg)
+{
+	append(o->inject, arg);
+	return 0;
+}
+
+static void drop_swaps(struct run_options *o)
+{
+	while (o->nr_swaps)
+		free(o->swaps[--o->nr_swaps].path);
+}
+
+static int set_swap(struct run_options *o, const char *arg)
+{
+	struct swap_option *s = &o->swaps[o->nr_swaps];
+
+	if (!strcmp(arg, "none")) {
+		drop_swaps(o);
+		return 0;
+	}
+	if (swap_option_parse(s, arg)) {
+		message("--swap '%s': must be FILE, FILE:SIZE, FILE::PRIORITY or FILE:SIZE:PRIORITY", arg);
+		return -EINVAL;
+	}
+	o->nr_swaps++;
+	return 0;
+}
+
 struct named_bit {
 	const char *name;
 	unsigned int bit;
@@ -379,6 +407,10 @@ static const struct option_spec specs[] = {
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},
 	{"collapse", NULL, "turn tables that are full enough into 2 MiB pages, in the background",
 	 set_collapse},
+	{"swap", "FILE[:SIZE][:PRIO]",
+	 "let pages go to FILE when memory is short; repeatable; none: to none (default)", set_swap},
+	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
+	 set_inject},
 	{"help", NULL, "show this text", set_help},
 	{"version", NULL, "show the version", set_version},
 };
@@ -440,9 +472,11 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 	int err;
 
 	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES};
-	/* It cannot have more entries than there are words. */
+	/* No list can have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
-	if (!o->env) {
+	o->inject = calloc((size_t)argc + 1, sizeof(*o->inject));
+	o->swaps = calloc((size_t)argc + 1, sizeof(*o->swaps));
+	if (!o->env || !o->inject || !o->swaps) {
 		message("out of memory");
 		return -ENOMEM;
 	}
@@ -459,6 +493,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 void run_options_destroy(struct run_options *o)
 {
 	mounts_free(&o->mounts);
+	drop_swaps(o);
+	free(o->swaps);
+	free(o->inject);
 	free(o->env);
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "mounts.h"
+#include "swap_option.h"
 
 struct run_options {
 	uint64_t memory_bytes;
@@ -29,10 +30,13 @@ struct run_options {
 	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;
 	const char *stats_file;
-	struct mounts mounts;	/* that were asked for */
-	const char *root, *cwd; /* NULL: not given */
-	const char **env;	/* likewise: K=V each */
-	char **program;		/* NULL-terminated: the program and its arguments, in argv */
+	struct mounts mounts;	   /* that were asked for */
+	const char *root, *cwd;	   /* NULL: not given */
+	const char **inject;	   /* NULL-terminated; owned, the strings are argv's: rules */
+	struct swap_option *swaps; /* owned */
+	unsigned int nr_swaps;
+	const char **env; /* likewise: K=V each */
+	char **program;	  /* NULL-terminated: the program and its arguments, in argv */
 };
 
 /* argv[0] is "run". 0; on failure -EINVAL or -ENOMEM, and the user has been told. Destroy in either case. */

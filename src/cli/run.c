@@ -66,6 +66,23 @@ static int open_stats_file(struct run *r)
 	return EXIT_LODGE;
 }
 
+/* What the host is to have besides memory. 0, or an exit status and the user has been told. */
+static int add_disks(struct run *r)
+{
+	struct lodge_error err = {""};
+	int ret = 0;
+
+	for (const char **rule = r->options.inject; *rule && !ret; rule++)
+		ret = lodge_host_inject(r->host, *rule, &err);
+	for (unsigned int i = 0; i < r->options.nr_swaps && !ret; i++) {
+		const struct swap_option *s = &r->options.swaps[i];
+		ret = lodge_host_swapon(r->host, s->path, s->bytes, s->priority, &err);
+	}
+	if (ret)
+		message("%s", err.text);
+	return ret ? EXIT_LODGE : 0;
+}
+
 static int create_space(struct run *r)
 {
 	const struct lodge_host_options host = {.size = sizeof(host),
@@ -81,6 +98,8 @@ static int create_space(struct run *r)
 		message("%s; see 'lodge doctor'", err.text[0] ? err.text : strerror(-ret));
 		return EXIT_LODGE;
 	}
+	if (add_disks(r))
+		return EXIT_LODGE;
 	if (mounts_complete(&r->options.mounts, r->options.root, r->options.program[0], &r->mounts)) {
 		message("out of memory");
 		return EXIT_LODGE;

@@ -6,9 +6,11 @@
 
 #include "../mm/census.h"
 #include "../mm/kmem.h"
+#include "../mm/mm.h"
 #include "../mm/vmstat.h"
 #include "../mm/zone.h"
 #include "host_report.h"
+#include "swapfile.h"
 
 #define ROW	       "%-12s "
 #define SLABINFO_BYTES 16384
@@ -72,8 +74,27 @@ static void print_caches(struct frames *f, FILE *out)
 	free(text);
 }
 
-int host_report(struct frames *f, FILE *out)
+static void print_swap(struct mm_host *h, FILE *out)
 {
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
+		struct swapfile *s =
+			h->swap.device[i] ? container_of(h->swap.device[i], struct swapfile, device) : NULL;
+		if (s)
+			fprintf(out,
+				ROW "%s: %" PRIu64 " slots, %" PRIu64 " in use, %" PRIu64
+				    " bad, priority %d; %" PRIu64 " pages written, %" PRIu64 " read; %" PRIu64
+				    " transfers failed, %" PRIu64 " pages were damaged\n",
+				"swap", s->path, s->device.nr_slots, s->device.map.nr_used,
+				s->device.map.nr_bad, s->device.priority, atomic_load(&s->nr_written),
+				atomic_load(&s->nr_read), atomic_load(&s->nr_errors),
+				atomic_load(&s->nr_sum_errors));
+	}
+}
+
+int host_report(struct mm_host *h, FILE *out)
+{
+	struct frames *f = h->frames;
+
 	print_owners(f, out);
 	fprintf(out,
 		ROW "%" PRIu64 " known to be zero, %" PRIu64 " cleared ahead, %" PRIu64
@@ -82,6 +103,7 @@ int host_report(struct frames *f, FILE *out)
 		vmstat_event(f, ZEROED_ON_ALLOC));
 	print_reclaim(f, out);
 	print_zones(f, out);
+	print_swap(h, out);
 	print_caches(f, out);
 	return ferror(out) ? -EIO : 0;
 }

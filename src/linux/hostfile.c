@@ -16,7 +16,11 @@
 
 #include "../mm/unmapped_area.h"
 #include "hostfile.h"
+#include "inject.h"
 #include "path.h"
+#include "uring.h"
+
+#define WINDOW_BYTES (512ul << 10) /* reads as large are windows of a sequence */
 
 struct hostfile {
 	struct backing backing;
@@ -55,24 +59,61 @@ static size_t hole_bytes(const struct hostfile *file, size_t bytes, uint64_t off
 	return data > (off_t)offset ? min_u64((uint64_t)data - offset, bytes) : 0;
 }
 
+/* What stands in the way of a transfer; delays are over when this returns. 0, or the error that it ends with. */
+static int interfere(struct hostfile *file, bool write, enum inject_kind *kind)
+{
+	struct inject *inject = file->table->inject;
+	struct inject_fault fault = inject_next(inject, write ? INJECT_FILE_WRITE : INJECT_FILE_READ);
+
+	*kind = fault.kind;
+	if (fault.kind == INJECT_DELAY || fault.kind == INJECT_STUCK)
+		return inject_wait(inject, fault);
+	return fault.error;
+}
+
+static void no_more(struct uring_op *op)
+{
+	(void)op; /* it was made here and now */
+}
+
+/* Reads or writes all that there is; short: the first attempt moves a part only. Bytes, or -errno when there were none. */
+static int64_t transfer(int fd, bool write, struct iovec *iov, unsigned int nr, uint64_t offset,
+			bool is_short)
+{
+	struct uring_op op = {.fd = fd,
+			      .file = -1,
+			      .write = write,
+			      .iov = iov,
+			      .nr_iov = nr,
+			      .offset = offset,
+			      .first_bytes = is_short ? iov->iov_len / 2 : 0,
+			      .done = no_more};
+
+	uring_op_run(&op);
+	return op.error && (write || !op.bytes) ? op.error : (int64_t)op.bytes;
+}
+
 static ssize_t hostfile_read(struct backing *b, void *buffer, size_t bytes, uint64_t offset)
 {
-	if (offset > INT64_MAX - bytes)
+	struct hostfile *file = to_hostfile(b);
+	enum inject_kind kind;
+	int err = interfere(file, false, &kind);
+
+	if (err)
+		return err;
+	if (offset > INT64_MAX - 2 * bytes)
 		return 0;
-	size_t done = hole_bytes(to_hostfile(b), bytes, offset);
-	memset(buffer, 0, done);
-	while (done < bytes) {
-		ssize_t n = pread(to_hostfile(b)->fd, (char *)buffer + done, bytes - done,
-				  (off_t)(offset + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return done ? (ssize_t)done : -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
+	if (bytes >= WINDOW_BYTES) /* the disk goes on with the next one while this one is copied and used */
+		posix_fadvise(file->fd, (off_t)(offset + bytes), (off_t)bytes, POSIX_FADV_WILLNEED);
+	size_t hole = hole_bytes(file, bytes, offset);
+	memset(buffer, 0, hole);
+	if (hole == bytes)
+		return (ssize_t)bytes;
+	struct iovec iov = {(char *)buffer + hole, bytes - hole};
+	int64_t n = transfer(file->fd, false, &iov, 1, offset + hole, kind == INJECT_SHORT);
+	if (kind == INJECT_TORN && n > 0)
+		memset((char *)buffer + hole + n / 2, 0xdb, (size_t)(n - n / 2));
+	return n < 0 && hole ? (ssize_t)hole : n < 0 ? n : (ssize_t)hole + n;
 }
 
 static int hostfile_punch(struct backing *b, uint64_t offset, uint64_t bytes)
@@ -101,35 +142,27 @@ static void keep_failed(struct hostfile *file)
 	pthread_mutex_unlock(&file->table->lock);
 }
 
-static int write_all(int fd, const struct iovec *iov, unsigned int nr, uint64_t offset)
+/* kind TORN: the last buffer stays as it was on the disk, and nobody is told. */
+static int write_all(int fd, const struct iovec *iov, unsigned int nr, uint64_t offset, enum inject_kind kind)
 {
 	struct iovec left[IOV_MAX];
-	unsigned int at = 0;
 
+	if (kind == INJECT_TORN && --nr == 0)
+		return 0;
 	memcpy(left, iov, nr * sizeof(*iov));
-	while (at < nr) {
-		ssize_t n = pwritev(fd, left + at, (int)(nr - at), (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		offset += (uint64_t)n;
-		for (; at < nr && (size_t)n >= left[at].iov_len; at++)
-			n -= (ssize_t)left[at].iov_len;
-		if (at < nr) {
-			left[at].iov_base = (char *)left[at].iov_base + n;
-			left[at].iov_len -= (size_t)n;
-		}
-	}
-	return 0;
+	int64_t n = transfer(fd, true, left, nr, offset, kind == INJECT_SHORT);
+	return n < 0 ? (int)n : 0;
 }
 
 static int hostfile_write(struct backing *b, const struct iovec *iov, unsigned int nr, uint64_t offset)
 {
 	struct hostfile *file = to_hostfile(b);
 	int fd = atomic_load(&file->write_fd);
-	int err = fd < 0 ? -EBADF : write_all(fd, iov, nr, offset);
+	enum inject_kind kind = INJECT_NOTHING;
+	int err = fd < 0 ? -EBADF : interfere(file, true, &kind);
 
+	if (!err)
+		err = write_all(fd, iov, nr, offset, kind);
 	if (err)
 		keep_failed(file);
 	return err;
@@ -179,7 +212,7 @@ static const struct backing_ops hostfile_ops = {
 	.get_unmapped_area = hostfile_unmapped_area,
 };
 
-void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host)
+void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host, struct inject *inject)
 {
 	pthread_mutex_init(&table->lock, NULL);
 	for (unsigned int i = 0; i < HOSTFILE_BUCKETS; i++)
@@ -189,6 +222,7 @@ void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host)
 	atomic_store(&table->nr_live, 0);
 	table->closing = false;
 	table->mm_host = mm_host;
+	table->inject = inject;
 }
 
 /* Takes a file off the list of H5: the reference is the caller's. The lock is held, or nobody else is there. */

@@ -16,6 +16,8 @@
 
 #include "../mm/backing.h"
 
+struct inject;
+
 #define HOSTFILE_BUCKETS  64u
 #define HOSTFILE_MAX_KEPT 32u
 
@@ -26,10 +28,11 @@ struct hostfile_table {
 	struct list_head kept;	 /* (lock) struct hostfile, by kept_node: H5, the last one first */
 	unsigned int nr_kept;	 /* (lock) */
 	bool closing;		 /* (lock) */
+	struct inject *inject;	 /* (C) failures on purpose; NULL: none */
 	struct mm_host *mm_host; /* (C) where pages of the caches come from */
 };
 
-void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host);
+void hostfile_table_init(struct hostfile_table *table, struct mm_host *mm_host, struct inject *inject);
 /* Nobody maps anything any more. */
 void hostfile_table_destroy(struct hostfile_table *table);
 

@@ -14,7 +14,7 @@
 #define NS_PER_SEC 1000000000ull
 
 struct rule {
-	struct rule *next;
+	struct rule *_Atomic next; /* (A) */
 	enum inject_point point;
 	struct inject_fault fault;
 	uint64_t from, every, nth; /* 0: does not matter */
@@ -23,7 +23,7 @@ struct rule {
 };
 
 struct inject {
-	struct rule *rules;						      /* (C) in the order they came */
+	struct rule *_Atomic rules; /* (A) in the order they came; they stay as they are */
 	_Atomic uint64_t nr[NR_INJECT_POINTS], nr_injected[NR_INJECT_POINTS]; /* (A) */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;   /* (lock) of the thread that releases */
@@ -167,7 +167,7 @@ static const char *parse(const char *text, struct rule *rule)
 
 int inject_add(struct inject *inject, const char *spec, const char **why)
 {
-	struct rule *rule = calloc(1, sizeof(*rule)), **last = &inject->rules;
+	struct rule *rule = calloc(1, sizeof(*rule)), *_Atomic *last = &inject->rules, *before;
 
 	if (!rule)
 		return -ENOMEM;
@@ -178,9 +178,9 @@ int inject_add(struct inject *inject, const char *spec, const char **why)
 		free(rule);
 		return -EINVAL;
 	}
-	while (*last)
-		last = &(*last)->next;
-	*last = rule;
+	while ((before = atomic_load(last)))
+		last = &before->next;
+	atomic_store(last, rule);
 	return 0;
 }
 
@@ -204,10 +204,12 @@ static bool fits(const struct rule *rule, enum inject_point point, uint64_t n)
 
 struct inject_fault inject_next(struct inject *inject, enum inject_point point)
 {
-	if (!inject)
+	const struct rule *rule = inject ? atomic_load(&inject->rules) : NULL;
+
+	if (!rule)
 		return (struct inject_fault){0};
 	uint64_t n = atomic_fetch_add(&inject->nr[point], 1) + 1;
-	for (const struct rule *rule = inject->rules; rule; rule = rule->next)
+	for (; rule; rule = atomic_load(&rule->next))
 		if (fits(rule, point, n)) {
 			atomic_fetch_add(&inject->nr_injected[point], 1);
 			return rule->fault;

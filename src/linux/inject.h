@@ -20,7 +20,8 @@
  *
  * The transfers of a point are numbered as they come; whether number n fails depends on nothing else. Of several rules the first
  * that fits counts.
- * Locking: rules are constant once transfers go on; lock, a leaf, for what is held back.
+ * Transfers are counted from the first rule on. Locking: rules are added by one thread at a time and never change; lock, a leaf, for
+ * what is held back.
  */
 #ifndef LODGE_LINUX_INJECT_H
 #define LODGE_LINUX_INJECT_H

@@ -27,6 +27,7 @@
 #include "oom.h"
 #include "report.h"
 #include "shm.h"
+#include "swapfile.h"
 #include "task.h"
 #include "vdso.h"
 
@@ -37,6 +38,7 @@
 #define DUMP_ALL	     (LODGE_DUMP_MM | LODGE_DUMP_AREAS | LODGE_DUMP_TABLES | LODGE_DUMP_PAGES)
 #define KILL_REPEAT_NS	     2000000l
 #define KILL_REPEATS	     1000
+#define MAX_SWAP_PRIORITY    32767
 
 struct lodge_host {
 	struct arena arena;
@@ -44,12 +46,15 @@ struct lodge_host {
 	struct vm *vm;
 	struct hostfile_table hostfiles;
 	struct vdso vdso;
+	struct inject *inject;
+	int nr_swaps;			     /* that have a priority of their own */
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 	struct khugepaged *khugepaged;	     /* likewise */
 	struct kswapd *kswapd;
 };
 
 struct lodge_space {
+	struct lodge_host *host;
 	struct sandbox *sandbox;
 	struct shm_ns *shm;
 	bool loaded; /* a program is there that did not run yet */
@@ -158,13 +163,16 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 	if (ret)
 		return report_error(err, -ENOMEM, "cannot reserve room for guest memory: %s", strerror(-ret));
 	host->has_arena = true;
+	host->inject = inject_create();
+	if (!host->inject)
+		return report_error(err, -ENOMEM, "out of memory");
 	host->arena.frames.kmem_backend = (uint32_t)o->kmem;
 	host->vm = vm_create(&host->arena, &why);
 	if (!host->vm)
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
 				    strerror(why.error));
 	vm_mm_host(host->vm)->out_of_memory = oom_copy;
-	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm));
+	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm), host->inject);
 	if (vdso_init(&host->vdso, &host->arena.frames))
 		return report_error(err, -ENOMEM, "no memory for the vDSO");
 	return start_threads(host, o, err);
@@ -191,7 +199,48 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 
 int lodge_host_report(struct lodge_host *host, FILE *out)
 {
-	return host_report(&host->arena.frames, out);
+	return host_report(vm_mm_host(host->vm), out);
+}
+
+int lodge_host_inject(struct lodge_host *host, const char *rule, struct lodge_error *err)
+{
+	const char *why = "out of memory";
+	int ret = inject_add(host->inject, rule, &why);
+
+	return ret ? report_error(err, ret, "inject '%s': %s", rule, why) : 0;
+}
+
+int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
+		      struct lodge_error *err)
+{
+	const struct swapfile_setup setup = {.path = path,
+					     .bytes = bytes,
+					     .priority = priority < 0 ? -1 - host->nr_swaps : priority,
+					     .inject = host->inject};
+	struct swapfile *file;
+
+	if (priority < -1 || priority > MAX_SWAP_PRIORITY)
+		return report_error(err, -EINVAL, "swap %s: priority %d is not one of 0 to %d", path,
+				    priority, MAX_SWAP_PRIORITY);
+	int ret = swapfile_open(&setup, &file, err);
+	if (ret)
+		return ret;
+	ret = swap_on(vm_mm_host(host->vm), &file->device);
+	if (ret) {
+		swapfile_close(file);
+		return report_error(err, ret, "swap %s: %s", path,
+				    ret == -EPERM ? "too many swap devices" : strerror(-ret));
+	}
+	host->nr_swaps += priority < 0;
+	return 0;
+}
+
+/* Nobody has pages there any more. */
+static void swap_off_all(struct mm_host *h)
+{
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++)
+		if (h->swap.device[i])
+			swap_off(h->swap.device[i]);
 }
 
 uint64_t lodge_host_close(struct lodge_host *host)
@@ -206,12 +255,15 @@ uint64_t lodge_host_close(struct lodge_host *host)
 		khugepaged_stop(host->khugepaged);
 	if (host->zero_thread)
 		zeropool_stop(host->zero_thread);
+	inject_abort(host->inject);
 	if (host->vm) {
 		writeback_stop(vm_mm_host(host->vm));
 		hostfile_table_destroy(&host->hostfiles);
+		swap_off_all(vm_mm_host(host->vm));
 		vdso_destroy(&host->vdso);
 		vm_destroy(host->vm);
 	}
+	inject_destroy(host->inject);
 	if (host->has_arena) {
 		leaked = frames_leaked(&host->arena.frames);
 		arena_destroy(&host->arena);
@@ -340,6 +392,7 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return report_error(err, -ENOMEM, "out of memory");
+	space->host = host;
 	ret = space_init(space, host, &o, err);
 	if (ret)
 		lodge_space_destroy(space);
@@ -374,13 +427,14 @@ int lodge_space_load(struct lodge_space *space, const char *path, const char *co
 	return 0;
 }
 
-/* Runs the first task here and waits until those that it left have been killed. */
-static void run_sandbox(struct sandbox *s)
+/* Runs the first task here and waits until those that it left have been killed, even by a disk that is stuck. */
+static void run_sandbox(struct sandbox *s, struct inject *inject)
 {
 	struct timespec begin, end;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	task_run(s->first_task);
+	inject_abort(inject);
 	sandbox_drain(s);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	s->counts.wall_ns =
@@ -397,7 +451,7 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lo
 	ret = vcpu_take(s->first_task->vm, &s->first_task->vcpu);
 	if (ret)
 		return report_error(err, -EIO, "no processor for the guest: %s", strerror(-ret));
-	run_sandbox(s);
+	run_sandbox(s, space->host->inject);
 	space->loaded = false;
 	space->ended = true;
 	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
@@ -427,6 +481,7 @@ void lodge_space_kill(struct lodge_space *space, int signal)
 	const struct timespec pause = {.tv_nsec = KILL_REPEAT_NS};
 
 	sandbox_kill(space->sandbox, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
+	inject_abort(space->host->inject);
 	for (int i = 0; i < KILL_REPEATS && kill_again(space->sandbox); i++)
 		nanosleep(&pause, NULL);
 }

@@ -290,7 +290,7 @@ static const struct {
 	{"thp", 0, "huge pages behind guest memory: fewer and cheaper faults", probe_thp},
 	{"hugetlb", 0, "not used by this version", probe_hugetlb},
 	{"userfaultfd", 0, "not used by this version", probe_userfaultfd},
-	{"io_uring", 0, "not used by this version", probe_io_uring},
+	{"io_uring", 0, "swap (--swap): transfers that go on by themselves", probe_io_uring},
 	{"seccomp", 0, "not used by this version", probe_seccomp},
 	{"landlock", 0, "not used by this version", probe_landlock},
 	{"memlock", 0, "not used by this version", probe_memlock},

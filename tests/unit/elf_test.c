@@ -603,7 +603,7 @@ static int loading_setup(void **state)
 	struct loading *l = calloc(1, sizeof(*l));
 
 	l->x = fixture_new(NULL);
-	hostfile_table_init(&l->table, &l->x->machine->host);
+	hostfile_table_init(&l->table, &l->x->machine->host, NULL);
 	l->task.mm = l->x->mm;
 	l->task.process = &l->process;
 	l->task.hostfiles = &l->table;

@@ -22,7 +22,7 @@ static int setup(void **state)
 	const struct sim_config config = {.kind = SIM_TLB, .cpus = 1};
 
 	s->x = fixture_new(&config);
-	hostfile_table_init(&s->table, &s->x->machine->host);
+	hostfile_table_init(&s->table, &s->x->machine->host, NULL);
 	strcpy(s->directory, "/var/tmp/hostfile_test.XXXXXX");
 	*state = s;
 	return mkdtemp(s->directory) ? 0 : -1;

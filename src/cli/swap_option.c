@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include "swap_option.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quantity.h"
+
+#define MAX_PRIORITY 32767
+
+/* True when the text, up to its end, is a priority. */
+static bool is_priority(const char *text, int *priority)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || n > MAX_PRIORITY)
+		return false;
+	*priority = (int)n;
+	return true;
+}
+
+static void cut(struct swap_option *s)
+{
+	char *last = strrchr(s->path, ':'), *before;
+	int priority;
+
+	if (!last)
+		return;
+	*last = '\0';
+	before = strrchr(s->path, ':');
+	if (before && is_priority(last + 1, &priority) &&
+	    (!before[1] || !quantity_bytes(before + 1, &s->bytes))) {
+		s->priority = priority;
+		*before = '\0';
+	} else if (quantity_bytes(last + 1, &s->bytes)) {
+		*last = ':';
+	}
+}
+
+int swap_option_parse(struct swap_option *s, const char *arg)
+{
+	*s = (struct swap_option){.path = strdup(arg), .priority = -1};
+	if (!s->path)
+		return -ENOMEM;
+	cut(s);
+	if (*s->path)
+		return 0;
+	free(s->path);
+	return -EINVAL;
+}
