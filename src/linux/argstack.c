@@ -16,6 +16,7 @@
 
 #define STACK_EXPAND_BYTES 0x20000ull
 #define ARG_BYTES_MAX	   (6ull << 20)
+#define ARG_BYTES_MIN	   131072ull /* ARG_MAX: however small the stack may be */
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51 /* Linux 5.14 */
@@ -42,15 +43,19 @@ static int64_t strings_bytes(const char *const *strings, size_t nr)
 
 int argstack_measure(struct argstack *s, const struct argstack_strings *r, uint64_t stack_limit_bytes)
 {
-	uint64_t limit = min_u64(stack_limit_bytes / 4, ARG_BYTES_MAX);
+	uint64_t limit = max_u64(min_u64(stack_limit_bytes / 4, ARG_BYTES_MAX), ARG_BYTES_MIN);
 	int64_t args = strings_bytes(r->args, r->nr_args), env = strings_bytes(r->env, r->nr_env);
 	uint64_t pointers = (r->nr_args + r->nr_env) * sizeof(uint64_t);
 
-	if (args < 0 || env < 0 ||
-	    (uint64_t)args + (uint64_t)env + pointers + strlen(r->filename) + 1 > limit)
+	if (args < 0 || env < 0)
+		return -E2BIG;
+	uint64_t strings = (uint64_t)args + (uint64_t)env + strlen(r->filename) + 1;
+	/* Strings are copied to a stack that grows under them, within its limit. */
+	if (strings + pointers > limit || page_align_up(strings + sizeof(uint64_t)) > stack_limit_bytes)
 		return -E2BIG;
 	s->args_bytes = (uint64_t)args;
 	s->env_bytes = (uint64_t)env;
+	s->limit_bytes = page_align_down(stack_limit_bytes);
 	return 0;
 }
 
@@ -112,7 +117,8 @@ void argstack_place(struct argstack *s, const struct argstack_strings *r, gva_t 
 	s->random = s->platform - RANDOM_BYTES;
 	words = 1 + r->nr_args + 1 + r->nr_env + 1;
 	s->sp = (s->random - ARGSTACK_MAX_AUXV * sizeof(Elf64_auxv_t) - words * sizeof(uint64_t)) & ~15ull;
-	s->bottom = min_u64(strings - STACK_EXPAND_BYTES, page_align_down(s->sp));
+	s->bottom = strings - min_u64(STACK_EXPAND_BYTES, s->limit_bytes - (s->top - strings));
+	s->bottom = min_u64(s->bottom, page_align_down(s->sp));
 }
 
 static void *image_at(struct argstack *s, gva_t address)

@@ -35,13 +35,14 @@ struct argstack {
 	gva_t top, bottom; /* of the area */
 	gva_t filename, env, args, platform, random, sp;
 	uint64_t args_bytes, env_bytes;
-	char *image;	 /* of [sp, top); owned: argstack_free */
-	uint64_t *table; /* where the next word goes */
+	uint64_t limit_bytes; /* of the stack, in whole pages */
+	char *image;	      /* of [sp, top); owned: argstack_free */
+	uint64_t *table;      /* where the next word goes */
 	Elf64_auxv_t auxv[ARGSTACK_MAX_AUXV];
 	unsigned int nr_auxv;
 };
 
-/* 0, or -E2BIG: strings and pointers to them may take a quarter of the stack. */
+/* 0, or -E2BIG: strings and pointers to them may take a quarter of the stack, but 128 KiB in any case and never more than 6 MiB. */
 int argstack_measure(struct argstack *s, const struct argstack_strings *r, uint64_t stack_limit_bytes);
 /* Decides every address; `shift` bytes stay free below the strings. */
 void argstack_place(struct argstack *s, const struct argstack_strings *r, gva_t top, uint32_t shift);

@@ -22,6 +22,7 @@
 
 #include "../../include/lodge.h"
 #include "../mm/shmem.h"
+#include "../mm/unmapped_area.h"
 #include "argstack.h"
 #include "exec.h"
 #include "hostfile.h"
@@ -37,6 +38,7 @@
 #define STACK_TOP	   TASK_SIZE
 #define STACK_RANDOM_PAGES (1ull << 22)
 #define MMAP_GAP_MIN_BYTES (128ull << 20)
+#define MMAP_GAP_MAX_BYTES (TASK_SIZE / 6 * 5)
 #define MMAP_RANDOM_PAGES  (1ull << 28)
 #define PIE_BASE	   0x555555554000ull
 #define BRK_RANDOM_PAGES   (1ull << 13)
@@ -282,27 +284,42 @@ static uint64_t random_below(uint64_t limit)
 	return r % limit;
 }
 
-static struct layout layout_fixed(void)
+/* What is kept free above all mappings: the stack's limit and what else it may take, within bounds. */
+static uint64_t mmap_gap(uint64_t stack_limit_bytes, uint64_t stack_random_bytes)
+{
+	uint64_t pad = STACK_GUARD_GAP + stack_random_bytes;
+	uint64_t gap = stack_limit_bytes > ~pad ? stack_limit_bytes : stack_limit_bytes + pad;
+
+	return min_u64(max_u64(gap, MMAP_GAP_MIN_BYTES), MMAP_GAP_MAX_BYTES);
+}
+
+static struct layout layout_fixed(uint64_t stack_limit_bytes)
 {
 	return (struct layout){
 		.stack_top = STACK_TOP,
-		.mmap_base = STACK_TOP - MMAP_GAP_MIN_BYTES,
+		.mmap_base = page_align_up(STACK_TOP - mmap_gap(stack_limit_bytes, 0)),
 		.pie_base = PIE_BASE,
 	};
 }
 
 static struct layout layout_random(uint64_t stack_limit_bytes)
 {
-	uint64_t gap = max_u64(stack_limit_bytes, MMAP_GAP_MIN_BYTES) + STACK_GUARD_GAP +
-		       (STACK_RANDOM_PAGES << PAGE_SHIFT);
+	uint64_t gap = mmap_gap(stack_limit_bytes, STACK_RANDOM_PAGES << PAGE_SHIFT);
 
 	return (struct layout){
 		.stack_top = STACK_TOP - (random_below(STACK_RANDOM_PAGES) << PAGE_SHIFT),
-		.mmap_base = STACK_TOP - gap - (random_below(MMAP_RANDOM_PAGES) << PAGE_SHIFT),
+		.mmap_base = page_align_up(STACK_TOP - gap) - (random_below(MMAP_RANDOM_PAGES) << PAGE_SHIFT),
 		.pie_base = PIE_BASE + (random_below(MMAP_RANDOM_PAGES) << PAGE_SHIFT),
 		.brk_gap = random_below(BRK_RANDOM_PAGES) << PAGE_SHIFT,
 		.sp_shift = (uint32_t)random_below(SP_RANDOM_BYTES),
 	};
+}
+
+/* ADDR_COMPAT_LAYOUT: mappings from a third of the space up. */
+static void use_bottom_up(struct exec *x)
+{
+	x->mm->get_unmapped_area = arch_get_unmapped_area;
+	x->layout.mmap_base = page_align_up(TASK_SIZE / 3);
 }
 
 /* --- the program and its interpreter ---------------------------------------------------------------------------- */
@@ -311,7 +328,7 @@ static struct elf_limits program_limits(const struct exec *x)
 {
 	return (struct elf_limits){
 		.low = x->mm->mmap_min_addr,
-		.high = x->layout.stack_top - x->mm->stack_limit_bytes - STACK_GUARD_GAP,
+		.high = x->layout.stack_top - mmap_gap(x->mm->stack_limit_bytes, 0),
 		.pie_base = x->layout.pie_base,
 		.brk_gap = x->layout.brk_gap,
 		.memory_bytes = x->mm->memcg->max_pages << PAGE_SHIFT,
@@ -533,7 +550,10 @@ int exec_load(const struct exec_request *r, struct exec_result *result, struct l
 	if (r->fd >= 0)
 		snprintf(x->filename, sizeof(x->filename), "%s", r->path);
 	inherit_lock_rights(r->mm);
-	x->layout = r->aslr ? layout_random(r->mm->stack_limit_bytes) : layout_fixed();
+	x->layout =
+		r->aslr ? layout_random(r->mm->stack_limit_bytes) : layout_fixed(r->mm->stack_limit_bytes);
+	if (r->bottom_up)
+		use_bottom_up(x);
 	ret = load_program(x, r->argv, result);
 	exec_free(x);
 	return ret;

@@ -25,6 +25,7 @@ struct exec_request {
 	const struct vdso *vdso; /* mapped below the interpreter; NULL: none */
 	struct task *guest;	 /* interpreters are looked up as this task would; NULL: as lodge does */
 	bool aslr;
+	bool bottom_up; /* mappings are placed from below, as before Linux 2.6.9 */
 };
 
 /* What the loaded program starts with. */

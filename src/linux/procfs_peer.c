@@ -146,6 +146,8 @@ static void copy_task(struct proc_view *v, const struct task *from)
 	copy->tid = from->tid;
 	copy->host_tid = from->host_tid;
 	copy->aslr = from->aslr;
+	copy->personality = from->personality;
+	copy->nice = from->nice;
 	copy->sig.blocked = from->sig.blocked;
 	copy->sig.queue.pending = from->sig.queue.pending;
 	copy->sig.queue.nr_queued = from->sig.queue.nr_queued;

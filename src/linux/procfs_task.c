@@ -194,6 +194,13 @@ static void show_nodes(const struct frames *f, FILE *out)
 	fputc('\n', out);
 }
 
+static int show_personality(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)file;
+	fprintf(out, "%08x\n", t->personality);
+	return 0;
+}
+
 /* The lines of its host thread, or, when it has none, of ours. */
 static void show_processors(struct task *t, FILE *out)
 {
@@ -250,9 +257,10 @@ static void stat_times(struct task *t, const struct host_thread *h, FILE *out)
 		getrusage(RUSAGE_THREAD, &usage);
 	fprintf(out, " %" PRIu64 " 0 %" PRIu64 " 0", atomic_load(&t->mm->min_flt),
 		atomic_load(&t->mm->maj_flt));
-	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 20 0 %u 0 %" PRIu64,
+	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 %d %d %u 0 %" PRIu64,
 		own ? ticks(&usage.ru_utime) : h->utime, own ? ticks(&usage.ru_stime) : h->stime,
-		process_ids(t->process).nr_threads, (uint64_t)(t->process->start_ns / NS_PER_TICK));
+		20 + t->nice, t->nice, process_ids(t->process).nr_threads,
+		(uint64_t)(t->process->start_ns / NS_PER_TICK));
 }
 
 static void stat_memory(struct task *t, FILE *out)
@@ -503,7 +511,7 @@ const struct proc_file proc_task_files[] = {
 	{.name = "oom_score_adj", .show = show_oom_score_adj, .write = oom_score_adj_write},
 	{.name = "mounts", .show = show_mounts},
 	{.name = "mountinfo", .show = show_mountinfo},
-	{.name = "personality", .show = show_text, .data = "00000000\n"},
+	{.name = "personality", .show = show_personality},
 	{.name = "coredump_filter", .show = show_text, .data = "00000033\n"},
 	{.name = "wchan", .show = show_text, .data = "0"},
 	{.name = "timerslack_ns", .show = show_text, .data = "50000\n"},

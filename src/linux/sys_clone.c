@@ -157,6 +157,7 @@ static int make_task(struct clone *c)
 	child->trace = t->trace;
 	child->log = t->log;
 	child->aslr = t->aslr;
+	child->personality = t->personality;
 	memcpy(child->comm, t->comm, sizeof(child->comm));
 	task_inherit_processors(child, t);
 	child->sig.blocked = t->sig.restore_mask ? t->sig.saved_mask : t->sig.blocked;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -220,7 +221,8 @@ static int load(struct execve *e)
 				       .hostfiles = e->t->hostfiles,
 				       .vdso = e->t->vdso,
 				       .guest = e->t,
-				       .aslr = e->t->aslr};
+				       .aslr = e->t->aslr && !(e->t->personality & ADDR_NO_RANDOMIZE),
+				       .bottom_up = e->t->personality & ADDR_COMPAT_LAYOUT};
 
 	e->fd = -1;
 	return exec_load(&r, &e->program, NULL);
@@ -258,6 +260,8 @@ static void become(struct execve *e)
 	e->sighand = NULL;
 	mmput(old);
 	mmput(old_first);
+	t->personality &=
+		~(uint32_t)READ_IMPLIES_EXEC; /* a program of 64 bits says by its headers what it wants */
 	task_start_program(t, &e->program);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -88,12 +89,18 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	return at;
 }
 
+static unsigned int implied_prot(const struct task *t, unsigned int prot)
+{
+	return (t->personality & READ_IMPLIES_EXEC) && (prot & PROT_BITS_READ) ? prot | PROT_BITS_EXEC : prot;
+}
+
 static int64_t sys_mmap(struct task *t, const uint64_t a[6])
 {
 	struct mmap_request r = {
 		.address = a[0],
 		.length = a[1],
-		.prot = (unsigned int)a[2] & (PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC),
+		.prot = implied_prot(t, (unsigned int)a[2]) &
+			(PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC),
 		.flags = (unsigned int)a[3],
 		.pgoff = a[5] >> PAGE_SHIFT,
 	};
@@ -127,7 +134,7 @@ static int64_t sys_madvise(struct task *t, const uint64_t a[6])
 
 static int64_t sys_mprotect(struct task *t, const uint64_t a[6])
 {
-	return mm_mprotect(t->mm, a[0], a[1], (unsigned int)a[2]);
+	return mm_mprotect(t->mm, a[0], a[1], implied_prot(t, (unsigned int)a[2]));
 }
 
 static int64_t sys_mseal(struct task *t, const uint64_t a[6])

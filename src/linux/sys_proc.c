@@ -126,6 +126,16 @@ static int64_t sys_get_robust_list(struct task *t, const uint64_t a[6])
 	return put_u64(t, a[1], list);
 }
 
+/* Everything is remembered; what lodge makes of it is in sys_mem.c and sys_exec.c. */
+static int64_t sys_personality(struct task *t, const uint64_t a[6])
+{
+	uint32_t old = t->personality;
+
+	if ((uint32_t)a[0] != 0xffffffff)
+		t->personality = (uint32_t)a[0];
+	return old;
+}
+
 static int64_t set_name(struct task *t, gva_t from)
 {
 	char name[sizeof(t->comm)] = {0};
@@ -505,6 +515,7 @@ const struct syscall_entry sys_proc_calls[] = {
 	SYSCALL_ENTRY(set_robust_list),
 	SYSCALL_ENTRY(get_robust_list),
 	SYSCALL_ENTRY(prctl),
+	SYSCALL_ENTRY(personality),
 	SYSCALL_ENTRY(futex),
 	SYSCALL_ENTRY(getuid),
 	SYSCALL_ENTRY(geteuid),

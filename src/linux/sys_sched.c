@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -223,7 +224,82 @@ static int64_t sys_sched_rr_get_interval(struct task *t, const uint64_t a[6])
 	return sched_rr_get_interval(0, &ts) ? -errno : put(t, a[1], &ts, sizeof(ts));
 }
 
+/* --- nice ------------------------------------------------------------------------------------ */
+
+#define NICE_MIN   (-20)
+#define NICE_MAX   19
+#define NICE_ASKED (1 << 16) /* no value: it is only asked for */
+
+/* Does to one thread what a call asks for. `err` and `best` are of all so far, as Linux puts them together. */
+static void renice(struct task *t, int nice, int *err, int *best)
+{
+	if (nice == NICE_ASKED) {
+		*err = 0;
+		*best = t->nice < *best ? t->nice : *best;
+	} else if (nice < t->nice) {
+		*err = -EACCES; /* nobody has the privilege */
+	} else {
+		*err = *err == -ESRCH ? 0 : *err;
+		t->nice = nice;
+	}
+}
+
+static void renice_process(const struct process *p, int nice, int *err, int *best)
+{
+	struct task *t;
+
+	list_for_each_entry (t, &p->threads, thread_node)
+		renice(t, nice, err, best);
+}
+
+/* All threads that a call means: one, a group's, a user's. 0, -ESRCH, -EACCES. */
+static int renice_all(struct task *t, int which, int who, int nice, int *best)
+{
+	struct sandbox *s = t->sandbox;
+	struct process *p;
+	struct task *one;
+	int err = -ESRCH;
+
+	pthread_mutex_lock(&s->lock);
+	one = who ? task_find(s, who) : t;
+	if (which == PRIO_PROCESS && one)
+		renice(one, nice, &err, best);
+	list_for_each_entry (p, &s->processes, node)
+		if ((which == PRIO_PGRP && p->pgid == (who ? who : t->process->pgid)) ||
+		    (which == PRIO_USER && (!who || (uid_t)who == getuid())))
+			renice_process(p, nice, &err, best);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+static bool is_which(int which)
+{
+	return which == PRIO_PROCESS || which == PRIO_PGRP || which == PRIO_USER;
+}
+
+static int64_t sys_getpriority(struct task *t, const uint64_t a[6])
+{
+	int best = NICE_MAX;
+
+	if (!is_which((int)a[0]))
+		return -EINVAL;
+	int err = renice_all(t, (int)a[0], (int)a[1], NICE_ASKED, &best);
+	return err ? err : 20 - best;
+}
+
+static int64_t sys_setpriority(struct task *t, const uint64_t a[6])
+{
+	int nice = (int)a[2], best = 0;
+
+	if (!is_which((int)a[0]))
+		return -EINVAL;
+	nice = nice < NICE_MIN ? NICE_MIN : nice > NICE_MAX ? NICE_MAX : nice;
+	return renice_all(t, (int)a[0], (int)a[1], nice, &best);
+}
+
 const struct syscall_entry sys_sched_calls[] = {
+	SYSCALL_ENTRY(getpriority),
+	SYSCALL_ENTRY(setpriority),
 	SYSCALL_ENTRY(sched_yield),
 	SYSCALL_ENTRY(sched_getaffinity),
 	SYSCALL_ENTRY(sched_setaffinity),

@@ -123,6 +123,34 @@ static void policies(void)
 	TELL(syscall(SYS_sched_rr_get_interval, NOBODY, &slice));
 }
 
+/* What lowers a nice value, and whose privilege that takes, is left out. */
+static void niceness(void)
+{
+	static const int which[] = {PRIO_PROCESS, PRIO_PGRP, PRIO_USER, 3, -1};
+	int status = -1;
+
+	for (size_t i = 0; i < NR_CASES(which); i++) {
+		errno = 0;
+		printf("%d: %d", which[i],
+		       getpriority((__priority_which_t)which[i], i == 1 ? 0 : (id_t)getpid()));
+		printf(" %s\n", i == 2 ? "" : strerrorname_np(errno));
+	}
+	errno = 0;
+	TELL(setpriority(PRIO_PROCESS, 0, 3));
+	printf("now %d %ld\n", getpriority(PRIO_PROCESS, 0),
+	       syscall(SYS_getpriority, PRIO_PROCESS, getpid()));
+	pid_t child = fork();
+	if (!child)
+		_exit(getpriority(PRIO_PROCESS, 0));
+	waitpid(child, &status, 0);
+	printf("a child's %#x\n", status);
+	TELL(setpriority(PRIO_PROCESS, 0, 100));
+	printf("now %d\n", getpriority(PRIO_PROCESS, 0));
+	TELL(setpriority(PRIO_PROCESS, NOBODY, 5));
+	TELL(setpriority(9, 0, 5));
+	TELL(syscall(SYS_getpriority, PRIO_PROCESS, NOBODY));
+}
+
 /* A task runs where its mask says, and hands the mask to its children. */
 static void masks(void)
 {
@@ -387,6 +415,7 @@ static const struct guest_case cases[] = {
 	{"clocks and timers", clocks},
 	{"sleeping", sleeping},
 	{"scheduling: policies and priorities", policies},
+	{"scheduling: nice values", niceness},
 	{"scheduling: the processors of a task and its children", masks},
 };
 
