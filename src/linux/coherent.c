@@ -35,6 +35,16 @@ struct backing *coherent_find(struct task *t, int host_fd)
 	return hostfile_find(t->hostfiles, st.st_dev, st.st_ino);
 }
 
+struct backing *coherent_find_open(struct task *t, const struct guest_file *file)
+{
+	struct backing *b = memfd_find(file->host_fd);
+
+	if (b || !file->regular || !t->hostfiles ||
+	    !atomic_load_explicit(&t->hostfiles->nr_live, memory_order_relaxed))
+		return b;
+	return hostfile_find(t->hostfiles, file->dev, file->ino);
+}
+
 uint64_t coherent_written_at(int host_fd, int64_t offset, uint64_t n)
 {
 	struct stat st;

@@ -20,6 +20,9 @@ struct task;
 
 /* The cache of the regular file or memfd behind any host descriptor, with a reference for the caller, or NULL. */
 struct backing *coherent_find(struct task *t, int host_fd);
+/* The same for an open file of the guest, which costs no call of the host. */
+struct guest_file;
+struct backing *coherent_find_open(struct task *t, const struct guest_file *file);
 
 /*
  * One preadv2 or pwritev2 without flags on a file with a cache: bytes or -errno. offset -1: at the descriptor's position. What a

@@ -51,7 +51,12 @@ static void look_at(struct guest_file *file)
 {
 	struct stat st;
 
-	if (fstat(file->host_fd, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+	if (fstat(file->host_fd, &st))
+		return;
+	file->regular = S_ISREG(st.st_mode);
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	if (file->regular || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
 		return;
 	file->stream = !S_ISCHR(st.st_mode) || major(st.st_rdev) != MEM_MAJOR;
 	if (!S_ISSOCK(st.st_mode))

@@ -31,8 +31,10 @@ struct view;
 /* An open file. Tables that were copied by fork share it, as they share its offset. */
 struct guest_file {
 	_Atomic uint32_t refs;
-	int host_fd; /* (C) only the caller's may stand behind two guest descriptors */
-	bool owned;  /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
+	int host_fd;  /* (C) only the caller's may stand behind two guest descriptors */
+	bool owned;   /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
+	bool regular; /* (C) a file with a cache of its own: dev and ino are its identity */
+	uint64_t dev, ino;
 	bool stream; /* (C) a pipe, terminal or socket: reading and writing may wait for others */
 	int socket_domain, socket_type; /* (C) AF_ and SOCK_ of a socket; 0: it is none */
 	uint64_t process_serial;	/* (C) a pidfd: of which process; 0: no pidfd */

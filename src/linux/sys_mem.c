@@ -58,6 +58,24 @@ static int64_t map_dev_zero(struct task *t, struct mmap_request *r)
 	return mm_mmap(t->mm, r);
 }
 
+/*
+ * Segments of a library, as the C library's dynamic linker maps them: it will relocate the data and run the code in a moment, and a fault
+ * for each piece would cost more than mapping all of it. What is large, or would fill the account, is left to faults.
+ */
+#define SEGMENT_FLAGS	  (MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE)
+#define SEGMENT_MAX_PAGES 512
+#define DATA_MAX_PAGES	  64
+
+static void populate_segment(struct task *t, const struct mmap_request *r)
+{
+	uint64_t pages = BYTES_TO_PAGES(r->length),
+		 most = r->prot & PROT_BITS_WRITE ? DATA_MAX_PAGES : SEGMENT_MAX_PAGES;
+
+	if ((r->flags & SEGMENT_FLAGS) == SEGMENT_FLAGS && r->prot && pages <= most &&
+	    memcg_room(t->mm->memcg) >= 4 * pages)
+		mm_populate(t->mm, r->address, r->length);
+}
+
 static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 {
 	int host_fd = files_host_fd(t->files, guest_fd);
@@ -86,6 +104,8 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 		return err;
 	at = mm_mmap(t->mm, r);
 	backing_put(r->file);
+	if (at >= 0)
+		populate_segment(t, r);
 	return at;
 }
 

@@ -254,7 +254,7 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	 * A broken pipe raises SIGPIPE for our thread as well; the thread that runs a task keeps it blocked (task.c), so
 	 * that only the guest gets its own.
 	 */
-	op.cache = file->stream ? NULL : coherent_find(t, op.host_fd);
+	op.cache = file->stream ? NULL : coherent_find_open(t, file);
 	n = uio_loop(&op, file->stream);
 	if (op.cache)
 		backing_put(op.cache);

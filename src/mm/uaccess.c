@@ -358,18 +358,28 @@ static bool pin_buffer(struct mm *mm, gva_t user, size_t bytes, bool write, stru
 	return true;
 }
 
+/* How many pages buffers can lie in, as far as one pin goes; at least one. */
+static unsigned int pages_at_most(const struct iovec *guest, unsigned int nr)
+{
+	uint64_t pages = 1;
+
+	for (unsigned int i = 0; i < nr && pages < USER_PIN_MAX_PAGES; i++)
+		pages += min_u64(guest[i].iov_len, USER_PIN_MAX_PAGES << PAGE_SHIFT) / PAGE_SIZE + 2;
+	return (unsigned int)min_u64(pages, USER_PIN_MAX_PAGES);
+}
+
 int user_pin(struct mm *mm, const struct iovec *guest, unsigned int nr, size_t skip, bool write,
 	     struct user_pin *pin)
 {
 	size_t wanted = 0;
 
 	*pin = (struct user_pin){0};
-	pin->pages =
-		malloc(USER_PIN_MAX_PAGES * (sizeof(*pin->pages) + sizeof(*pin->files) + sizeof(*pin->iov)));
+	unsigned int room = pages_at_most(guest, nr);
+	pin->pages = malloc(room * (sizeof(*pin->pages) + sizeof(*pin->files) + sizeof(*pin->iov)));
 	if (!pin->pages)
 		return -ENOMEM;
-	pin->files = (struct backing **)(void *)(pin->pages + USER_PIN_MAX_PAGES);
-	pin->iov = (struct iovec *)(void *)(pin->files + USER_PIN_MAX_PAGES);
+	pin->files = (struct backing **)(void *)(pin->pages + room);
+	pin->iov = (struct iovec *)(void *)(pin->files + room);
 	for (unsigned int i = 0; i < nr; i++) {
 		if (skip >= guest[i].iov_len) {
 			skip -= guest[i].iov_len;

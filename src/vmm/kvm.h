@@ -62,15 +62,23 @@ struct vm {
 };
 
 /* What a vCPU needs in guest memory: one page of data, one of code that the VMM writes. */
-#define CPU_GDT	     0x000
-#define CPU_TSS	     0x080
-#define CPU_RSP0     0x800
-#define CPU_IST_DF   0xa00
-#define CPU_IST_NMI  0xc00
-#define CPU_IST_MC   0xe00
-#define CPU_IST_DB   0x1000
-#define THUNK_OFFSET 0x1000
-#define THUNK_BYTES  0x1000
+#define CPU_GDT	      0x000
+#define CPU_TSS	      0x080
+#define CPU_RSP0      0x800
+#define CPU_IST_DF    0xa00
+#define CPU_IST_NMI   0xc00
+#define CPU_IST_MC    0xe00
+#define CPU_IST_DB    0x1000
+#define THUNK_OFFSET  0x1000
+#define THUNK_BYTES   0x1000
+
+/* Where a SYSCALL was seen: see is_after_syscall. */
+#define SYSCALL_SITES 16u
+
+struct syscall_site {
+	const struct mm *mm;
+	gva_t after;
+};
 
 struct vcpu {
 	struct vm *vm;
@@ -94,7 +102,8 @@ struct vcpu {
 	uint64_t thunk_epoch;		   /* (O) vm->poke_epoch when it was written */
 	int cpu;			   /* (O) of the host, that its GDT tells of; -1: none yet */
 	bool used;			   /* (O) a program ran on it: its vector state is not fresh */
-	struct vcpu_stats stats;	   /* (O) */
+	struct syscall_site site[SYSCALL_SITES]; /* (O) by return address */
+	struct vcpu_stats stats;		 /* (O) */
 };
 
 /* The processor that this thread owns, or NULL. */

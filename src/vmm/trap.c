@@ -65,11 +65,21 @@ static bool is_entry_fault(struct vcpu *v, const struct cpu_regs *regs, const st
 	       trap->address == v->vm->lstar;
 }
 
-static bool is_after_syscall(struct mm *mm, const struct cpu_regs *regs)
+/*
+ * Sites that were looked at are remembered. That a program changes such an instruction and jumps to LSTAR with its old address can be
+ * had only on purpose, and gives it a system call that it could have made.
+ */
+static bool is_after_syscall(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs)
 {
+	struct syscall_site *site = &v->site[regs->rcx % SYSCALL_SITES];
 	uint8_t second;
 
-	return user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) && second == 0x05;
+	if (site->mm == mm && site->after == regs->rcx)
+		return true;
+	if (!user_bytes_are(mm, regs->rcx - 2, 0x0f, &second) || second != 0x05)
+		return false;
+	*site = (struct syscall_site){mm, regs->rcx};
+	return true;
 }
 
 /*
@@ -136,7 +146,7 @@ static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, stru
 	if (vector == VECTOR_PF)
 		trap->address = vcpu_sync(v)->sregs.cr2;
 	if (is_entry_fault(v, regs, trap)) {
-		if (is_after_syscall(mm, regs)) {
+		if (is_after_syscall(v, mm, regs)) {
 			int unknown = MMU_UNKNOWN;
 			atomic_compare_exchange_strong(&v->vm->mmu_kind, &unknown, MMU_PVM);
 			syscall_trap(v, regs, trap);

@@ -291,6 +291,7 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 		err = vcpu_reset_fpu(v);
 	v->used = true;
 	v->stats = (struct vcpu_stats){0};
+	memset(v->site, 0, sizeof(v->site));
 	atomic_fetch_add(&vm->nr_active, 1);
 	if (err)
 		vcpu_put(v);
