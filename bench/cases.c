@@ -28,6 +28,35 @@
 		}                                                             \
 	}
 
+/* A program that measures itself, or one that is measured from outside: under lodge and without. */
+#define CALL_GROUP(variant, ...)                                                                \
+	{                                                                                       \
+		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true, \
+		.samples = 11,                                                                  \
+		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},             \
+			  {"floor", .program = {"floor", "exits"}},                             \
+			  {"native", .program = {__VA_ARGS__}}},                                \
+	}
+#define PAIR_GROUP(case, variant, in, ...)                                                             \
+	{                                                                                              \
+		.case_name = case, .variants = {variant}, .unit = in, .needs_kvm = true, .samples = 7, \
+		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},                    \
+			  {"native", .program = {__VA_ARGS__}}},                                       \
+	}
+#define PROGRAM_GROUP(variant, ...)                                                         \
+	{                                                                                   \
+		.case_name = "programs", .variants = {variant}, .unit = "us", .wall = true, \
+		.needs_kvm = true, .optional = true, .samples = 9,                          \
+		.sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"},     \
+			   .program = {__VA_ARGS__}},                                       \
+			  {"native", .program = {__VA_ARGS__}}},                            \
+	}
+#define SQLITE_TEXT                                                                        \
+	"create table t(a integer primary key, b text);"                                   \
+	"with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) " \
+	"insert into t select i, hex(i * 7919) from n;"                                    \
+	"select count(*), sum(length(b)) from t where a % 3 = 0;"
+
 const struct group groups[] = {
 	{.case_name = "startup",
 	 .variants = {"hello-static"},
@@ -301,6 +330,18 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .under_lodge = true, .program = {"getppid"}},
 		   {"floor", .program = {"floor", "exits"}},
 		   {"native", .program = {"getppid"}}}},
+	CALL_GROUP("read-1", "calls", "read"),
+	CALL_GROUP("pread-4K", "calls", "pread"),
+	CALL_GROUP("clock_gettime", "calls", "clock"),
+	PAIR_GROUP("spawn", "fork", "us", "spawn", "fork"),
+	PAIR_GROUP("spawn", "exec-static", "us", "spawn", "exec"),
+	PAIR_GROUP("spawn", "exec-dynamic", "us", "spawn", "exec", "/bin/true"),
+	PAIR_GROUP("thread", "create", "us", "threads", "create"),
+	PAIR_GROUP("thread", "pingpong", "us", "threads", "pingpong"),
+	PAIR_GROUP("thread", "mutex", "ns", "threads", "mutex"),
+	PROGRAM_GROUP("python3", "/usr/bin/python3", "-c", "pass"),
+	PROGRAM_GROUP("sqlite3", "/usr/bin/sqlite3", ":memory:", SQLITE_TEXT),
+	PROGRAM_GROUP("gcc", "/usr/bin/gcc", "-O2", "-S", "-o", "/dev/null", "bench/prog/ranges.c"),
 	{.case_name = "kmalloc",
 	 .variants = {"pair-16", "pair-64", "pair-256", "pair-1024", "lifo-16", "lifo-64", "lifo-256",
 		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",

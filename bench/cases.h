@@ -8,7 +8,7 @@
 
 #define MAX_SIDES    9
 #define MAX_VARIANTS 18
-#define MAX_WORDS    5
+#define MAX_WORDS    8
 
 /* One program, run with or without lodge. */
 struct side {
@@ -16,8 +16,8 @@ struct side {
 	bool under_lodge;
 	const char *options[MAX_WORDS]; /* of `lodge run`; NULL-terminated */
 	const char *program
-		[MAX_WORDS]; /* a file in the directory of programs, and its arguments; NULL-terminated */
-	const char *output;  /* what it must print when its wall time is the measure; NULL: anything */
+		[MAX_WORDS]; /* a file in the directory of programs, or with its path, and its arguments; NULL-terminated */
+	const char *output; /* what it must print when its wall time is the measure; NULL: anything */
 };
 
 /*

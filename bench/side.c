@@ -23,7 +23,10 @@ struct command {
 
 static void program_path(const struct places *places, const struct side *side, char path[512])
 {
-	snprintf(path, 512, "%s/%s", places->programs, side->program[0]);
+	if (side->program[0][0] == '/')
+		snprintf(path, 512, "%s", side->program[0]);
+	else
+		snprintf(path, 512, "%s/%s", places->programs, side->program[0]);
 }
 
 bool side_is_built(const struct places *places, const struct side *side)

@@ -27,7 +27,7 @@ $(bench_dir)/bench: $(bench_driver_objects)
 $(bench_dir)/%: bench/prog/%.c $(wildcard bench/prog/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(bench_flags) -static -o $@ $<
+	$(Q)$(CC) $(bench_flags) -static -pthread -o $@ $<
 
 $(bench_dir)/floor: bench/floor.c bench/prog/clock.h
 	@mkdir -p $(@D)
