@@ -470,6 +470,7 @@ static int map_range(struct mm *mm, gva_t start, gva_t end, unsigned int prot, s
 		.flags = MAP_PRIVATE | MAP_FIXED | (file ? 0 : MAP_ANONYMOUS),
 		.file = file,
 		.pgoff = offset >> PAGE_SHIFT,
+		.extra_flags = file ? VM_PROGRAM : 0,
 	};
 	int64_t ret = start < end ? mm_mmap(mm, &r) : 0;
 

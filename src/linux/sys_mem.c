@@ -102,6 +102,8 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	err = r->file ? 0 : hostfile_get(t->hostfiles, host_fd, NULL, &r->file);
 	if (err)
 		return err;
+	if ((r->flags & (MAP_TYPE | MAP_DENYWRITE)) == (MAP_PRIVATE | MAP_DENYWRITE))
+		r->extra_flags = VM_PROGRAM;
 	at = mm_mmap(t->mm, r);
 	backing_put(r->file);
 	if (at >= 0)

@@ -108,12 +108,17 @@ static bool cow_begin(struct fault *f, struct cow *c, gva_t address)
 	return true;
 }
 
-/* A page of a file shows what is written to the file until the guest itself writes to it: such a neighbour stays. So does one with a slot. */
+/*
+ * A page of a file shows what is written to the file until the guest itself writes to it: such a neighbour stays, but in a program. One
+ * with a slot stays too.
+ */
 static bool may_come_along(const struct fault *f, pte_t pte)
 {
 	struct page *page = pfn_to_page(f->mm->frames, pte_pfn(pte));
 
-	return is_protected(pte) && page_anon(page) && !page_in_swap_cache(page);
+	if (!is_protected(pte))
+		return false;
+	return page_anon(page) ? !page_in_swap_cache(page) : !!(f->vma->flags & VM_PROGRAM);
 }
 
 /* The neighbours, as far as memory allows. */

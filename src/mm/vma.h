@@ -56,6 +56,7 @@ struct address_space;
 #define VM_MERGEABLE	0x80000000ul
 #define VM_DROPPABLE	(1ull << 40)
 #define VM_SEALED	(1ull << 42)
+#define VM_PROGRAM	(1ull << 57) /* not Linux's: a segment, whose file nobody changes while it is mapped */
 
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 #define VM_LOCKED_MASK	(VM_LOCKED | VM_LOCKONFAULT)

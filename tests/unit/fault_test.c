@@ -468,6 +468,36 @@ static void fault_around(void **state)
 	assert_true(mm_counter(x->mm, MM_ANONPAGES) <= 4 * 64);
 }
 
+/* The other pages of a file show the file until they are written; those of a program are its own from the first write nearby. */
+static void segments_are_copied_in_windows(void **state)
+{
+	struct fixture *x = *state;
+	struct sim_file file;
+
+	sim_file_init(&file, x->machine, 8 << PAGE_SHIFT);
+	x->mm->fault_around_pages = 512;
+	for (unsigned int program = 0; program < 2; program++) {
+		const struct mmap_request r = {.address = A,
+					       .length = 8 << PAGE_SHIFT,
+					       .prot = RW,
+					       .flags = MAP_PRIVATE | MAP_FIXED,
+					       .file = &file.backing,
+					       .extra_flags = program ? VM_PROGRAM : 0};
+		assert_int_equal(mm_mmap(x->mm, &r), A);
+		for (unsigned int i = 0; i < 8; i++)
+			assert_int_equal(fixture_load(x, A + i * PAGE_SIZE), sim_file_word(i * PAGE_SIZE));
+		fixture_store(x, A + 3 * PAGE_SIZE, 5);
+		assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), program ? 8 : 1);
+		assert_int_equal(mm_counter(x->mm, MM_FILEPAGES), program ? 0 : 7);
+		for (unsigned int i = 0; i < 8; i++)
+			assert_int_equal(fixture_load(x, A + i * PAGE_SIZE),
+					 i == 3 ? 5 : sim_file_word(i * PAGE_SIZE));
+		assert_mm_sound(x->mm);
+	}
+	assert_int_equal(mm_munmap(x->mm, A, 8 << PAGE_SHIFT), 0);
+	backing_put(&file.backing);
+}
+
 #define T(name, fn)                                             \
 	{                                                       \
 		name, fn, fixture_setup, fixture_teardown, NULL \
@@ -506,6 +536,8 @@ int main(void)
 		T("fault: growth keeps 256 pages from the area below [F12]", guard_gap),
 		T("fault: placement keeps 256 pages below a stack free [F12]", placement_keeps_the_gap),
 		T("fault: gained rights cost no revocation", spurious_fault_for_gained_rights),
+		T("fault: a program's segment is copied in windows, a file's page alone",
+		  segments_are_copied_in_windows),
 		T("fault: dense use takes few faults, sparse use stays sparse", fault_around),
 		S("fault: each protection permits what it says, touched before or not [K4]", protections),
 		S("fault: the only owner of a page gets it back writable [M7]", sole_owner_is_reused),
