@@ -341,7 +341,7 @@ const struct group groups[] = {
 	PAIR_GROUP("thread", "mutex", "ns", "threads", "mutex"),
 	PROGRAM_GROUP("python3", "/usr/bin/python3", "-c", "pass"),
 	PROGRAM_GROUP("sqlite3", "/usr/bin/sqlite3", ":memory:", SQLITE_TEXT),
-	PROGRAM_GROUP("gcc", "/usr/bin/gcc", "-O2", "-S", "-o", "/dev/null", "bench/prog/ranges.c"),
+	PROGRAM_GROUP("gcc", "/usr/bin/gcc", "-O2", "-S", "-o", "/dev/null", "bench/prog/cpu.c"),
 	{.case_name = "kmalloc",
 	 .variants = {"pair-16", "pair-64", "pair-256", "pair-1024", "lifo-16", "lifo-64", "lifo-256",
 		      "lifo-1024", "fifo-16", "fifo-64", "fifo-256", "fifo-1024", "random", "realloc",

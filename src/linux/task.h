@@ -59,7 +59,7 @@ struct task {
 	unsigned int trace; /* enum lodge_trace */
 	struct log_hook log;
 	bool aslr;
-	uint32_t personality; /* as personality() has it; what mmap and exec make of it */
+	uint32_t personality;		  /* as personality() has it; what mmap and exec make of it */
 	struct shm_ns *shm;		  /* (C) System V segments; of all spaces that belong together */
 	struct hostfile_table *hostfiles; /* (C) files as backings of mappings; the host's */
 	struct vdso *vdso;		  /* (C) the host's, or NULL */
@@ -84,7 +84,7 @@ struct task {
 	int host_tid;		      /* (P) likewise; 0: it never ran */
 	bool has_mask;		      /* it begins on these processors; false: on those of its host thread */
 	cpu_set_t mask;
-	int nice;	  /* (P) without effect on the host */
+	int nice;		    /* (P) without effect on the host */
 	int sched_policy;	    /* (P) as sched_getscheduler tells it */
 	struct rusage usage_before; /* of its host thread when it began */
 	uint64_t cpu_before_ns;	    /* processor time of its host thread then */
