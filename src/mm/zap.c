@@ -210,14 +210,17 @@ static void zap_cache_block(void *ctx, pte_t *slot, gva_t address, gva_t end, un
 	zap_cache_huge(ctx, slot, address, level);
 }
 
-/* Without memory for a copy of a shared table the pages go for all who share it; how much of theirs is resident is then a guess. */
+/*
+ * Without memory for a copy of a shared table the pages go for all who share it, and how much of theirs is resident is then a guess.
+ * Whoever empties an entry, each of them tells its processors, and the cache has the pages until all have.
+ */
 static bool own_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
 	struct gather *g = ctx;
 
-	(void)pmd;
 	(void)end;
-	pgtable_own(g->batch.mm, address, g);
+	if (!pgtable_own(g->batch.mm, address, g))
+		gather_table(g, pgtable_below(&g->batch.mm->pgt, pte_read(pmd)), address);
 	return true;
 }
 
