@@ -246,6 +246,41 @@ static struct fault_signal signal_for(struct mm *mm, gva_t address, enum fault_l
 	return s;
 }
 
+/* A push right below the stack that grew last will grow it again. */
+#define GROWTH_NEAR (16 * PAGE_SIZE)
+
+static bool will_grow(const struct mm *mm, gva_t address)
+{
+	gva_t grown = atomic_load_explicit(&mm->grown_to, memory_order_relaxed);
+
+	return address < grown && grown - address <= GROWTH_NEAR;
+}
+
+/* The area of an address, or NULL; mmap_lock is held for writing. */
+static struct vma *grow_stack(struct mm *mm, gva_t address)
+{
+	struct vma *vma = mm_expand_stack(mm, address);
+
+	if (vma && (vma->flags & VM_GROWSDOWN))
+		atomic_store_explicit(&mm->grown_to, vma->start, memory_order_relaxed);
+	return vma;
+}
+
+/* Without a look first, and the page while mmap_lock is held anyway. False: the fault has to go the slow way. */
+static bool fault_by_growth(struct mm *mm, gva_t address, unsigned int flags)
+{
+	bool done = false;
+
+	if (!will_grow(mm, address))
+		return false;
+	mm_write_lock(mm);
+	struct vma *vma = grow_stack(mm, address);
+	if (vma && vma_is_anonymous(vma) && vma_allows(vma, flags))
+		done = try_fault(vma, address, flags, 0) == VM_FAULT_DONE;
+	mm_write_unlock(mm);
+	return done;
+}
+
 /* The area of an address, growing a stack if that is it; leaves mmap_lock held for reading. NULL: nothing there. */
 static struct vma *find_fault_vma(struct mm *mm, gva_t address)
 {
@@ -257,7 +292,7 @@ static struct vma *find_fault_vma(struct mm *mm, gva_t address)
 		return NULL;
 	mm_read_unlock(mm);
 	mm_write_lock(mm);
-	bool grown = mm_expand_stack(mm, address);
+	bool grown = grow_stack(mm, address);
 	mm_write_unlock(mm);
 	mm_read_lock(mm);
 	if (!grown)
@@ -320,6 +355,8 @@ struct fault_signal do_user_addr_fault(struct mm *mm, gva_t address, uint32_t er
 		bad = failed_leaf(r);
 		return bad == NR_FAULT_LEAVES ? ok : signal_for(mm, address, bad);
 	}
+	if (fault_by_growth(mm, address, flags))
+		return ok;
 	struct vma *vma = find_fault_vma(mm, address);
 	if (!vma)
 		bad = FAULT_SIGSEGV_MAPERR;

@@ -115,6 +115,7 @@ struct mm {
 	pthread_mutex_t page_table_lock; /* rank LOCK_PTL */
 	/* vma_lock.h */
 	_Atomic uint64_t lock_seq; /* (A) changes with every mm_write_unlock; never 0 */
+	_Atomic gva_t grown_to;	   /* (A) where the stack begins that grew last; a hint */
 	_Atomic(struct vma *) vma_cache[VMA_CACHE_SLOTS]; /* (A) where faults found areas, by address */
 	_Atomic uint64_t nr_lockless_faults;		  /* (A) that did without mmap_lock */
 	struct memcg *
