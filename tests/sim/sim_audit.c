@@ -3,7 +3,7 @@
  * sim_audit.c - whether what simulated processors remember is still true. See sim_cpu.h.
  *
  * A processor may remember fewer rights than the tables give by now, never more, nor another frame; nor that a page is dirty which
- * was made clean.
+ * was made clean, if it may write to it: without that right a write faults, and the fault makes it forget.
  */
 #include <stdio.h>
 
@@ -65,7 +65,7 @@ static const char *stale(pte_t remembered, pte_t now)
 		return "a right that was taken";
 	if (~remembered & now & PTE_NX)
 		return "that it may execute";
-	if (remembered & ~now & PTE_DIRTY)
+	if ((remembered & PTE_WRITE) && (remembered & ~now & PTE_DIRTY))
 		return "that the page is dirty";
 	return NULL;
 }
