@@ -280,8 +280,11 @@ static int64_t move_area(struct mremap *m, struct vma *vma)
 static int unmap_part(struct mm *mm, gva_t start, gva_t end)
 {
 	struct spare_areas spare;
-	int err = area_may_unmap(mm, start, end);
+	int err;
 
+	if (end < start || end > mm->task_size) /* an old length is any number */
+		return -EINVAL;
+	err = area_may_unmap(mm, start, end);
 	if (err)
 		return err;
 	if (area_unmap_prepare(mm, start, end, &spare))

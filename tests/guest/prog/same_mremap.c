@@ -55,6 +55,30 @@ static void shrinks(void)
 	show_maps("area");
 }
 
+/* An old size is any number: what would go with a shrinking range ends with the address space, or nothing goes. */
+static void old_sizes(void)
+{
+	const unsigned long start = (unsigned long)AT(0);
+	const unsigned long size[] = {-1ul,
+				      -(unsigned long)PAGE,
+				      1ul << 63,
+				      -start,
+				      (unsigned long)USER_END,
+				      (unsigned long)KERNEL - start,
+				      -start + PAGE,
+				      (unsigned long)USER_END - start + PAGE};
+
+	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
+		put(0, 2, RW);
+		letters(0, 2);
+		WHERE(mremap(AT(0), size[i], PAGE, 0));
+		WHERE(mremap(AT(0), size[i], PAGE, MOVE));
+		WHERE(mremap(AT(0), size[i], PAGE, FIXED, AT(8)));
+		show_letters("pages", 0, 2);
+		munmap(AT(0), 9 * PAGE);
+	}
+}
+
 static void same_size(void)
 {
 	put(0, 2, RW);
@@ -293,6 +317,7 @@ static const struct guest_case cases[] = {
 	{"no room to grow in place is ENOMEM", cannot_grow},
 	{"grows by moving with MREMAP_MAYMOVE", grows_by_moving},
 	{"shrinks in place", shrinks},
+	{"an old size beyond the end is refused", old_sizes},
 	{"the same size, rounded up, is nothing to do", same_size},
 	{"MREMAP_FIXED moves, grows and shrinks on the way", moves_to_a_place},
 	{"MREMAP_FIXED replaces what is there [I16]", moves_over_others},
