@@ -85,8 +85,8 @@ check-threads: $(threaded_tests)
 # FUZZ_SECONDS is shared out among the fuzzers; the histories get most of it.
 FUZZ_SECONDS ?= 60
 
-fuzz: $(history) $(fuzzers)
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run-fuzz $(history) $(fuzzers)
+fuzz: $(history) $(fuzzers) $(guest_dir)/fuzz_syscalls
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) LODGE_GUESTS=$(guest_dir) tests/run-fuzz $(history) $(fuzzers)
 
 features:
 	@tests/features $(RESULTS)

@@ -504,7 +504,7 @@ static void robust_exit(struct task *t)
 {
 	struct {
 		uint64_t next;
-		int64_t offset;
+		uint64_t offset; /* of either sign: it wraps */
 		uint64_t pending;
 	} head;
 	uint64_t entry;
@@ -516,13 +516,13 @@ static void robust_exit(struct task *t)
 		uint64_t next;
 		bool readable = !copy_from_user(t->mm, &next, entry & ~1ull, sizeof(next));
 		if (entry != head.pending)
-			robust_death(t, (gva_t)((int64_t)(entry & ~1ull) + head.offset), false);
+			robust_death(t, (entry & ~1ull) + head.offset, false);
 		if (!readable)
 			break;
 		entry = next;
 	}
 	if (head.pending)
-		robust_death(t, (gva_t)((int64_t)(head.pending & ~1ull) + head.offset), true);
+		robust_death(t, (head.pending & ~1ull) + head.offset, true);
 }
 
 void futex_exit(struct task *t)

@@ -300,7 +300,7 @@ static int64_t receive_all(struct receiving *r)
 {
 	bool pieces = is_stream(r->file) && !r->m->control_bytes &&
 		      !(r->m->flags & (MSG_PEEK | MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE));
-	bool may_wait = sock_may_wait(r->file->host_fd, r->m->flags), full;
+	bool may_wait = sock_may_wait(r->file->host_fd, r->m->flags), full = false;
 	bool all = is_stream(r->file) && (r->m->flags & MSG_WAITALL) && !(r->m->flags & MSG_PEEK);
 	struct uio *u = &r->m->uio;
 	int64_t n;

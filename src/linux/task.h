@@ -67,7 +67,7 @@ struct task {
 	struct vfork_wait *vfork;	  /* (P) who waits for this task's exec or exit */
 
 	/* How it ended. */
-	bool exited;
+	_Atomic bool exited; /* (A) set by itself */
 	int exit_code;		    /* as wait4 tells it: status << 8, or the signal */
 	uint64_t syscall_nr;	    /* rax as the last SYSCALL found it */
 	bool call_may_fail;	    /* in a system call that can return ENOMEM */

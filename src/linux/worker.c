@@ -43,14 +43,20 @@ static void *worker_main(void *arg)
 	}
 }
 
-/* Signals to the host's process are not for a guest's thread; task_run opens what it needs. */
+/*
+ * Signals to the host's process are not for a guest's thread; task_run opens what it needs. What a thread does to itself stays open: a
+ * blocked one ends the process without its handler.
+ */
 static int create_thread(struct worker *w)
 {
+	static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
 	sigset_t all, old;
 	pthread_attr_t attr;
 	int err;
 
 	sigfillset(&all);
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(&all, own[i]);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -433,7 +433,7 @@ static void copy_fields(struct mm *to, const struct mm *from)
 static int dup_mm(struct fork *f)
 {
 	trace(f, "dup_mm", 0);
-	f->child = mm_create_in(f->parent->host, f->parent->memcg);
+	f->child = mm_create_unseen(f->parent->host, f->parent->memcg);
 	if (!f->child)
 		return -ENOMEM;
 	copy_fields(f->child, f->parent);
@@ -447,6 +447,8 @@ static int dup_mm(struct fork *f)
 	atomic_store(&f->child->peak_rss, mm_rss_pages(f->child));
 	if (err)
 		mmput(f->child);
+	else
+		mm_show(f->child);
 	return err;
 }
 

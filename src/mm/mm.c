@@ -109,7 +109,7 @@ static void host_memcg_release(struct memcg *cg)
 	kmem_cache_free(&m->host->memcg_cache, m);
 }
 
-struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
+struct mm *mm_create_unseen(struct mm_host *h, struct memcg *cg)
 {
 	struct mm *mm = kmem_cache_zalloc(&h->mm_cache);
 
@@ -141,10 +141,27 @@ struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 	mm->fault_around_pages = FAULT_AROUND_PAGES;
 	list_init(&mm->mmlist);
 	hugetlb_pool_join(cg);
+	list_init(&mm->host_node);
+	list_init(&mm->memcg_node);
+	return mm;
+}
+
+void mm_show(struct mm *mm)
+{
+	struct mm_host *h = mm->host;
+
 	pthread_mutex_lock(&h->spaces_lock);
 	list_add_tail(&mm->host_node, &h->spaces);
-	list_add_tail(&mm->memcg_node, &cg->spaces);
+	list_add_tail(&mm->memcg_node, &mm->memcg->spaces);
 	pthread_mutex_unlock(&h->spaces_lock);
+}
+
+struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
+{
+	struct mm *mm = mm_create_unseen(h, cg);
+
+	if (mm)
+		mm_show(mm);
 	return mm;
 }
 

@@ -169,6 +169,9 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
 
 /* The same on an existing account, which it takes a reference of. */
 struct mm *mm_create_in(struct mm_host *h, struct memcg *cg);
+/* The same, but nobody who goes round the spaces comes to it before mm_show: it is filled without locks. */
+struct mm *mm_create_unseen(struct mm_host *h, struct memcg *cg);
+void mm_show(struct mm *mm);
 
 /*
  * fork.c: a space with one user and what fork() gives a child: the parent's areas (but those marked VM_DONTCOPY; VM_WIPEONFORK ones
