@@ -236,8 +236,10 @@ static int enter_world(struct clone *c)
 		ret = process_add_task(c->process, c->child, parent);
 	if (!ret) {
 		ret = c->child->tid;
-		if (c->flags & CLONE_VFORK)
+		if (c->flags & CLONE_VFORK) {
+			c->vfork.child = c->child;
 			c->child->vfork = &c->vfork;
+		}
 		if (t->process->stop_signal && (c->flags & CLONE_THREAD))
 			atomic_fetch_or(&c->child->attention, ATTENTION_STOP);
 	}
@@ -257,17 +259,15 @@ static bool vfork_is_done(void *ctx)
 }
 
 /* Until the child has let go of the space; a parent that is killed meanwhile does not wait on. */
-static void wait_for_vfork(struct clone *c, int tid)
+static void wait_for_vfork(struct clone *c)
 {
 	struct sandbox *s = c->t->sandbox;
-	struct task *child;
 
 	if (!sleep_for(c->t, &(struct sleep){.done = vfork_is_done, .ctx = &c->vfork, .only_death = true}))
 		return;
 	pthread_mutex_lock(&s->lock);
-	child = c->vfork.done ? NULL : task_find(s, tid);
-	if (child && child->vfork == &c->vfork)
-		child->vfork = NULL;
+	if (!c->vfork.done)
+		c->vfork.child->vfork = NULL;
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -296,7 +296,7 @@ static int64_t clone_child(struct clone *c)
 	store_parent_tid(c, ret);
 	worker_run(c->worker, c->child);
 	if (c->flags & CLONE_VFORK)
-		wait_for_vfork(c, ret);
+		wait_for_vfork(c);
 	return ret;
 }
 

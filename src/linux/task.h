@@ -38,7 +38,8 @@ struct log_hook {
 /* A parent that waits for its vfork child to let go of the space. */
 struct vfork_wait {
 	struct task *parent;
-	bool done; /* (P) */
+	struct task *child; /* (P) there until it is done, in its process or not any more */
+	bool done;	    /* (P) */
 };
 
 struct task {
@@ -67,7 +68,7 @@ struct task {
 	struct vfork_wait *vfork;	  /* (P) who waits for this task's exec or exit */
 
 	/* How it ended. */
-	_Atomic bool exited; /* (A) set by itself */
+	_Atomic bool exited;	    /* (A) set by itself */
 	int exit_code;		    /* as wait4 tells it: status << 8, or the signal */
 	uint64_t syscall_nr;	    /* rax as the last SYSCALL found it */
 	bool call_may_fail;	    /* in a system call that can return ENOMEM */
