@@ -284,7 +284,7 @@ static int64_t punch(struct backing *b, int host_fd, int64_t offset, int64_t byt
 int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mode, int64_t offset,
 			int64_t bytes)
 {
-	int64_t end = offset + bytes, size;
+	int64_t end, size;
 	int err;
 
 	if (offset < 0 || bytes <= 0)
@@ -297,6 +297,7 @@ int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mo
 		return -EBADF;
 	if (offset > INT64_MAX - bytes)
 		return -EFBIG;
+	end = offset + bytes;
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return punch(b, host_fd, offset, bytes);
 	size = b->ops->size(b);
