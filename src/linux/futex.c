@@ -172,6 +172,18 @@ struct futex {
 	const struct timespec *deadline;
 };
 
+static int64_t wait_block(struct task *t, const struct restart_block *b);
+
+/* An interrupted wait goes on with the deadline that it had: word, value, bitset and kind. */
+static int64_t wait_again_later(const struct futex *f, uint32_t bitset)
+{
+	return task_restart_with(f->t,
+				 &(struct restart_block){.fn = wait_block,
+							 .deadline = *f->deadline,
+							 .clock = f->clock,
+							 .arg = {f->word, f->value, bitset, f->private}});
+}
+
 static int64_t futex_wait(const struct futex *f, uint32_t bitset)
 {
 	struct waiter w = {.task = f->t, .bitset = bitset};
@@ -188,9 +200,23 @@ static int64_t futex_wait(const struct futex *f, uint32_t bitset)
 	ret = sleep_for(f->t, &s);
 	if (waiter_leave(&w))
 		return 0;
-	/* A wait with a timeout is never run again: it would wait anew. */
-	f->t->restart_syscall = ret == -EINTR && !f->deadline;
+	if (ret == -EINTR && f->deadline)
+		return wait_again_later(f, bitset);
+	f->t->restart = RESTART_CALL;
 	return ret;
+}
+
+/* See wait_again_later. */
+static int64_t wait_block(struct task *t, const struct restart_block *b)
+{
+	const struct futex f = {.t = t,
+				.word = b->arg[0],
+				.value = (uint32_t)b->arg[1],
+				.private = b->arg[3],
+				.clock = b->clock,
+				.deadline = &b->deadline};
+
+	return futex_wait(&f, (uint32_t)b->arg[2]);
 }
 
 /* --- waking (the bucket is locked) ---------------------------------------------------------- */

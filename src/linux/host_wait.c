@@ -38,6 +38,6 @@ void host_wait_end(struct host_wait *w)
 
 int64_t host_wait_interrupted(struct task *t)
 {
-	t->restart_syscall = true;
+	t->restart = RESTART_CALL;
 	return -EINTR;
 }

@@ -9,7 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cputime.h"
 #include "task.h"
+
+#define NS_PER_S 1000000000ull
 
 /* --- finding -------------------------------------------------------------------------------- */
 
@@ -95,6 +98,7 @@ struct process *process_new(struct sandbox *s)
 	list_init(&p->sibling);
 	list_init(&p->node);
 	list_init(&p->threads);
+	timers_init(p);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	p->start_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	return p;
@@ -102,6 +106,7 @@ struct process *process_new(struct sandbox *s)
 
 void process_free(struct process *p)
 {
+	timers_delete_all(p);
 	if (p->exit_event >= 0)
 		close(p->exit_event);
 	free(p->exe_path);
@@ -176,14 +181,14 @@ void rusage_add(struct rusage *sum, const struct rusage *more)
 static void add_live_thread(struct task *t, struct rusage *usage)
 {
 	struct rusage one = {0};
-	struct timespec now;
-	clockid_t clock;
+	uint64_t ns;
 
-	if (!t->running || pthread_equal(t->thread, pthread_self())) {
+	if (t->running && pthread_equal(t->thread, pthread_self())) {
 		task_usage(t, &one);
-	} else if (!pthread_getcpuclockid(t->thread, &clock) && !clock_gettime(clock, &now)) {
-		one.ru_utime.tv_sec = now.tv_sec;
-		one.ru_utime.tv_usec = now.tv_nsec / 1000;
+	} else if (t->running) {
+		ns = cputime_task(t);
+		one.ru_utime.tv_sec = (time_t)(ns / NS_PER_S);
+		one.ru_utime.tv_usec = (suseconds_t)(ns % NS_PER_S / 1000);
 	}
 	rusage_add(usage, &one);
 }
@@ -382,6 +387,7 @@ void process_remove_task(struct task *t)
 
 	task_usage(t, &usage);
 	rusage_add(&p->usage, &usage);
+	p->cpu_ns += cputime_task(t);
 	list_del(&t->thread_node);
 	p->nr_threads--;
 	p->nr_ending++;

@@ -24,6 +24,7 @@
 #include "../vmm/vcpu.h"
 #include "oom.h"
 #include "signal.h"
+#include "timers.h"
 #include "view.h"
 
 #define NR_SYSCALLS	     512
@@ -65,8 +66,12 @@ struct process {
 	struct rusage usage;	      /* (P) of threads that have ended */
 	struct rusage children_usage; /* (P) of children that were waited for */
 	struct task_rlimit rlimit[RLIM_NLIMITS];
-	uint64_t alarm_at_ns, alarm_every_ns; /* (P) ITIMER_REAL by CLOCK_MONOTONIC; 0: none */
-	int oom_score_adj;		      /* as procfs was told */
+	struct timer itimer[NR_ITIMERS]; /* (P) by ITIMER_ */
+	struct list_head timers;	 /* (P) struct posix_timer */
+	int next_timer_id;		 /* (P) */
+	uint64_t cpu_warned_s;		 /* (P) seconds of processor time at which SIGXCPU comes next */
+	uint64_t cpu_ns;		 /* (P) processor time of threads that have ended */
+	int oom_score_adj;		 /* as procfs was told */
 	char *exe_path;	   /* host path of the program, absolute; owned; set by the only thread */
 	int exit_event;	   /* (P) an eventfd that is readable after the end, or -1: nobody has asked */
 	uint64_t start_ns; /* (C) CLOCK_MONOTONIC */
@@ -101,10 +106,10 @@ struct sandbox {
 	_Atomic uint32_t ended;	  /* (A) counts tasks that have ended: a word to wait on */
 	struct list_head workers; /* (P) idle ones */
 	struct list_head all_workers; /* (P) */
-	/* alarm.c */
-	bool alarm_runs, alarm_stop; /* (P) there is a thread; it is to end */
-	pthread_t alarm_thread;
-	_Atomic uint32_t alarm_event; /* (A) what it sleeps on */
+	/* timers.c */
+	bool timers_run, timers_stop; /* (P) there is a thread; it is to end */
+	pthread_t timers_thread;
+	_Atomic uint32_t timers_event; /* (A) what it sleeps on */
 	struct oom_policy oom;
 	struct sandbox_counts counts;
 };

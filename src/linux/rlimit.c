@@ -57,7 +57,12 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 		return -EINVAL;
 	if (new->rlim_max > rlimit_get(t, which).rlim_max)
 		return -EPERM;
+	pthread_mutex_lock(&t->sandbox->lock);
 	t->process->rlimit[which] = (struct task_rlimit){true, *new};
+	int err = which == RLIMIT_CPU ? timers_limit_changed(t->process) : 0;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	if (err)
+		return err;
 	mm_write_lock(mm);
 	if (which == RLIMIT_STACK)
 		mm->stack_limit_bytes = new->rlim_cur;

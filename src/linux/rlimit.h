@@ -2,8 +2,8 @@
 /*
  * rlimit.h - the resource limits of a task.
  *
- * They are the guest's own. RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK take effect in its space; the others
- * are remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
+ * They are the guest's own. RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK take effect in its space, RLIMIT_CPU in its
+ * timers; the others are remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
  */
 #ifndef LODGE_LINUX_RLIMIT_H
 #define LODGE_LINUX_RLIMIT_H
@@ -13,7 +13,7 @@
 /* which: RLIMIT_, below RLIM_NLIMITS. */
 struct rlimit rlimit_get(const struct task *t, unsigned int which);
 
-/* 0, -EINVAL (soft above hard), -EPERM (a hard limit is never raised). */
+/* 0, -EINVAL (soft above hard), -EPERM (a hard limit is never raised), -EAGAIN (no thread to watch it). */
 int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new);
 
 #endif

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "alarm.h"
 #include "futex.h"
 #include "sockets.h"
 #include "task.h"
@@ -142,7 +141,7 @@ void sandbox_destroy(struct sandbox *s)
 {
 	struct process *p, *next;
 
-	alarm_stop(s);
+	timers_stop(s);
 	workers_stop(s);
 	drop_first_task(s);
 	mmput(s->first_mm);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "report.h"
@@ -131,18 +132,19 @@ static unsigned int nr_queued_realtime(const struct sigqueue *q)
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < q->nr_queued; i++)
-		n += q->queue[i].si_signo > 31;
+		n += q->queue[i].si_signo > 31 || q->queue[i].si_code == SI_TIMER;
 	return n;
 }
 
 /* 0, -EAGAIN, or 1: it is there already. */
 static int queue_add(struct sigqueue *q, int signo, const siginfo_t *info, int sender)
 {
+	bool of_timer = info && info->si_code == SI_TIMER;
 	siginfo_t *slot;
 
-	if (q->pending & MASK(signo) & ~REALTIME)
+	if (!of_timer && (q->pending & MASK(signo) & ~REALTIME))
 		return 1;
-	if ((MASK(signo) & REALTIME) && nr_queued_realtime(q) == RT_QUEUE_MAX)
+	if ((of_timer || (MASK(signo) & REALTIME)) && nr_queued_realtime(q) == RT_QUEUE_MAX)
 		return -EAGAIN;
 	slot = &q->queue[q->nr_queued++];
 	memset(slot, 0, sizeof(*slot));
@@ -170,13 +172,18 @@ static void queue_remove(struct sigqueue *q, unsigned int i)
 			q->pending |= MASK(signo);
 }
 
-static void queue_flush(struct sigqueue *q, uint64_t set)
+static void queue_flush(struct process *p, struct sigqueue *q, uint64_t set)
 {
 	for (unsigned int i = 0; i < q->nr_queued;) {
-		if (MASK(q->queue[i].si_signo) & set)
-			queue_remove(q, i);
-		else
+		const siginfo_t info = q->queue[i];
+
+		if (!(MASK(info.si_signo) & set)) {
 			i++;
+			continue;
+		}
+		queue_remove(q, i);
+		if (info.si_code == SI_TIMER)
+			timers_signal_dropped(p, &info);
 	}
 }
 
@@ -184,9 +191,28 @@ static void process_flush(struct process *p, uint64_t set)
 {
 	struct task *t;
 
-	queue_flush(&p->pending, set);
+	queue_flush(p, &p->pending, set);
 	list_for_each_entry (t, &p->threads, thread_node)
-		queue_flush(&t->sig.queue, set);
+		queue_flush(p, &t->sig.queue, set);
+}
+
+static void queue_forget_timer(struct sigqueue *q, int timer_id)
+{
+	for (unsigned int i = 0; i < q->nr_queued;) {
+		if (q->queue[i].si_code == SI_TIMER && q->queue[i].si_timerid == timer_id)
+			queue_remove(q, i);
+		else
+			i++;
+	}
+}
+
+void signal_forget_timer(struct process *p, int timer_id)
+{
+	struct task *t;
+
+	queue_forget_timer(&p->pending, timer_id);
+	list_for_each_entry (t, &p->threads, thread_node)
+		queue_forget_timer(&t->sig.queue, timer_id);
 }
 
 /* Faults that were sent come first, then the lowest number. */
@@ -217,7 +243,11 @@ static int dequeue(struct task *t, uint64_t set, siginfo_t *info)
 {
 	int signo = queue_take(&t->sig.queue, set, info);
 
-	return signo ? signo : queue_take(&t->process->pending, set, info);
+	if (!signo)
+		signo = queue_take(&t->process->pending, set, info);
+	if (signo && info->si_code == SI_TIMER)
+		timers_signal_taken(t->process, info);
+	return signo;
 }
 
 static uint64_t all_pending(const struct task *t)
@@ -326,6 +356,25 @@ int signal_send_process(struct process *p, int signo, const siginfo_t *info)
 	return ret < 0 ? ret : 0;
 }
 
+bool signal_send_timer(struct process *p, struct task *to, const siginfo_t *info)
+{
+	int signo = info->si_signo;
+	struct task *t = to ? to : list_entry(p->threads.next, struct task, thread_node);
+
+	prepare(p, signo);
+	if (signo == SIGKILL) {
+		process_group_exit(p, SIGKILL, NULL);
+		return false;
+	}
+	if (is_ignored(t, signo) || queue_add(to ? &to->sig.queue : &p->pending, signo, info, p->pid))
+		return false;
+	if (!to)
+		t = choose(p, signo);
+	if (t && would_take(t, signo))
+		task_kick(t, ATTENTION_SIGNAL);
+	return true;
+}
+
 /* --- the task's own calls -------------------------------------------------------------------- */
 
 void signal_set_blocked(struct task *t, uint64_t mask)
@@ -391,9 +440,9 @@ static void die(struct task *t, int signo, int code, const struct fault_context 
 /* The instruction behind which the task stands is SYSCALL: back to it. */
 static void restart_call(struct task *t)
 {
-	t->restart_syscall = false;
 	t->regs.rip -= SYSCALL_BYTES;
-	t->regs.rax = t->syscall_nr;
+	t->regs.rax = t->restart == RESTART_BLOCK ? SYS_restart_syscall : t->syscall_nr;
+	t->restart = RESTART_NOT;
 }
 
 /* Pushes the frame of a handler. 0, or -EFAULT when the stack cannot take it. */
@@ -408,9 +457,9 @@ static int handler_enter(struct task *t, const siginfo_t *info, const struct fau
 	if (ka.flags & SA_RESETHAND)
 		t->sighand->action[info->si_signo].handler = HANDLER_DFL;
 	pthread_mutex_unlock(&t->sandbox->lock);
-	if (t->restart_syscall && (ka.flags & SA_RESTART))
+	if (t->restart == RESTART_CALL && (ka.flags & SA_RESTART))
 		restart_call(t);
-	t->restart_syscall = false;
+	t->restart = RESTART_NOT;
 	err = sigframe_push(t, &ka, info, s->restore_mask ? s->saved_mask : s->blocked, fc);
 	if (err)
 		return err;
@@ -541,7 +590,7 @@ void signal_deliver(struct task *t)
 	}
 	if (task_dying(t))
 		return;
-	if (t->restart_syscall)
+	if (t->restart)
 		restart_call(t);
 	if (s->restore_mask)
 		signal_set_blocked(t, s->saved_mask);
@@ -550,6 +599,7 @@ void signal_deliver(struct task *t)
 
 int64_t signal_return(struct task *t)
 {
+	t->restart_block.fn = NULL;
 	if (sigframe_pop(t))
 		signal_force(t, SIGSEGV, SI_CODE_KERNEL, NULL);
 	return (int64_t)t->regs.rax;

@@ -104,6 +104,14 @@ int signal_send_locked(struct task *t, int signo, const siginfo_t *info);
 /* The same for a process, as kill() does: whichever task does not block it takes it. The lock is held. */
 int signal_send_process(struct process *p, int signo, const siginfo_t *info);
 
+/*
+ * The signal of a timer (SI_TIMER), for a process or, if not NULL, for one task of it. True: it waits in a queue, and
+ * timers_signal_taken or timers_signal_dropped follows; one of its number may be there before it. The lock is held.
+ */
+bool signal_send_timer(struct process *p, struct task *to, const siginfo_t *info);
+/* Takes the waiting signal of a timer back, if it is there. The lock is held. */
+void signal_forget_timer(struct process *p, int timer_id);
+
 /* Takes the first pending signal of `set` off the queues: its number, with *info filled in, or 0. */
 int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info);
 

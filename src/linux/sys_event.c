@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_event.c - descriptors that events come from: eventfd, timerfd, epoll; and the interval timer of a process.
+ * sys_event.c - descriptors that events come from: eventfd, timerfd, epoll.
  *
  * The descriptors are the host's. epoll is asked about host descriptors, and the guest's own word travels with each.
  */
@@ -14,7 +14,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "alarm.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -211,65 +210,9 @@ static int64_t sys_epoll_pwait2(struct task *t, const uint64_t a[6])
 	return err ? err : with_mask(t, a[4], a[5], a, a[3] ? &span : NULL, true);
 }
 
-/* --- the interval timer --------------------------------------------------------------------- */
-
-static bool timeval_valid(const struct timeval *tv)
-{
-	return tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec < 1000000;
-}
-
-static int check_which(uint64_t which)
-{
-	if ((int)which == ITIMER_REAL)
-		return 0;
-	return (int)which == ITIMER_VIRTUAL || (int)which == ITIMER_PROF ? -ENOSYS : -EINVAL;
-}
-
-static int64_t sys_setitimer(struct task *t, const uint64_t a[6])
-{
-	struct itimerval new = {0}, old;
-	int err;
-
-	if (a[1] && copy_from_user(t->mm, &new, a[1], sizeof(new)))
-		return -EFAULT;
-	if (!timeval_valid(&new.it_value) || !timeval_valid(&new.it_interval))
-		return -EINVAL;
-	err = check_which(a[0]);
-	if (!err)
-		err = alarm_set(t->process, &new, &old);
-	if (err)
-		return err;
-	return a[2] && copy_to_user(t->mm, a[2], &old, sizeof(old)) ? -EFAULT : 0;
-}
-
-static int64_t sys_getitimer(struct task *t, const uint64_t a[6])
-{
-	struct itimerval now;
-	int err = check_which(a[0]);
-
-	if (err)
-		return err;
-	alarm_get(t->process, &now);
-	return copy_to_user(t->mm, a[1], &now, sizeof(now)) ? -EFAULT : 0;
-}
-
-/* Rounds what was left to seconds, but never to none. */
-static int64_t sys_alarm(struct task *t, const uint64_t a[6])
-{
-	const struct itimerval new = {.it_value.tv_sec = (unsigned int)a[0]};
-	struct itimerval old;
-	int err = alarm_set(t->process, &new, &old);
-
-	if (err)
-		return 0;
-	return old.it_value.tv_sec +
-	       ((!old.it_value.tv_sec && old.it_value.tv_usec) || old.it_value.tv_usec >= 500000);
-}
-
 const struct syscall_entry sys_event_calls[] = {
 	SYSCALL_ENTRY(eventfd),		SYSCALL_ENTRY(eventfd2),	SYSCALL_ENTRY(timerfd_create),
 	SYSCALL_ENTRY(timerfd_settime), SYSCALL_ENTRY(timerfd_gettime), SYSCALL_ENTRY(epoll_create),
 	SYSCALL_ENTRY(epoll_create1),	SYSCALL_ENTRY(epoll_ctl),	SYSCALL_ENTRY(epoll_wait),
-	SYSCALL_ENTRY(epoll_pwait),	SYSCALL_ENTRY(epoll_pwait2),	SYSCALL_ENTRY(setitimer),
-	SYSCALL_ENTRY(getitimer),	SYSCALL_ENTRY(alarm),		{0},
+	SYSCALL_ENTRY(epoll_pwait),	SYSCALL_ENTRY(epoll_pwait2),	{0},
 };

@@ -242,6 +242,7 @@ static void become(struct execve *e)
 	t->mm = e->mm;
 	t->sighand = e->sighand;
 	t->process->has_execed = true;
+	timers_delete_all(t->process);
 	if (t->process == s->first) {
 		old_first = s->first_mm;
 		s->first_mm = t->mm;

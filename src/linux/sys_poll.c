@@ -111,6 +111,15 @@ static int64_t poll_guest(struct task *t, gva_t address, uint64_t count, const s
 	return ret;
 }
 
+/* b->arg: address and number of descriptors, whether there is a deadline. */
+static int64_t poll_block(struct task *t, const struct restart_block *b)
+{
+	const struct poll_deadline d = {.set = b->arg[2], .at = b->deadline};
+	int64_t ret = poll_guest(t, b->arg[0], b->arg[1], &d);
+
+	return ret == -EINTR ? task_restart_with(t, b) : ret;
+}
+
 static int64_t sys_poll(struct task *t, const uint64_t a[6])
 {
 	struct poll_deadline d = {0};
@@ -118,7 +127,9 @@ static int64_t sys_poll(struct task *t, const uint64_t a[6])
 
 	if (ms >= 0)
 		poll_deadline_set(&d, &(struct timespec){ms / MS_PER_S, ms % MS_PER_S * NS_PER_MS});
-	return poll_guest(t, a[0], a[1], &d);
+	return poll_block(t, &(struct restart_block){.fn = poll_block,
+						     .deadline = d.at,
+						     .arg = {a[0], a[1], d.set}});
 }
 
 /* The kernel stores what is left of the time, and does not mind when it cannot. */
@@ -151,6 +162,7 @@ static int64_t sys_ppoll(struct task *t, const uint64_t a[6])
 		ret = mask_enter(t, a[3], a[4]);
 	if (ret)
 		return ret;
+	t->restart = RESTART_NO_HANDLER;
 	ret = poll_guest(t, a[0], a[1], &d);
 	mask_leave(t, a[3], ret);
 	put_timespec_left(t, a[2], &d);
@@ -267,6 +279,7 @@ static int64_t sys_select(struct task *t, const uint64_t a[6])
 
 	if (ret)
 		return ret;
+	t->restart = RESTART_NO_HANDLER;
 	ret = select_guest(t, a, &d);
 	if (d.set) {
 		struct timespec left = sleep_left(CLOCK_MONOTONIC, &d.at);
@@ -289,6 +302,7 @@ static int64_t sys_pselect6(struct task *t, const uint64_t a[6])
 		ret = mask_enter(t, mask[0], mask[1]);
 	if (ret)
 		return ret;
+	t->restart = RESTART_NO_HANDLER;
 	ret = select_guest(t, a, &d);
 	mask_leave(t, mask[0], ret);
 	put_timespec_left(t, a[4], &d);

@@ -118,10 +118,17 @@ static int64_t sys_rt_sigreturn(struct task *t, const uint64_t a[6])
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
+/* Until a handler has run: what ends without one begins anew. */
+static int64_t sleep_for_handler(struct task *t)
+{
+	t->restart = RESTART_NO_HANDLER;
+	return sleep_until(t, CLOCK_MONOTONIC, NULL);
+}
+
 static int64_t sys_pause(struct task *t, const uint64_t a[6])
 {
 	(void)a;
-	return sleep_until(t, CLOCK_MONOTONIC, NULL);
+	return sleep_for_handler(t);
 }
 
 static int64_t sys_rt_sigsuspend(struct task *t, const uint64_t a[6])
@@ -135,7 +142,7 @@ static int64_t sys_rt_sigsuspend(struct task *t, const uint64_t a[6])
 	t->sig.saved_mask = t->sig.blocked;
 	t->sig.restore_mask = true;
 	signal_set_blocked(t, set);
-	return sleep_until(t, CLOCK_MONOTONIC, NULL);
+	return sleep_for_handler(t);
 }
 
 /* Waits for a signal of `set`; a blocked one wakes too, and so does any other that is not blocked. */
@@ -350,6 +357,16 @@ static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 	return err;
 }
 
+/* What a task is sent to after a call that had to stop in the middle of its time; nobody else has use for it. */
+static int64_t sys_restart_syscall(struct task *t, const uint64_t a[6])
+{
+	const struct restart_block b = t->restart_block;
+
+	(void)a;
+	t->restart_block.fn = NULL;
+	return b.fn ? b.fn(t, &b) : -EINTR;
+}
+
 const struct syscall_entry sys_signal_calls[] = {
 	SYSCALL_ENTRY(rt_sigaction),
 	SYSCALL_ENTRY(rt_sigprocmask),
@@ -365,5 +382,6 @@ const struct syscall_entry sys_signal_calls[] = {
 	SYSCALL_ENTRY(rt_sigqueueinfo),
 	SYSCALL_ENTRY(rt_tgsigqueueinfo),
 	SYSCALL_ENTRY(pidfd_send_signal),
+	SYSCALL_ENTRY(restart_syscall),
 	{0},
 };

@@ -2,46 +2,26 @@
 /*
  * sys_time.c - the system calls about time.
  *
- * The guest reads the host's clocks and sets none. Its processor time is that of the thread that runs it,
- * whichever of the process and thread clocks is asked.
+ * The guest reads the host's clocks and sets none; those of processor time are cpuclock.h's.
  */
 #include <errno.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 
+#include "cpuclock.h"
 #include "sleep.h"
 #include "syscall.h"
 #include "vdso.h"
 
-#define NS_PER_SEC	   1000000000l
 #define CLOCK_SGI_CYCLE_NR 10 /* gone from Linux; the number is not reused */
 
-/*
- * A negative id names the clock of a process or thread: ~pid in the upper bits, below it the kind (3: a
- * file's).
- */
-static int cpu_clock(struct task *t, int id, clockid_t *clock)
+#define NS_PER_S	   1000000000
+
+/* Is the number one of the host's clocks, which all show the same to everybody? */
+static bool is_host_clock(int id)
 {
-	int pid = ~(id >> 3);
-
-	if ((id & 3) == 3 || (pid != 0 && pid != t->pid))
-		return -EINVAL;
-	*clock = CLOCK_THREAD_CPUTIME_ID;
-	return 0;
-}
-
-/* The host's clock behind a guest's id. 0 or -EINVAL. */
-static int host_clock(struct task *t, uint64_t arg, clockid_t *clock)
-{
-	int id = (int)arg;
-
-	if (id < 0)
-		return cpu_clock(t, id, clock);
-	if (id > CLOCK_TAI || id == CLOCK_SGI_CYCLE_NR)
-		return -EINVAL;
-	*clock = id == CLOCK_PROCESS_CPUTIME_ID ? CLOCK_THREAD_CPUTIME_ID : id;
-	return 0;
+	return id >= 0 && id <= CLOCK_TAI && id != CLOCK_SGI_CYCLE_NR && !cpuclock_is(id);
 }
 
 static int64_t put_timespec(struct task *t, gva_t to, const struct timespec *ts)
@@ -67,7 +47,7 @@ static int coarse_gettime(clockid_t clock, struct timespec *ts)
 
 	ts->tv_nsec -= tick_ns;
 	if (ts->tv_nsec < 0) {
-		ts->tv_nsec += NS_PER_SEC;
+		ts->tv_nsec += NS_PER_S;
 		ts->tv_sec--;
 	}
 	return err;
@@ -80,24 +60,44 @@ static int guest_gettime(clockid_t clock, struct timespec *ts)
 	return coarse ? coarse_gettime(clock, ts) : clock_gettime(clock, ts);
 }
 
+static int read_cpuclock(struct task *t, int id, struct timespec *ts)
+{
+	struct cpuclock clock;
+	int64_t ns = cpuclock_parse(t, id, &clock);
+
+	if (!ns)
+		ns = cpuclock_read(t, &clock);
+	if (ns < 0)
+		return (int)ns;
+	*ts = (struct timespec){ns / NS_PER_S, ns % NS_PER_S};
+	return 0;
+}
+
 static int64_t sys_clock_gettime(struct task *t, const uint64_t a[6])
 {
+	int id = (int)a[0], err = 0;
 	struct timespec ts;
-	clockid_t clock;
 
 	refresh_vdso(t);
-	if (host_clock(t, a[0], &clock) || guest_gettime(clock, &ts))
-		return -EINVAL;
-	return put_timespec(t, a[1], &ts);
+	if (cpuclock_is(id))
+		err = read_cpuclock(t, id, &ts);
+	else if (!is_host_clock(id) || guest_gettime(id, &ts))
+		err = -EINVAL;
+	return err ? err : put_timespec(t, a[1], &ts);
 }
 
 static int64_t sys_clock_getres(struct task *t, const uint64_t a[6])
 {
-	struct timespec ts;
-	clockid_t clock;
+	int id = (int)a[0], err = 0;
+	struct timespec ts = {.tv_nsec = 1};
+	struct cpuclock clock;
 
-	if (host_clock(t, a[0], &clock) || clock_getres(clock, &ts))
-		return -EINVAL;
+	if (cpuclock_is(id))
+		err = cpuclock_parse(t, id, &clock);
+	else if (!is_host_clock(id) || clock_getres(id, &ts))
+		err = -EINVAL;
+	if (err)
+		return err;
 	return a[1] ? put_timespec(t, a[1], &ts) : 0;
 }
 
@@ -145,38 +145,80 @@ static int64_t sys_time(struct task *t, const uint64_t a[6])
 /* --- sleeping -------------------------------------------------------------------------------- */
 
 /* 0, or why one cannot sleep by this clock. */
-static int sleep_clock(struct task *t, uint64_t arg, clockid_t *clock)
+static int sleep_clock(struct task *t, int id)
 {
-	if (host_clock(t, arg, clock))
-		return -EINVAL;
-	switch ((int)arg) {
+	struct cpuclock clock;
+
+	switch (id) {
 	case CLOCK_REALTIME:
 	case CLOCK_MONOTONIC:
 	case CLOCK_BOOTTIME:
 	case CLOCK_TAI:
-	case CLOCK_PROCESS_CPUTIME_ID:
 		return 0;
+	case CLOCK_THREAD_CPUTIME_ID:
+		return -EOPNOTSUPP;
 	default:
-		return (int)arg < 0 ? -EINVAL : -EOPNOTSUPP;
+		if (cpuclock_is(id))
+			return cpuclock_parse(t, id, &clock);
+		return is_host_clock(id) ? -EOPNOTSUPP : -EINVAL;
 	}
+}
+
+/* b->arg[0]: where to store what was left, or 0. */
+static int64_t sleep_block(struct task *t, const struct restart_block *b)
+{
+	int err = sleep_until(t, b->clock, &b->deadline);
+	struct timespec left;
+
+	if (!err)
+		return 0;
+	left = sleep_left(b->clock, &b->deadline);
+	if (b->arg[0] && put_timespec(t, b->arg[0], &left))
+		return -EFAULT;
+	return task_restart_with(t, b);
 }
 
 static int64_t sleep_span(struct task *t, const struct timespec *span, gva_t remaining)
 {
-	struct timespec deadline = sleep_deadline(CLOCK_MONOTONIC, span);
-	int err = sleep_until(t, CLOCK_MONOTONIC, &deadline);
-	struct timespec left;
+	const struct restart_block b = {.fn = sleep_block,
+					.deadline = sleep_deadline(CLOCK_MONOTONIC, span),
+					.clock = CLOCK_MONOTONIC,
+					.arg = {remaining}};
 
-	if (!err || !remaining)
-		return err;
-	left = sleep_left(CLOCK_MONOTONIC, &deadline);
-	return put_timespec(t, remaining, &left) ? -EFAULT : err;
+	return sleep_block(t, &b);
 }
 
-/* The processor time of a task that sleeps stands still: unless nothing is left, only a signal ends this. */
-static int64_t sleep_cpu_time(struct task *t, struct timespec left)
+/* Until a point in time; what is interrupted without a handler begins anew, which is the same. */
+static int64_t sleep_to(struct task *t, clockid_t clock, const struct timespec *deadline)
 {
-	return left.tv_sec || left.tv_nsec ? sleep_until(t, CLOCK_MONOTONIC, NULL) : 0;
+	t->restart = RESTART_NO_HANDLER;
+	return sleep_until(t, clock, deadline);
+}
+
+/*
+ * Until a clock of processor time shows *until, or (`span`) so much more than now: others may make it go on. Looked at as often as
+ * Linux ticks.
+ */
+static int64_t sleep_cpu_time(struct task *t, int id, struct timespec until, bool span)
+{
+	const struct timespec tick = {.tv_nsec = NS_PER_S / 250};
+	struct timespec now = {0};
+	int err = read_cpuclock(t, id, &now);
+
+	if (!err && span) {
+		until.tv_sec += now.tv_sec + (until.tv_nsec + now.tv_nsec) / NS_PER_S;
+		until.tv_nsec = (until.tv_nsec + now.tv_nsec) % NS_PER_S;
+	}
+	while (!err &&
+	       (now.tv_sec < until.tv_sec || (now.tv_sec == until.tv_sec && now.tv_nsec < until.tv_nsec))) {
+		struct timespec deadline = sleep_deadline(CLOCK_MONOTONIC, &tick);
+		err = sleep_until(t, CLOCK_MONOTONIC, &deadline);
+		if (!err)
+			err = read_cpuclock(t, id, &now);
+	}
+	if (err == -EINTR)
+		t->restart = RESTART_NO_HANDLER;
+	return err;
 }
 
 static int64_t sys_nanosleep(struct task *t, const uint64_t a[6])
@@ -189,19 +231,19 @@ static int64_t sys_nanosleep(struct task *t, const uint64_t a[6])
 
 static int64_t sys_clock_nanosleep(struct task *t, const uint64_t a[6])
 {
+	bool absolute = (int)a[1] & TIMER_ABSTIME;
+	int id = (int)a[0], err = sleep_clock(t, id);
 	struct timespec ts;
-	clockid_t clock;
-	int err = sleep_clock(t, a[0], &clock);
 
 	if (err)
 		return err;
 	err = sleep_get_timespec(t, a[2], &ts);
 	if (err)
 		return err;
-	if (clock == CLOCK_THREAD_CPUTIME_ID)
-		return sleep_cpu_time(t, (int)a[1] & TIMER_ABSTIME ? sleep_left(clock, &ts) : ts);
+	if (cpuclock_is(id))
+		return sleep_cpu_time(t, id, ts, !absolute);
 	/* A span does not stretch when the clock is set. */
-	return (int)a[1] & TIMER_ABSTIME ? sleep_until(t, clock, &ts) : sleep_span(t, &ts, a[3]);
+	return absolute ? sleep_to(t, id, &ts) : sleep_span(t, &ts, a[3]);
 }
 
 const struct syscall_entry sys_time_calls[] = {

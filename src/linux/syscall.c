@@ -28,7 +28,7 @@ static void table_build(void)
 		sys_session_calls,    sys_event_calls, sys_stat_calls,	    sys_socket_calls,
 		sys_proc_calls,	      sys_time_calls,  sys_signal_calls,    sys_process_vm_calls,
 		sys_membarrier_calls, sys_shm_calls,   sys_mempolicy_calls, sys_sockopt_calls,
-		sys_sched_calls,
+		sys_sched_calls,      sys_timer_calls,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(families); i++)
@@ -94,7 +94,7 @@ void syscall_dispatch(struct task *t)
 	char call[TRACE_BYTES];
 
 	t->syscall_nr = t->regs.rax;
-	t->restart_syscall = false;
+	t->restart = RESTART_NOT;
 	if (nr >= 0 && nr < NR_SYSCALLS)
 		atomic_fetch_add_explicit(&t->sandbox->counts.nr_syscalls[nr], 1, memory_order_relaxed);
 	/* Before the call: rt_sigreturn changes the registers, write prints. */
@@ -108,6 +108,8 @@ void syscall_dispatch(struct task *t)
 		ret = -ENOMEM;
 	if (ret == -ENOSYS)
 		count_unknown(t, nr);
+	if (ret != -EINTR)
+		t->restart = RESTART_NOT;
 	t->regs.rax = (uint64_t)ret;
 	files_holds_drop(&t->holds);
 	if (t->trace & LODGE_TRACE_SYSCALL)

@@ -305,10 +305,17 @@ static void task_trap(struct task *t, const struct trap *trap)
 	}
 }
 
+int64_t task_restart_with(struct task *t, const struct restart_block *b)
+{
+	t->restart_block = *b;
+	t->restart = RESTART_BLOCK;
+	return -EINTR;
+}
+
 /* True while the guest should run. */
 static bool task_may_run(struct task *t)
 {
-	if (atomic_load(&t->attention) || t->restart_syscall || t->sig.restore_mask)
+	if (atomic_load(&t->attention) || t->restart || t->sig.restore_mask)
 		signal_deliver(t);
 	return !task_dying(t);
 }

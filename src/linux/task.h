@@ -35,6 +35,22 @@ struct log_hook {
 #define ATTENTION_SIGNAL 2u /* a signal may be there for it */
 #define ATTENTION_STOP	 4u /* its process is to stop */
 
+/* What becomes of a call that was interrupted before it did anything: signal_deliver sees to it. */
+enum task_restart {
+	RESTART_NOT,
+	RESTART_CALL,	    /* it runs again; where a handler came, only with SA_RESTART */
+	RESTART_NO_HANDLER, /* it runs again; where a handler came, it fails */
+	RESTART_BLOCK,	    /* the same, with what is left of its time: restart_syscall(2) */
+};
+
+/* How a call goes on that RESTART_BLOCK interrupted. */
+struct restart_block {
+	int64_t (*fn)(struct task *t, const struct restart_block *b); /* NULL: there is none */
+	struct timespec deadline;				      /* on `clock` */
+	clockid_t clock;
+	uint64_t arg[4]; /* fn's own */
+};
+
 /* A parent that waits for its vfork child to let go of the space. */
 struct vfork_wait {
 	struct task *parent;
@@ -75,7 +91,8 @@ struct task {
 	bool call_failed;	    /* and has to */
 	unsigned int oom_attempts;  /* faults that found no memory, in a row */
 	unsigned int nr_thrashings; /* and that took the last of it */
-	bool restart_syscall; /* the call was interrupted before it did anything: run it again (signal_deliver does) */
+	enum task_restart restart;  /* of the call that just ended with -EINTR */
+	struct restart_block restart_block;
 
 	struct list_head thread_node; /* (P) in process->threads */
 	_Atomic uint32_t attention;   /* (A) ATTENTION_; set under sandbox->lock */
@@ -106,6 +123,9 @@ static inline bool task_interrupted(struct task *t)
 {
 	return t->exited || atomic_load(&t->attention);
 }
+
+/* -EINTR for a call that goes on with fn and these arguments when no handler comes. */
+int64_t task_restart_with(struct task *t, const struct restart_block *b);
 
 /* True when it will not return to the guest. */
 static inline bool task_dying(struct task *t)
