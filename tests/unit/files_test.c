@@ -1002,7 +1002,7 @@ static void lost_kicks(void **state)
 	make_pipe(g, fds);
 	fixture_map(g->x, BUFFER, 1024, PROT_READ | PROT_WRITE, MAP_FIXED);
 	assert_int_equal(killed_in(g, SYS_read, (uint64_t[6]){(uint64_t)fds[0], BUFFER, 10}), -EINTR);
-	assert_true(g->t->restart_syscall);
+	assert_int_equal(g->t->restart, RESTART_CALL);
 	assert_int_equal(killed_in(g, SYS_write, (uint64_t[6]){(uint64_t)fds[1], BUFFER, 1 << 20}), 65536);
 	atomic_store(&g->t->attention, 0);
 	assert_int_equal(CALL(g, mknod, path(g, "%/in/fifo"), S_IFIFO | 0600, 0), 0);
@@ -1054,7 +1054,7 @@ static void polls(void **state)
 	g->t->thread = pthread_self();
 	assert_int_equal(pthread_create(&thread, NULL, kick_later, g->t), 0);
 	assert_int_equal(CALL(g, poll, at, 1, (uint64_t)-1), -EINTR);
-	assert_false(g->t->restart_syscall);
+	assert_int_equal(g->t->restart, RESTART_BLOCK);
 	pthread_join(thread, NULL);
 	atomic_store(&g->t->attention, 0);
 }

@@ -138,6 +138,22 @@ void process_tell_parent(struct process *p, int code, int status)
 	(void)status;
 }
 
+static unsigned int nr_taken, nr_dropped;
+
+void timers_signal_taken(struct process *p, siginfo_t *info)
+{
+	assert_ptr_equal(p, &process);
+	info->si_overrun = 7;
+	nr_taken++;
+}
+
+void timers_signal_dropped(struct process *p, const siginfo_t *info)
+{
+	assert_ptr_equal(p, &process);
+	assert_int_equal(info->si_code, SI_TIMER);
+	nr_dropped++;
+}
+
 void task_kick(struct task *t, uint32_t attention)
 {
 	atomic_fetch_or(&t->attention, attention);
@@ -569,7 +585,7 @@ static void interrupted_call(void)
 {
 	task.syscall_nr = 35;
 	task.regs.rax = (uint64_t)-EINTR;
-	task.restart_syscall = true;
+	task.restart = RESTART_CALL;
 }
 
 static void restart_with_flag(void **state)
@@ -582,7 +598,7 @@ static void restart_with_flag(void **state)
 	frame = deliver(SIGUSR1);
 	assert_int_equal(frame->mc.rax, 35);
 	assert_int_equal(frame->mc.rip, 0x400123 - 2);
-	assert_false(task.restart_syscall);
+	assert_int_equal(task.restart, RESTART_NOT);
 }
 
 static void no_restart_without_flag(void **state)
@@ -595,7 +611,7 @@ static void no_restart_without_flag(void **state)
 	frame = deliver(SIGUSR1);
 	assert_int_equal(frame->mc.rax, (uint64_t)-EINTR);
 	assert_int_equal(frame->mc.rip, 0x400123);
-	assert_false(task.restart_syscall);
+	assert_int_equal(task.restart, RESTART_NOT);
 }
 
 static void restart_without_handler(void **state)
@@ -605,6 +621,49 @@ static void restart_without_handler(void **state)
 	signal_deliver(&task);
 	assert_int_equal(task.regs.rax, 35);
 	assert_int_equal(task.regs.rip, 0x400123 - 2);
+}
+
+static void restart_with_the_rest_of_the_time(void **state)
+{
+	(void)state;
+	interrupted_call();
+	task.restart = RESTART_BLOCK;
+	signal_deliver(&task);
+	assert_int_equal(task.regs.rax, SYS_restart_syscall);
+	interrupted_call();
+	task.restart = RESTART_NO_HANDLER;
+	handle(SIGUSR1, SA_RESTART);
+	assert_int_equal(deliver(SIGUSR1)->mc.rax, (uint64_t)-EINTR);
+}
+
+/* Two of one standard number, which wait beside each other; what becomes of them is told to whose they are. */
+static void timers_have_signals_of_their_own(void **state)
+{
+	siginfo_t info = {.si_signo = SIGUSR1, .si_code = SI_TIMER};
+
+	(void)state;
+	nr_taken = nr_dropped = 0;
+	signal_set_blocked(&task, signal_bit(SIGUSR1));
+	assert_true(signal_send_timer(&process, NULL, &info));
+	info.si_timerid = 1;
+	assert_true(signal_send_timer(&process, &task, &info));
+	assert_int_equal(signal_dequeue(&task, signal_bit(SIGUSR1), &info), SIGUSR1);
+	assert_int_equal(info.si_timerid, 1);
+	assert_int_equal(info.si_overrun, 7);
+	assert_int_equal(nr_taken, 1);
+	signal_forget_timer(&process, 5);
+	assert_int_equal(signal_pending(&task), signal_bit(SIGUSR1));
+	signal_set_action(&task, SIGUSR1, &(struct ksigaction){.handler = 1});
+	assert_int_equal(signal_pending(&task), 0);
+	assert_int_equal(nr_dropped, 1);
+	signal_set_blocked(&task, 0);
+	assert_false(signal_send_timer(&process, NULL, &info));
+	signal_set_blocked(&task, signal_bit(SIGUSR1));
+	info.si_timerid = 2;
+	assert_true(signal_send_timer(&process, NULL, &info));
+	signal_forget_timer(&process, 2);
+	assert_int_equal(signal_pending(&task), 0);
+	assert_int_equal(nr_dropped, 1);
 }
 
 static void suspended_mask_comes_back(void **state)
@@ -661,6 +720,8 @@ int main(void)
 		CASE("signal: SA_RESTART runs the call again", restart_with_flag),
 		CASE("signal: without SA_RESTART the call ends with EINTR", no_restart_without_flag),
 		CASE("signal: a call interrupted for nothing runs again", restart_without_handler),
+		CASE("signal: a call goes on with the rest of its time", restart_with_the_rest_of_the_time),
+		CASE("signal: timers have signals of their own", timers_have_signals_of_their_own),
 		CASE("signal: the mask before sigsuspend comes back", suspended_mask_comes_back),
 		CASE("signal: SA_RESETHAND", reset_hand),
 	};
