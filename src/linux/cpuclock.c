@@ -37,7 +37,7 @@ int cpuclock_parse(struct task *t, int number, struct cpuclock *c)
 	*c = (struct cpuclock){.of_task = number == CLOCK_THREAD_CPUTIME_ID};
 	if (number < 0) {
 		c->of_task = number & OF_TASK;
-		c->id = ~(number >> ID_SHIFT);
+		c->id = (int)(~(unsigned int)number >> ID_SHIFT);
 		c->user_only = (number & KIND_MASK) == KIND_USER;
 	}
 	if (!c->id)
