@@ -456,7 +456,7 @@ static int64_t sys_sendmmsg(struct task *t, const uint64_t a[6])
 	if (err)
 		return err;
 	if (done)
-		t->restart_syscall = false;
+		t->restart = RESTART_NOT;
 	return done ? done : n;
 }
 
@@ -493,7 +493,7 @@ static int64_t receive_many(struct task *t, const struct guest_file *file, const
 			break;
 	}
 	if (done)
-		t->restart_syscall = false;
+		t->restart = RESTART_NOT;
 	return done ? done : n;
 }
 
