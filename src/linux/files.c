@@ -17,6 +17,7 @@
 
 #include "files.h"
 #include "memfd.h"
+#include "signalfd.h"
 #include "view.h"
 
 #define UMASK_UNKNOWN 022
@@ -96,6 +97,7 @@ static int file_release(struct guest_file *file)
 	if (atomic_fetch_sub(&file->refs, 1) != 1)
 		return 0;
 	memfd_drop(file->memfd);
+	signalfd_drop(file->signalfd);
 	if (file->owned && close(file->host_fd))
 		ret = -errno;
 	free(file);
@@ -229,6 +231,17 @@ int files_host_fd(struct files *f, int guest_fd)
 	return file ? file->host_fd : -EBADF;
 }
 
+bool files_have_signalfd(struct files *f, const struct signalfd *s)
+{
+	bool have = false;
+
+	pthread_mutex_lock(&f->lock);
+	for (int i = 0; i < NR_OPEN_DEFAULT && !have; i++)
+		have = f->fd[i].file && f->fd[i].file->signalfd == s;
+	pthread_mutex_unlock(&f->lock);
+	return have;
+}
+
 bool files_cloexec(struct files *f, int guest_fd)
 {
 	bool on;
@@ -302,6 +315,7 @@ static struct guest_file *file_create_like(int host_fd, const struct guest_file 
 	if (file && like) {
 		file->proc = like->proc;
 		file->process_serial = like->process_serial;
+		file->signalfd = signalfd_share(like->signalfd);
 	}
 	return file;
 }

@@ -23,6 +23,7 @@
 #include "../mm/types.h"
 #include "procfs.h"
 
+struct signalfd;
 struct task;
 struct view;
 
@@ -40,6 +41,7 @@ struct guest_file {
 	uint64_t process_serial;	/* (C) a pidfd: of which process; 0: no pidfd */
 	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */
 	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
+	struct signalfd *signalfd;	/* (C) likewise */
 };
 
 /* A table of descriptors, of one process or more. */
@@ -102,6 +104,9 @@ int files_host_fd(struct files *f, int guest_fd);
 /* The open file behind a guest descriptor, or NULL. */
 struct guest_file *files_get(struct files *f, int guest_fd);
 
+/* Whether a descriptor of it is in the table. */
+bool files_have_signalfd(struct files *f, const struct signalfd *s);
+
 /* FD_CLOEXEC of an open descriptor; of a closed one: false, and nothing. */
 bool files_cloexec(struct files *f, int guest_fd);
 void files_set_cloexec(struct files *f, int guest_fd, bool on);
@@ -110,7 +115,7 @@ void files_set_cloexec(struct files *f, int guest_fd, bool on);
 int files_next(struct files *f, int min);
 
 /* Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE or -ENOMEM
- * (host_fd is closed). `like`: whose proc and process_serial the new file has; NULL: none. */
+ * (host_fd is closed). `like`: whose kind (proc, process_serial, signalfd) the new file has; NULL: none. */
 int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like);
 
 /*

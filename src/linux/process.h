@@ -106,6 +106,7 @@ struct sandbox {
 	_Atomic uint32_t ended;	  /* (A) counts tasks that have ended: a word to wait on */
 	struct list_head workers; /* (P) idle ones */
 	struct list_head all_workers; /* (P) */
+	struct list_head signalfds;   /* (P) */
 	/* timers.c */
 	bool timers_run, timers_stop; /* (P) there is a thread; it is to end */
 	pthread_t timers_thread;

@@ -81,6 +81,7 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	list_init(&s->processes);
 	list_init(&s->workers);
 	list_init(&s->all_workers);
+	list_init(&s->signalfds);
 	s->orphans.sandbox = s;
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
 	list_init(&s->orphans.children);

@@ -17,6 +17,7 @@
 
 #include "report.h"
 #include "sigframe.h"
+#include "signalfd.h"
 #include "sleep.h"
 #include "task.h"
 
@@ -187,6 +188,19 @@ static void queue_flush(struct process *p, struct sigqueue *q, uint64_t set)
 	}
 }
 
+/* Descriptors that signals are read from. */
+static void note_queued(struct process *p, int signo)
+{
+	if (!list_empty(&p->sandbox->signalfds))
+		signalfd_signal(p, signo);
+}
+
+static void note_taken(struct process *p)
+{
+	if (!list_empty(&p->sandbox->signalfds))
+		signalfd_settle(p->sandbox);
+}
+
 static void process_flush(struct process *p, uint64_t set)
 {
 	struct task *t;
@@ -194,6 +208,7 @@ static void process_flush(struct process *p, uint64_t set)
 	queue_flush(p, &p->pending, set);
 	list_for_each_entry (t, &p->threads, thread_node)
 		queue_flush(p, &t->sig.queue, set);
+	note_taken(p);
 }
 
 static void queue_forget_timer(struct sigqueue *q, int timer_id)
@@ -213,6 +228,7 @@ void signal_forget_timer(struct process *p, int timer_id)
 	queue_forget_timer(&p->pending, timer_id);
 	list_for_each_entry (t, &p->threads, thread_node)
 		queue_forget_timer(&t->sig.queue, timer_id);
+	note_taken(p);
 }
 
 /* Faults that were sent come first, then the lowest number. */
@@ -319,6 +335,8 @@ int signal_send_locked(struct task *t, int signo, const siginfo_t *info)
 	if (is_ignored(t, signo))
 		return 0;
 	ret = queue_add(&t->sig.queue, signo, info, t->pid);
+	if (!ret)
+		note_queued(t->process, signo);
 	if (!ret && would_take(t, signo))
 		task_kick(t, ATTENTION_SIGNAL);
 	return ret < 0 ? ret : 0;
@@ -350,6 +368,8 @@ int signal_send_process(struct process *p, int signo, const siginfo_t *info)
 	if (is_ignored(t, signo))
 		return 0;
 	ret = queue_add(&p->pending, signo, info, p->pid);
+	if (!ret)
+		note_queued(p, signo);
 	t = ret ? NULL : choose(p, signo);
 	if (t)
 		task_kick(t, ATTENTION_SIGNAL);
@@ -368,6 +388,7 @@ bool signal_send_timer(struct process *p, struct task *to, const siginfo_t *info
 	}
 	if (is_ignored(t, signo) || queue_add(to ? &to->sig.queue : &p->pending, signo, info, p->pid))
 		return false;
+	note_queued(p, signo);
 	if (!to)
 		t = choose(p, signo);
 	if (t && would_take(t, signo))
@@ -400,6 +421,8 @@ int signal_dequeue(struct task *t, uint64_t set, siginfo_t *info)
 
 	pthread_mutex_lock(&t->sandbox->lock);
 	signo = dequeue(t, set, info);
+	if (signo)
+		note_taken(t->process);
 	recalculate(t);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return signo;

@@ -11,6 +11,7 @@
 #include "coherent.h"
 #include "host_wait.h"
 #include "sockmsg.h"
+#include "signalfd.h"
 #include "task.h"
 #include "uio.h"
 
@@ -246,6 +247,10 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	op.host_fd = file->host_fd;
 	if (file->proc.kind == PROC_FILE && procfs_transfer(t, file, u, x, &n))
 		return n;
+	if (file->signalfd && !x->to_file && x->offset == UIO_AT_POSITION)
+		return signalfd_read(t, file->signalfd, op.host_fd, u);
+	if (file->signalfd || file->process_serial)
+		return x->offset == UIO_AT_POSITION ? -EINVAL : -ESPIPE;
 	if (file->socket_domain)
 		return x->offset == UIO_AT_POSITION ? sock_transfer(t, file, u, x->to_file) : -ESPIPE;
 	if (!u->bytes)

@@ -138,6 +138,16 @@ void process_tell_parent(struct process *p, int code, int status)
 	(void)status;
 }
 
+void signalfd_signal(struct process *p, int signo)
+{
+	fail_msg("nobody reads signals: %p %d", (void *)p, signo);
+}
+
+void signalfd_settle(struct sandbox *s)
+{
+	fail_msg("nobody reads signals: %p", (void *)s);
+}
+
 static unsigned int nr_taken, nr_dropped;
 
 void timers_signal_taken(struct process *p, siginfo_t *info)
@@ -196,8 +206,10 @@ static int setup(void **state)
 	memset(&sighand, 0, sizeof(sighand));
 	pthread_mutex_init(&sandbox.lock, NULL);
 	sandbox.first = &process;
+	list_init(&sandbox.signalfds);
 	list_init(&process.threads);
 	list_add(&task.thread_node, &process.threads);
+	process.sandbox = &sandbox;
 	task.process = &process;
 	task.sandbox = &sandbox;
 	task.sighand = &sighand;
