@@ -13,39 +13,24 @@
 #include <unistd.h>
 
 #include "../mm/lock.h"
-#include "futex.h"
-#include "sleep.h"
-#include "task.h"
+#include "futex_internal.h"
 
-#define NR_BUCKETS 256
-
-struct key {
-	const void *object; /* struct address_space or struct mm */
-	uint64_t offset;
-};
-
-struct waiter {
-	struct list_head node;
-	struct key key;			 /* (bucket) */
-	_Atomic(struct bucket *) bucket; /* (bucket) changes from bucket to bucket under both locks */
-	uint32_t bitset;
-	struct task *task;
-	_Atomic bool woken; /* (bucket) off the list */
-};
-
-static struct bucket {
-	pthread_mutex_t lock;
-	struct list_head waiters;
-} buckets[NR_BUCKETS];
+static struct futex_bucket buckets[FUTEX_NR_BUCKETS];
 
 static pthread_once_t buckets_once = PTHREAD_ONCE_INIT;
 
 static void buckets_init(void)
 {
-	for (unsigned int i = 0; i < NR_BUCKETS; i++) {
+	for (unsigned int i = 0; i < FUTEX_NR_BUCKETS; i++) {
 		pthread_mutex_init(&buckets[i].lock, NULL);
 		list_init(&buckets[i].waiters);
 	}
+}
+
+struct futex_bucket *futex_nth_bucket(unsigned int n)
+{
+	pthread_once(&buckets_once, buckets_init);
+	return &buckets[n];
 }
 
 void futex_host_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *timeout)
@@ -60,12 +45,12 @@ void futex_host_wake(_Atomic uint32_t *word, int nr)
 
 /* --- keys ----------------------------------------------------------------------------------- */
 
-static bool key_equal(const struct key *a, const struct key *b)
+bool futex_key_equal(const struct futex_key *a, const struct futex_key *b)
 {
 	return a->object == b->object && a->offset == b->offset;
 }
 
-static struct bucket *key_bucket(const struct key *k)
+struct futex_bucket *futex_key_bucket(const struct futex_key *k)
 {
 	uint64_t h = ((uint64_t)(uintptr_t)k->object ^ k->offset) * 0x9e3779b97f4a7c15ull;
 
@@ -74,11 +59,11 @@ static struct bucket *key_bucket(const struct key *k)
 }
 
 /* 0, -EINVAL (not aligned), -EFAULT. */
-static int key_of(struct task *t, gva_t word, bool private, struct key *k)
+int futex_key_of(struct task *t, gva_t word, bool private, struct futex_key *k)
 {
 	const struct vma *vma;
 
-	*k = (struct key){t->mm, word};
+	*k = (struct futex_key){t->mm, word};
 	if (word % sizeof(uint32_t))
 		return -EINVAL;
 	if (!access_ok(word, sizeof(uint32_t)))
@@ -88,20 +73,20 @@ static int key_of(struct task *t, gva_t word, bool private, struct key *k)
 	mm_read_lock(t->mm);
 	vma = vma_find_intersection(&t->mm->vmas, word, word + 1);
 	if (vma && vma->mapping && (vma->flags & VM_MAYSHARE))
-		*k = (struct key){vma->mapping,
-				  (vma_linear_index(vma, word) << PAGE_SHIFT) + (word & ~PAGE_MASK)};
+		*k = (struct futex_key){vma->mapping,
+					(vma_linear_index(vma, word) << PAGE_SHIFT) + (word & ~PAGE_MASK)};
 	mm_read_unlock(t->mm);
 	return vma ? 0 : -EFAULT;
 }
 
-static void lock_two(struct bucket *a, struct bucket *b)
+void futex_lock_two(struct futex_bucket *a, struct futex_bucket *b)
 {
 	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
 	if (a != b)
 		pthread_mutex_lock(a < b ? &b->lock : &a->lock);
 }
 
-static void unlock_two(struct bucket *a, struct bucket *b)
+void futex_unlock_two(struct futex_bucket *a, struct futex_bucket *b)
 {
 	pthread_mutex_unlock(&a->lock);
 	if (a != b)
@@ -110,15 +95,15 @@ static void unlock_two(struct bucket *a, struct bucket *b)
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
-static bool is_woken(void *ctx)
+bool futex_is_woken(void *ctx)
 {
-	return atomic_load(&((struct waiter *)ctx)->woken);
+	return atomic_load(&((struct futex_waiter *)ctx)->woken);
 }
 
 /* Off its bucket, wherever it is by now. True when it had been woken. */
-static bool waiter_leave(struct waiter *w)
+bool futex_waiter_leave(struct futex_waiter *w)
 {
-	struct bucket *b = atomic_load(&w->bucket);
+	struct futex_bucket *b = atomic_load(&w->bucket);
 	bool woken;
 
 	pthread_mutex_lock(&b->lock);
@@ -133,8 +118,7 @@ static bool waiter_leave(struct waiter *w)
 	return woken;
 }
 
-/* The word is brought in without locks, and the comparison under them begins anew. 0 or -EFAULT. */
-static int bring_in(struct task *t, gva_t word)
+int futex_bring_in(struct task *t, gva_t word)
 {
 	uint32_t value;
 
@@ -142,9 +126,9 @@ static int bring_in(struct task *t, gva_t word)
 }
 
 /* Puts the waiter into its bucket if the word still has the value. 0, -EAGAIN, -EFAULT. */
-static int waiter_enter(struct waiter *w, gva_t word, uint32_t expected)
+int futex_waiter_enter(struct futex_waiter *w, gva_t word, uint32_t expected)
 {
-	struct bucket *b = key_bucket(&w->key);
+	struct futex_bucket *b = futex_key_bucket(&w->key);
 	uint32_t value;
 	int err = 0;
 
@@ -157,20 +141,10 @@ static int waiter_enter(struct waiter *w, gva_t word, uint32_t expected)
 		pthread_mutex_unlock(&b->lock);
 		if (there)
 			return value == expected ? 0 : -EAGAIN;
-		err = bring_in(w->task, word);
+		err = futex_bring_in(w->task, word);
 	} while (!err);
 	return err;
 }
-
-/* One call's arguments. */
-struct futex {
-	struct task *t;
-	gva_t word, word2;
-	uint32_t value, value2, value3;
-	bool private;
-	clockid_t clock;
-	const struct timespec *deadline;
-};
 
 static int64_t wait_block(struct task *t, const struct restart_block *b);
 
@@ -186,19 +160,22 @@ static int64_t wait_again_later(const struct futex *f, uint32_t bitset)
 
 static int64_t futex_wait(const struct futex *f, uint32_t bitset)
 {
-	struct waiter w = {.task = f->t, .bitset = bitset};
-	const struct sleep s = {.done = is_woken, .ctx = &w, .clock = f->clock, .deadline = f->deadline};
-	int ret = key_of(f->t, f->word, f->private, &w.key);
+	struct futex_waiter w = {.task = f->t, .bitset = bitset};
+	const struct sleep s = {.done = futex_is_woken,
+				.ctx = &w,
+				.clock = f->clock,
+				.deadline = f->deadline};
+	int ret = futex_key_of(f->t, f->word, f->private, &w.key);
 
 	if (!bitset)
 		return -EINVAL;
 	list_init(&w.node);
 	if (!ret)
-		ret = waiter_enter(&w, f->word, f->value);
+		ret = futex_waiter_enter(&w, f->word, f->value);
 	if (ret)
 		return ret;
 	ret = sleep_for(f->t, &s);
-	if (waiter_leave(&w))
+	if (futex_waiter_leave(&w))
 		return 0;
 	if (ret == -EINTR && f->deadline)
 		return wait_again_later(f, bitset);
@@ -221,24 +198,28 @@ static int64_t wait_block(struct task *t, const struct restart_block *b)
 
 /* --- waking (the bucket is locked) ---------------------------------------------------------- */
 
-static void wake_one(struct waiter *w)
+void futex_wake_one(struct futex_waiter *w)
 {
 	list_del(&w->node);
 	atomic_store(&w->woken, true);
 	task_wake(w->task);
 }
 
-static int wake_matching(struct bucket *b, const struct key *k, uint32_t bitset, int nr)
+int futex_wake_matching(struct futex_bucket *b, const struct futex_key *k, uint32_t bitset, int nr)
 {
-	struct waiter *w, *next;
+	struct futex_waiter *w, *next;
 	int woken = 0;
 
 	list_for_each_entry_safe (w, next, &b->waiters, node) {
 		if (woken >= nr)
 			break;
-		if (!key_equal(&w->key, k) || !(w->bitset & bitset))
+		if (!futex_key_equal(&w->key, k))
 			continue;
-		wake_one(w);
+		if (w->lock || w->to_lock)
+			return woken ? woken : -EINVAL;
+		if (!(w->bitset & bitset))
+			continue;
+		futex_wake_one(w);
 		woken++;
 	}
 	return woken;
@@ -246,32 +227,32 @@ static int wake_matching(struct bucket *b, const struct key *k, uint32_t bitset,
 
 static int64_t futex_wake(const struct futex *f, uint32_t bitset)
 {
-	struct key k;
-	int nr = (int)f->value, ret = key_of(f->t, f->word, f->private, &k);
-	struct bucket *b;
+	struct futex_key k;
+	int nr = (int)f->value, ret = futex_key_of(f->t, f->word, f->private, &k);
+	struct futex_bucket *b;
 
 	if (!bitset)
 		return -EINVAL;
 	if (ret)
 		return ret;
-	b = key_bucket(&k);
+	b = futex_key_bucket(&k);
 	pthread_mutex_lock(&b->lock);
-	ret = wake_matching(b, &k, bitset, nr < 1 ? 1 : nr);
+	ret = futex_wake_matching(b, &k, bitset, nr < 1 ? 1 : nr);
 	pthread_mutex_unlock(&b->lock);
 	return ret;
 }
 
 /* Moves up to nr waiters from key to key; both buckets are locked. */
-static int move_matching(struct bucket *from, const struct key *k, struct bucket *to, const struct key *k2,
-			 int nr)
+static int move_matching(struct futex_bucket *from, const struct futex_key *k, struct futex_bucket *to,
+			 const struct futex_key *k2, int nr)
 {
-	struct waiter *w, *next;
+	struct futex_waiter *w, *next;
 	int moved = 0;
 
 	list_for_each_entry_safe (w, next, &from->waiters, node) {
 		if (moved >= nr)
 			break;
-		if (!key_equal(&w->key, k))
+		if (!futex_key_equal(&w->key, k) || w->lock || w->to_lock)
 			continue;
 		list_del(&w->node);
 		w->key = *k2;
@@ -284,47 +265,42 @@ static int move_matching(struct bucket *from, const struct key *k, struct bucket
 
 static int64_t futex_requeue(const struct futex *f, bool compare)
 {
-	struct key k, k2;
-	struct bucket *b, *b2;
+	struct futex_key k, k2;
+	struct futex_bucket *b, *b2;
 	uint32_t value = 0;
 	int ret;
 
 	if ((int)f->value < 0 || (int)f->value2 < 0)
 		return -EINVAL;
-	ret = key_of(f->t, f->word, f->private, &k);
+	ret = futex_key_of(f->t, f->word, f->private, &k);
 	if (!ret)
-		ret = key_of(f->t, f->word2, f->private, &k2);
+		ret = futex_key_of(f->t, f->word2, f->private, &k2);
 	if (ret)
 		return ret;
-	b = key_bucket(&k);
-	b2 = key_bucket(&k2);
-	lock_two(b, b2);
+	b = futex_key_bucket(&k);
+	b2 = futex_key_bucket(&k2);
+	futex_lock_two(b, b2);
 	while (compare && !copy_from_user_inatomic(f->t->mm, &value, f->word, sizeof(value))) {
-		unlock_two(b, b2);
-		ret = bring_in(f->t, f->word);
+		futex_unlock_two(b, b2);
+		ret = futex_bring_in(f->t, f->word);
 		if (ret)
 			return ret;
-		lock_two(b, b2);
+		futex_lock_two(b, b2);
 	}
 	if (compare && value != f->value3)
 		ret = -EAGAIN;
 	if (!ret) {
-		ret = wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
-		if (!key_equal(&k, &k2))
+		ret = futex_wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
+		if (ret >= 0 && !futex_key_equal(&k, &k2))
 			ret += move_matching(b, &k, b2, &k2, (int)f->value2);
 	}
-	unlock_two(b, b2);
+	futex_unlock_two(b, b2);
 	return ret;
 }
 
 /* --- words of the guest --------------------------------------------------------------------- */
 
-struct word_pin {
-	struct user_pin pin;
-	_Atomic uint32_t *at;
-};
-
-static int word_pin(struct task *t, gva_t word, struct word_pin *p)
+int futex_word_pin(struct task *t, gva_t word, struct futex_word *p)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)word, .iov_len = sizeof(uint32_t)};
 	int ret = user_pin(t->mm, &iov, 1, 0, true, &p->pin);
@@ -334,7 +310,7 @@ static int word_pin(struct task *t, gva_t word, struct word_pin *p)
 	return ret;
 }
 
-static void word_unpin(struct task *t, struct word_pin *p)
+void futex_word_unpin(struct task *t, struct futex_word *p)
 {
 	user_pin_release(t->mm, &p->pin);
 }
@@ -380,7 +356,7 @@ static int32_t sign_extend12(uint32_t v)
 	return (int32_t)(v << 20) >> 20;
 }
 
-static uint32_t word_change(struct word_pin *p, unsigned int op, uint32_t arg)
+static uint32_t word_change(struct futex_word *p, unsigned int op, uint32_t arg)
 {
 	uint32_t old = atomic_load(p->at);
 
@@ -395,31 +371,31 @@ static int64_t futex_wake_op(const struct futex *f)
 	unsigned int op = code >> 28 & 7, cmp = code >> 24 & 15;
 	uint32_t arg = (uint32_t)sign_extend12(code >> 12 & 0xfff), old;
 	int32_t cmp_arg = sign_extend12(code & 0xfff);
-	struct key k, k2;
-	struct bucket *b, *b2;
-	struct word_pin pin;
-	int ret = key_of(f->t, f->word, f->private, &k);
+	struct futex_key k, k2;
+	struct futex_bucket *b, *b2;
+	struct futex_word pin;
+	int ret = futex_key_of(f->t, f->word, f->private, &k);
 
 	if (!ret)
-		ret = key_of(f->t, f->word2, f->private, &k2);
+		ret = futex_key_of(f->t, f->word2, f->private, &k2);
 	if (ret)
 		return ret;
 	if (op > FUTEX_OP_XOR || cmp > FUTEX_OP_CMP_GT)
 		return -ENOSYS;
 	if (code >> 28 & FUTEX_OP_OPARG_SHIFT)
 		arg = 1u << (arg & 31);
-	b = key_bucket(&k);
-	b2 = key_bucket(&k2);
-	lock_two(b, b2);
-	ret = word_pin(f->t, f->word2, &pin);
+	b = futex_key_bucket(&k);
+	b2 = futex_key_bucket(&k2);
+	futex_lock_two(b, b2);
+	ret = futex_word_pin(f->t, f->word2, &pin);
 	if (!ret) {
 		old = word_change(&pin, op, arg);
-		word_unpin(f->t, &pin);
-		ret = wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
-		if (wake_op_compare(old, cmp, cmp_arg))
-			ret += wake_matching(b2, &k2, FUTEX_BITSET_MATCH_ANY, (int)f->value2);
+		futex_word_unpin(f->t, &pin);
+		ret = futex_wake_matching(b, &k, FUTEX_BITSET_MATCH_ANY, (int)f->value);
+		if (ret >= 0 && wake_op_compare(old, cmp, cmp_arg))
+			ret += futex_wake_matching(b2, &k2, FUTEX_BITSET_MATCH_ANY, (int)f->value2);
 	}
-	unlock_two(b, b2);
+	futex_unlock_two(b, b2);
 	return ret;
 }
 
@@ -427,10 +403,16 @@ static int64_t futex_wake_op(const struct futex *f)
 
 static bool takes_timeout(int cmd)
 {
-	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET;
+	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI ||
+	       cmd == FUTEX_LOCK_PI2 || cmd == FUTEX_WAIT_REQUEUE_PI;
 }
 
-/* A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for FUTEX_WAIT_BITSET. */
+static bool takes_realtime(int cmd)
+{
+	return cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI2 || cmd == FUTEX_WAIT_REQUEUE_PI;
+}
+
+/* A deadline by the clock that the operation counts on: relative for FUTEX_WAIT, absolute for all others. */
 static int futex_deadline(struct task *t, int cmd, gva_t from, clockid_t clock, struct timespec *deadline)
 {
 	int err = sleep_get_timespec(t, from, deadline);
@@ -457,6 +439,17 @@ static int64_t futex_do(const struct futex *f, int cmd)
 		return futex_requeue(f, true);
 	case FUTEX_WAKE_OP:
 		return futex_wake_op(f);
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+		return futex_lock_pi(f, false);
+	case FUTEX_TRYLOCK_PI:
+		return futex_lock_pi(f, true);
+	case FUTEX_UNLOCK_PI:
+		return futex_unlock_pi(f);
+	case FUTEX_WAIT_REQUEUE_PI:
+		return futex_wait_requeue_pi(f);
+	case FUTEX_CMP_REQUEUE_PI:
+		return futex_requeue_pi(f);
 	default:
 		return -ENOSYS;
 	}
@@ -474,7 +467,7 @@ int64_t futex_call(struct task *t, const uint64_t a[6])
 			  .value2 = (uint32_t)a[3],
 			  .value3 = (uint32_t)a[5],
 			  .private = (int)a[1] & FUTEX_PRIVATE_FLAG,
-			  .clock = realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC};
+			  .clock = realtime || cmd == FUTEX_LOCK_PI ? CLOCK_REALTIME : CLOCK_MONOTONIC};
 	int err = 0;
 
 	if (takes_timeout(cmd) && a[3]) {
@@ -483,7 +476,7 @@ int64_t futex_call(struct task *t, const uint64_t a[6])
 	}
 	if (err)
 		return err;
-	if (realtime && cmd != FUTEX_WAIT_BITSET)
+	if (realtime && !takes_realtime(cmd))
 		return -ENOSYS;
 	return futex_do(&f, cmd);
 }
@@ -500,30 +493,31 @@ static void wake_word(struct task *t, gva_t word)
 }
 
 /* A lock that its dead owner held says so, and one waiter is told. */
-static void robust_death(struct task *t, gva_t word, bool pending)
+static void robust_death(struct task *t, gva_t word, bool pending, bool is_lock)
 {
-	struct word_pin pin;
+	struct futex_word pin;
 	uint32_t old, new;
 
-	if (word % sizeof(uint32_t) || word_pin(t, word, &pin))
+	if (word % sizeof(uint32_t) || futex_word_pin(t, word, &pin))
 		return;
 	old = atomic_load(pin.at);
 	if (pending && !old)
 		goto wake;
 	do {
 		if ((old & FUTEX_TID_MASK) != (uint32_t)t->tid) {
-			word_unpin(t, &pin);
+			futex_word_unpin(t, &pin);
 			return;
 		}
 		new = (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
 	} while (!atomic_compare_exchange_weak(pin.at, &old, new));
 	if (!(old & FUTEX_WAITERS)) {
-		word_unpin(t, &pin);
+		futex_word_unpin(t, &pin);
 		return;
 	}
 wake:
-	word_unpin(t, &pin);
-	wake_word(t, word);
+	futex_word_unpin(t, &pin);
+	if (!is_lock || !futex_inherit_lock(t, word))
+		wake_word(t, word);
 }
 
 static void robust_exit(struct task *t)
@@ -542,13 +536,13 @@ static void robust_exit(struct task *t)
 		uint64_t next;
 		bool readable = !copy_from_user(t->mm, &next, entry & ~1ull, sizeof(next));
 		if (entry != head.pending)
-			robust_death(t, (entry & ~1ull) + head.offset, false);
+			robust_death(t, (entry & ~1ull) + head.offset, false, entry & 1);
 		if (!readable)
 			break;
 		entry = next;
 	}
 	if (head.pending)
-		robust_death(t, (head.pending & ~1ull) + head.offset, true);
+		robust_death(t, (head.pending & ~1ull) + head.offset, true, head.pending & 1);
 }
 
 void futex_exit(struct task *t)
@@ -558,6 +552,7 @@ void futex_exit(struct task *t)
 	if (t->robust_list)
 		robust_exit(t);
 	t->robust_list = 0;
+	futex_exit_locks(t);
 	if (t->clear_child_tid && atomic_load(&t->mm->mm_users) > 1 &&
 	    !copy_to_user(t->mm, t->clear_child_tid, &zero, sizeof(zero)))
 		wake_word(t, t->clear_child_tid);

@@ -4,7 +4,7 @@
  *
  * Waiters of one word meet by a key: the object and the offset for shared mappings, else the space and the address. A word is
  * compared under the lock of its key's bucket, which every waker takes too.
- * Not here: priority inheritance (-ENOSYS).
+ * Priorities are not inherited, since tasks of a guest all have the same.
  */
 #ifndef LODGE_LINUX_FUTEX_H
 #define LODGE_LINUX_FUTEX_H
@@ -17,6 +17,9 @@ struct task;
 
 /* The system call, with its argument registers. */
 int64_t futex_call(struct task *t, const uint64_t a[6]);
+
+/* futex_waitv(2), likewise. */
+int64_t futex_waitv_call(struct task *t, const uint64_t a[6]);
 
 /* exit and exec: marks the robust locks that the task holds, clears the word of set_tid_address, wakes who waits for them. */
 void futex_exit(struct task *t);

@@ -480,7 +480,7 @@ static int handler_enter(struct task *t, const siginfo_t *info, const struct fau
 	if (ka.flags & SA_RESETHAND)
 		t->sighand->action[info->si_signo].handler = HANDLER_DFL;
 	pthread_mutex_unlock(&t->sandbox->lock);
-	if (t->restart == RESTART_CALL && (ka.flags & SA_RESTART))
+	if (t->restart == RESTART_ALWAYS || (t->restart == RESTART_CALL && (ka.flags & SA_RESTART)))
 		restart_call(t);
 	t->restart = RESTART_NOT;
 	err = sigframe_push(t, &ka, info, s->restore_mask ? s->saved_mask : s->blocked, fc);

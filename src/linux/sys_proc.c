@@ -200,6 +200,11 @@ static int64_t sys_futex(struct task *t, const uint64_t a[6])
 	return futex_call(t, a);
 }
 
+static int64_t sys_futex_waitv(struct task *t, const uint64_t a[6])
+{
+	return futex_waitv_call(t, a);
+}
+
 /* --- who it is ------------------------------------------------------------------------------- */
 
 static int64_t sys_getuid(struct task *t, const uint64_t a[6])
@@ -517,6 +522,7 @@ const struct syscall_entry sys_proc_calls[] = {
 	SYSCALL_ENTRY(prctl),
 	SYSCALL_ENTRY(personality),
 	SYSCALL_ENTRY(futex),
+	SYSCALL_ENTRY(futex_waitv),
 	SYSCALL_ENTRY(getuid),
 	SYSCALL_ENTRY(geteuid),
 	SYSCALL_ENTRY(getgid),

@@ -39,6 +39,7 @@ struct log_hook {
 enum task_restart {
 	RESTART_NOT,
 	RESTART_CALL,	    /* it runs again; where a handler came, only with SA_RESTART */
+	RESTART_ALWAYS,	    /* it runs again, after the handler if one came */
 	RESTART_NO_HANDLER, /* it runs again; where a handler came, it fails */
 	RESTART_BLOCK,	    /* the same, with what is left of its time: restart_syscall(2) */
 };
