@@ -219,13 +219,18 @@ static long ticks(const struct timeval *tv)
 	return tv->tv_sec * 100 + tv->tv_usec / 10000;
 }
 
+uint32_t process_uid(const struct process *p)
+{
+	return p->nr_threads ? list_entry(p->threads.next, struct task, thread_node)->cred.uid.real : p->uid;
+}
+
 static void child_info(struct process *p, int signo, int code, int status, siginfo_t *info)
 {
 	memset(info, 0, sizeof(*info));
 	info->si_signo = signo;
 	info->si_code = code;
 	info->si_pid = p->pid;
-	info->si_uid = getuid();
+	info->si_uid = process_uid(p);
 	info->si_status = status;
 	info->si_utime = ticks(&p->usage.ru_utime);
 	info->si_stime = ticks(&p->usage.ru_stime);
@@ -341,30 +346,41 @@ void process_reap(struct process *p)
 	process_free(p);
 }
 
-static void adopt_orphan(struct process *child)
+/* Who takes the children of a process that ends: the nearest of those above it that wants to, or process 1. */
+static struct process *reaper_for(struct process *dead)
+{
+	for (struct process *p = dead->parent; p && p != &dead->sandbox->orphans; p = p->parent)
+		if (p->subreaper && !process_is_zombie(p))
+			return p;
+	return &dead->sandbox->orphans;
+}
+
+static void adopt_orphan(struct process *child, struct process *parent)
 {
 	struct sandbox *s = child->sandbox;
 	struct task *t;
 
-	child->parent = &s->orphans;
+	child->parent = parent;
 	list_del(&child->sibling);
-	list_add_tail(&child->sibling, &s->orphans.children);
+	list_add_tail(&child->sibling, &parent->children);
+	if (parent != &s->orphans)
+		child->exit_signal = SIGCHLD;
 	list_for_each_entry (t, &child->threads, thread_node)
 		if (t->parent_death_signal)
 			signal_send_locked(t, t->parent_death_signal, NULL);
-	if (process_has_ended(child))
-		process_reap(child);
-	else
+	if (!process_has_ended(child))
 		release_group(s, child->pgid, child->sid);
+	else if (parent == &s->orphans || tell_end(child))
+		process_reap(child);
 }
 
 static void end_process(struct process *p)
 {
 	struct sandbox *s = p->sandbox;
-	struct process *child, *next;
+	struct process *child, *next, *reaper = reaper_for(p);
 
 	list_for_each_entry_safe (child, next, &p->children, sibling)
-		adopt_orphan(child);
+		adopt_orphan(child, reaper);
 	if (p->exit_event >= 0)
 		eventfd_write(p->exit_event, 1); /* refused only when it is readable already */
 	if (p == s->first) {
@@ -388,6 +404,7 @@ void process_remove_task(struct task *t)
 	task_usage(t, &usage);
 	rusage_add(&p->usage, &usage);
 	p->cpu_ns += cputime_task(t);
+	p->uid = t->cred.uid.real;
 	list_del(&t->thread_node);
 	p->nr_threads--;
 	p->nr_ending++;

@@ -56,6 +56,9 @@ struct process {
 	unsigned int nr_threads;      /* (P) */
 	unsigned int nr_ending;	      /* (P) threads that were taken out and may still have memory */
 	struct sigqueue pending;      /* (P) signals for whichever thread takes them */
+	bool subreaper;		      /* (P) orphans among its descendants become its children */
+	_Atomic bool not_dumpable;    /* (A) as set; nothing is dumped anyway */
+	uint32_t uid;		      /* (P) real number of the thread that ended last */
 	int exit_signal;	      /* (P) what its end sends to the parent; 0: nothing */
 	bool has_execed;	      /* (P) setpgid by the parent comes too late */
 	bool group_exit;	      /* (P) exit_code is final, all threads are leaving */
@@ -185,6 +188,9 @@ void process_tell_parent(struct process *p, int code, int status);
 
 /* True when nobody of its session, outside the group, could continue it. */
 bool process_group_is_orphaned(struct sandbox *s, int pgid, int sid);
+
+/* The real user number of a process. */
+uint32_t process_uid(const struct process *p);
 
 /* Sum of the ended threads' and the live threads' times. */
 void process_usage(struct process *p, struct rusage *usage);

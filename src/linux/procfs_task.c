@@ -84,14 +84,11 @@ static void kib_row(FILE *out, const char *key, uint64_t pages)
 	fprintf(out, "%s:\t%8" PRIu64 " kB\n", key, KIB(pages));
 }
 
-static void show_groups(FILE *out)
+static void show_groups(const struct cred *c, FILE *out)
 {
-	gid_t groups[1024];
-	int nr = getgroups(ARRAY_SIZE(groups), groups);
-
 	fputs("Groups:\t", out);
-	for (int i = 0; i < nr; i++)
-		fprintf(out, "%s%u", i ? " " : "", groups[i]);
+	for (unsigned int i = 0; i < c->nr_groups; i++)
+		fprintf(out, "%s%u", i ? " " : "", c->groups[i]);
 	fputs(" \n", out);
 }
 
@@ -111,15 +108,16 @@ static unsigned int fdtable_size(struct files *f)
 
 static void show_ids(struct task *t, FILE *out)
 {
-	unsigned int uid = getuid(), gid = getgid();
+	const struct cred_ids *uid = &t->cred.uid, *gid = &t->cred.gid;
 	struct process_ids ids = process_ids(t->process);
 
 	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
 		atomic_load(&t->fs->umask), state_name(host_thread(t).state), t->pid,
 		t->tid ? t->tid : t->pid);
 	fprintf(out, "PPid:\t%d\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
-		ids.ppid, uid, uid, uid, uid, gid, gid, gid, gid, fdtable_size(t->files));
-	show_groups(out);
+		ids.ppid, uid->real, uid->effective, uid->saved, uid->fs, gid->real, gid->effective,
+		gid->saved, gid->fs, fdtable_size(t->files));
+	show_groups(&t->cred, out);
 	fprintf(out, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", t->pid, t->tid,
 		ids.pgid, ids.sid);
 }

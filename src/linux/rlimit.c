@@ -44,25 +44,20 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 	}
 }
 
-struct rlimit rlimit_get(const struct task *t, unsigned int which)
+/* The lock is held, or it is the caller's own. */
+static struct rlimit limit_of(const struct process *p, const struct mm *mm, unsigned int which)
 {
-	return t->process->rlimit[which].set ? t->process->rlimit[which].value : rlimit_first(t->mm, which);
+	return p->rlimit[which].set ? p->rlimit[which].value : rlimit_first(mm, which);
 }
 
-int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
+struct rlimit rlimit_get(const struct task *t, unsigned int which)
 {
-	struct mm *mm = t->mm;
+	return limit_of(t->process, t->mm, which);
+}
 
-	if (new->rlim_cur > new->rlim_max)
-		return -EINVAL;
-	if (new->rlim_max > rlimit_get(t, which).rlim_max)
-		return -EPERM;
-	pthread_mutex_lock(&t->sandbox->lock);
-	t->process->rlimit[which] = (struct task_rlimit){true, *new};
-	int err = which == RLIMIT_CPU ? timers_limit_changed(t->process) : 0;
-	pthread_mutex_unlock(&t->sandbox->lock);
-	if (err)
-		return err;
+/* The space is told of what counts there. mmap_lock is taken. */
+static void set_in_space(struct mm *mm, unsigned int which, const struct rlimit *new)
+{
 	mm_write_lock(mm);
 	if (which == RLIMIT_STACK)
 		mm->stack_limit_bytes = new->rlim_cur;
@@ -73,5 +68,59 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 	else if (which == RLIMIT_MEMLOCK)
 		mm->memlock_limit_bytes = new->rlim_cur;
 	mm_write_unlock(mm);
+}
+
+/* The lock is held. */
+static int set_limit(struct process *p, const struct mm *mm, unsigned int which, const struct rlimit *new)
+{
+	if (new->rlim_cur > new->rlim_max)
+		return -EINVAL;
+	if (new->rlim_max > limit_of(p, mm, which).rlim_max)
+		return -EPERM;
+	p->rlimit[which] = (struct task_rlimit){true, *new};
+	return which == RLIMIT_CPU ? timers_limit_changed(p) : 0;
+}
+
+/* The task that stands for a number, or NULL and *err. The lock is held. */
+static struct task *task_to_limit(struct task *t, int pid, int *err)
+{
+	struct task *to = pid ? task_find(t->sandbox, pid) : t;
+
+	*err = 0;
+	if (!to)
+		*err = -ESRCH;
+	else if (to->process != t->process && !cred_may_limit(&t->cred, &to->cred))
+		*err = -EPERM;
+	return *err ? NULL : to;
+}
+
+int rlimit_change(struct task *t, int pid, unsigned int which, const struct rlimit *new, struct rlimit *old)
+{
+	struct mm *mm = NULL;
+	struct task *to;
+	int err;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	to = task_to_limit(t, pid, &err);
+	if (to) {
+		*old = limit_of(to->process, to->mm, which);
+		err = new ? set_limit(to->process, to->mm, which, new) : 0;
+	}
+	if (to && new && !err) {
+		mm = to->mm;
+		mmget(mm);
+	}
+	pthread_mutex_unlock(&t->sandbox->lock);
+	if (!mm)
+		return err;
+	set_in_space(mm, which, new);
+	mmput(mm);
 	return 0;
+}
+
+int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
+{
+	struct rlimit old;
+
+	return rlimit_change(t, 0, which, new, &old);
 }

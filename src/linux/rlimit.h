@@ -16,4 +16,9 @@ struct rlimit rlimit_get(const struct task *t, unsigned int which);
 /* 0, -EINVAL (soft above hard), -EPERM (a hard limit is never raised), -EAGAIN (no thread to watch it). */
 int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new);
 
+/*
+ * prlimit(2): another process's, too; pid 0: the caller's. *old: as it was; new NULL: stays. 0, -ESRCH, -EPERM, or as above.
+ */
+int rlimit_change(struct task *t, int pid, unsigned int which, const struct rlimit *new, struct rlimit *old);
+
 #endif

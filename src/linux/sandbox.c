@@ -25,6 +25,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 		return -ENOMEM;
 	list_init(&t->thread_node);
 	t->sandbox = s;
+	cred_init(&t->cred);
 	t->vm = setup->vm;
 	t->hostfiles = setup->hostfiles;
 	t->vdso = setup->vdso;

@@ -158,6 +158,8 @@ static int make_task(struct clone *c)
 	child->log = t->log;
 	child->aslr = t->aslr;
 	child->personality = t->personality;
+	child->cred = t->cred;
+	child->timer_slack_ns = t->timer_slack_ns;
 	memcpy(child->comm, t->comm, sizeof(child->comm));
 	task_inherit_processors(child, t);
 	child->sig.blocked = t->sig.restore_mask ? t->sig.saved_mask : t->sig.blocked;

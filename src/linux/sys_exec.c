@@ -243,6 +243,7 @@ static void become(struct execve *e)
 	t->sighand = e->sighand;
 	t->process->has_execed = true;
 	timers_delete_all(t->process);
+	cred_exec(&t->cred);
 	if (t->process == s->first) {
 		old_first = s->first_mm;
 		s->first_mm = t->mm;

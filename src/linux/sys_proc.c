@@ -31,25 +31,7 @@
 #define CLOCK_TICKS_PER_S      100
 #define TIMER_SLACK_NS	       50000
 
-/* True when a pid argument means a task that is there. */
-static bool exists(struct task *t, uint64_t pid)
-{
-	bool found;
-
-	if ((int)pid == 0 || (int)pid == t->tid)
-		return true;
-	pthread_mutex_lock(&t->sandbox->lock);
-	found = task_find(t->sandbox, (int)pid);
-	pthread_mutex_unlock(&t->sandbox->lock);
-	return found;
-}
-
 static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
-{
-	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
-}
-
-static int64_t put_u32(struct task *t, gva_t to, uint32_t value)
 {
 	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
 }
@@ -136,65 +118,6 @@ static int64_t sys_personality(struct task *t, const uint64_t a[6])
 	return old;
 }
 
-static int64_t set_name(struct task *t, gva_t from)
-{
-	char name[sizeof(t->comm)] = {0};
-	int64_t len = strncpy_from_user(t->mm, name, from, sizeof(name) - 1);
-
-	if (len == -EFAULT)
-		return -EFAULT;
-	if (len == -ENAMETOOLONG && copy_from_user(t->mm, name, from, sizeof(name) - 1))
-		return -EFAULT;
-	/* The copy may have read on behind the NUL. */
-	memset(t->comm, 0, sizeof(t->comm));
-	memcpy(t->comm, name, strnlen(name, sizeof(t->comm) - 1));
-	return 0;
-}
-
-static int64_t get_name(struct task *t, gva_t to)
-{
-	return copy_to_user(t->mm, to, t->comm, sizeof(t->comm)) ? -EFAULT : 0;
-}
-
-static int64_t set_death_signal(struct task *t, uint64_t signo)
-{
-	if (signo > NR_SIGNALS)
-		return -EINVAL;
-	pthread_mutex_lock(&t->sandbox->lock);
-	t->parent_death_signal = (int)signo;
-	pthread_mutex_unlock(&t->sandbox->lock);
-	return 0;
-}
-
-/* What a guest may ask of itself; no operation here changes more than its name. */
-static int64_t sys_prctl(struct task *t, const uint64_t a[6])
-{
-	bool no_more = !a[2] && !a[3] && !a[4];
-
-	switch ((int)a[0]) {
-	case PR_SET_NAME:
-		return set_name(t, a[1]);
-	case PR_GET_NAME:
-		return get_name(t, a[1]);
-	case PR_GET_DUMPABLE:
-		return 1;
-	case PR_SET_PDEATHSIG:
-		return set_death_signal(t, a[1]);
-	case PR_GET_PDEATHSIG:
-		return put_u32(t, a[1], (uint32_t)t->parent_death_signal);
-	case PR_SET_NO_NEW_PRIVS: /* nothing it could do would give it any */
-		return a[1] == 1 && no_more ? 0 : -EINVAL;
-	case PR_GET_NO_NEW_PRIVS:
-		return !a[1] && no_more ? 1 : -EINVAL;
-	case PR_GET_TIMERSLACK:
-		return TIMER_SLACK_NS;
-	case PR_GET_TID_ADDRESS:
-		return put_u64(t, a[1], t->clear_child_tid);
-	default:
-		return -EINVAL;
-	}
-}
-
 static int64_t sys_futex(struct task *t, const uint64_t a[6])
 {
 	return futex_call(t, a);
@@ -203,167 +126,6 @@ static int64_t sys_futex(struct task *t, const uint64_t a[6])
 static int64_t sys_futex_waitv(struct task *t, const uint64_t a[6])
 {
 	return futex_waitv_call(t, a);
-}
-
-/* --- who it is ------------------------------------------------------------------------------- */
-
-static int64_t sys_getuid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	return getuid();
-}
-
-static int64_t sys_geteuid(struct task *t, const uint64_t a[6])
-{
-	return sys_getuid(t, a);
-}
-
-static int64_t sys_getgid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	return getgid();
-}
-
-static int64_t sys_getegid(struct task *t, const uint64_t a[6])
-{
-	return sys_getgid(t, a);
-}
-
-static int64_t put_three_ids(struct task *t, const uint64_t a[6], uint32_t id)
-{
-	for (unsigned int i = 0; i < 3; i++)
-		if (put_u32(t, a[i], id))
-			return -EFAULT;
-	return 0;
-}
-
-static int64_t sys_getresuid(struct task *t, const uint64_t a[6])
-{
-	return put_three_ids(t, a, getuid());
-}
-
-static int64_t sys_getresgid(struct task *t, const uint64_t a[6])
-{
-	return put_three_ids(t, a, getgid());
-}
-
-/* To become who one is already is allowed; -1, where a call takes it, means the same. */
-static int64_t set_ids(const uint64_t *ids, unsigned int nr, uint32_t own, bool keep)
-{
-	for (unsigned int i = 0; i < nr; i++) {
-		uint32_t id = (uint32_t)ids[i];
-
-		if (id == ~0u && !keep)
-			return -EINVAL;
-		if (id != own && id != ~0u)
-			return -EPERM;
-	}
-	return 0;
-}
-
-static int64_t sys_setuid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 1, getuid(), false);
-}
-
-static int64_t sys_setgid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 1, getgid(), false);
-}
-
-static int64_t sys_setreuid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 2, getuid(), true);
-}
-
-static int64_t sys_setregid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 2, getgid(), true);
-}
-
-static int64_t sys_setresuid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 3, getuid(), true);
-}
-
-static int64_t sys_setresgid(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	return set_ids(a, 3, getgid(), true);
-}
-
-static int64_t sys_getgroups(struct task *t, const uint64_t a[6])
-{
-	gid_t groups[1024];
-	int room = (int)a[0];
-	int nr = getgroups(ARRAY_SIZE(groups), groups);
-
-	if (room < 0 || nr < 0)
-		return -EINVAL;
-	if (!room)
-		return nr;
-	if (room < nr)
-		return -EINVAL;
-	return copy_to_user(t->mm, a[1], groups, (size_t)nr * sizeof(groups[0])) ? -EFAULT : nr;
-}
-
-static int64_t sys_setgroups(struct task *t, const uint64_t a[6])
-{
-	(void)t;
-	(void)a;
-	return -EPERM;
-}
-
-/* Reads the header: the number of 32-bit sets that the version has, or -errno. */
-static int capability_sets(struct task *t, const uint64_t a[6])
-{
-	struct __user_cap_header_struct header;
-
-	if (copy_from_user(t->mm, &header, a[0], sizeof(header)))
-		return -EFAULT;
-	switch (header.version) {
-	case _LINUX_CAPABILITY_VERSION_1:
-		return header.pid < 0 ? -EINVAL : exists(t, (uint64_t)header.pid) ? 1 : -ESRCH;
-	case _LINUX_CAPABILITY_VERSION_2:
-	case _LINUX_CAPABILITY_VERSION_3:
-		return header.pid < 0 ? -EINVAL : exists(t, (uint64_t)header.pid) ? 2 : -ESRCH;
-	default:
-		if (put_u32(t, a[0], _LINUX_CAPABILITY_VERSION_3))
-			return -EFAULT;
-		return a[1] ? -EINVAL : 0;
-	}
-}
-
-static int64_t sys_capget(struct task *t, const uint64_t a[6])
-{
-	struct __user_cap_data_struct none[2] = {0};
-	int sets = capability_sets(t, a);
-
-	if (sets <= 0 || !a[1])
-		return sets < 0 ? sets : 0;
-	return copy_to_user(t->mm, a[1], none, (size_t)sets * sizeof(none[0])) ? -EFAULT : 0;
-}
-
-static int64_t sys_capset(struct task *t, const uint64_t a[6])
-{
-	struct __user_cap_data_struct wanted[2] = {0};
-	int sets = capability_sets(t, a);
-
-	if (sets <= 0)
-		return sets < 0 ? sets : -EINVAL;
-	if (copy_from_user(t->mm, wanted, a[1], (size_t)sets * sizeof(wanted[0])))
-		return -EFAULT;
-	for (int i = 0; i < sets; i++)
-		if (wanted[i].effective | wanted[i].permitted | wanted[i].inheritable)
-			return -EPERM;
-	return 0;
 }
 
 /* --- limits and counts ----------------------------------------------------------------------- */
@@ -395,12 +157,9 @@ static int64_t sys_prlimit64(struct task *t, const uint64_t a[6])
 
 	if (a[2] && copy_from_user(t->mm, &new, a[2], sizeof(new)))
 		return -EFAULT;
-	if (!exists(t, a[0]))
-		return -ESRCH;
 	if (which >= RLIM_NLIMITS)
 		return -EINVAL;
-	old = rlimit_get(t, which);
-	err = a[2] ? rlimit_set(t, which, &new) : 0;
+	err = rlimit_change(t, (int)a[0], which, a[2] ? &new : NULL, &old);
 	if (err)
 		return err;
 	return a[3] && copy_to_user(t->mm, a[3], &old, sizeof(old)) ? -EFAULT : 0;
@@ -519,26 +278,9 @@ const struct syscall_entry sys_proc_calls[] = {
 	SYSCALL_ENTRY(set_tid_address),
 	SYSCALL_ENTRY(set_robust_list),
 	SYSCALL_ENTRY(get_robust_list),
-	SYSCALL_ENTRY(prctl),
 	SYSCALL_ENTRY(personality),
 	SYSCALL_ENTRY(futex),
 	SYSCALL_ENTRY(futex_waitv),
-	SYSCALL_ENTRY(getuid),
-	SYSCALL_ENTRY(geteuid),
-	SYSCALL_ENTRY(getgid),
-	SYSCALL_ENTRY(getegid),
-	SYSCALL_ENTRY(getresuid),
-	SYSCALL_ENTRY(getresgid),
-	SYSCALL_ENTRY(setuid),
-	SYSCALL_ENTRY(setgid),
-	SYSCALL_ENTRY(setreuid),
-	SYSCALL_ENTRY(setregid),
-	SYSCALL_ENTRY(setresuid),
-	SYSCALL_ENTRY(setresgid),
-	SYSCALL_ENTRY(getgroups),
-	SYSCALL_ENTRY(setgroups),
-	SYSCALL_ENTRY(capget),
-	SYSCALL_ENTRY(capset),
 	SYSCALL_ENTRY(getrlimit),
 	SYSCALL_ENTRY(setrlimit),
 	SYSCALL_ENTRY(prlimit64),

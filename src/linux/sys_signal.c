@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_signal.c - the system calls about signals. Whoever is in a sandbox may signal everyone in it.
+ * sys_signal.c - the system calls about signals.
  */
 #include <errno.h>
 #include <string.h>
@@ -196,13 +196,22 @@ static siginfo_t sender_info(struct task *t, int code)
 	memset(&info, 0, sizeof(info));
 	info.si_code = code;
 	info.si_pid = t->pid;
-	info.si_uid = getuid();
+	info.si_uid = t->cred.uid.real;
 	return info;
 }
 
-/* The lock is held. signo 0 only asks whether it is there. */
-static int send_to(struct process *p, int signo, const siginfo_t *info)
+/* A process of one's own session may always be continued. A zombie takes anything. */
+static bool may_signal(struct task *t, struct process *p, int signo)
 {
+	return process_is_zombie(p) || p == t->process || (signo == SIGCONT && p->sid == t->process->sid) ||
+	       cred_may_signal(&t->cred, &list_entry(p->threads.next, struct task, thread_node)->cred);
+}
+
+/* The lock is held. signo 0 only asks whether it could be. */
+static int send_to(struct task *t, struct process *p, int signo, const siginfo_t *info)
+{
+	if (!may_signal(t, p, signo))
+		return -EPERM;
 	return signo ? signal_send_process(p, signo, info) : 0;
 }
 
@@ -215,7 +224,7 @@ static int send_to_many(struct task *t, int pgid, int signo, const siginfo_t *in
 	list_for_each_entry (p, &t->sandbox->processes, node) {
 		if (pgid ? p->pgid != pgid : p == t->process || p == t->sandbox->first)
 			continue;
-		int err = send_to(p, signo, info);
+		int err = send_to(t, p, signo, info);
 		ret = ret && err ? err : 0;
 	}
 	return ret;
@@ -234,7 +243,7 @@ static int64_t kill_locked(struct task *t, int pid, int signo, const siginfo_t *
 	thread = p ? NULL : task_find(t->sandbox, pid);
 	if (thread)
 		p = thread->process;
-	return p ? send_to(p, signo, info) : -ESRCH;
+	return p ? send_to(t, p, signo, info) : -ESRCH;
 }
 
 static int64_t sys_kill(struct task *t, const uint64_t a[6])
@@ -265,6 +274,8 @@ static int64_t send_to_task(struct task *t, int tgid, int tid, int signo, const 
 		ret = -ESRCH;
 	else if (signo < 0 || signo > NR_SIGNALS)
 		ret = -EINVAL;
+	else if (!may_signal(t, to->process, signo))
+		ret = -EPERM;
 	else if (signo)
 		ret = signal_send_locked(to, signo, info);
 	pthread_mutex_unlock(&t->sandbox->lock);
@@ -313,7 +324,7 @@ static int64_t sys_rt_sigqueueinfo(struct task *t, const uint64_t a[6])
 	else if (signo < 0 || signo > NR_SIGNALS)
 		ret = -EINVAL;
 	else
-		ret = send_to(p, signo, &info);
+		ret = send_to(t, p, signo, &info);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return ret;
 }
@@ -352,7 +363,7 @@ static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 	else if (p && (signo < 0 || signo > NR_SIGNALS))
 		err = -EINVAL;
 	else if (p)
-		err = process_is_zombie(p) ? -ESRCH : send_to(p, signo, &info);
+		err = process_is_zombie(p) ? -ESRCH : send_to(t, p, signo, &info);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return err;
 }

@@ -32,6 +32,7 @@ struct wait {
 	int options;
 	/* Found: */
 	int pid, code, status; /* code: CLD_ */
+	uint32_t uid;	       /* the real one */
 	int exit_code;	       /* as wait4 tells it */
 	struct rusage usage;
 	bool any; /* there is a child that could be waited for */
@@ -58,6 +59,7 @@ static bool is_meant(const struct wait *w, const struct process *p)
 static void found(struct wait *w, struct process *p, int code, int status)
 {
 	w->pid = p->pid;
+	w->uid = process_uid(p);
 	w->code = code;
 	w->status = status;
 	process_usage(p, &w->usage);
@@ -213,7 +215,7 @@ static int64_t sys_waitid(struct task *t, const uint64_t a[6])
 		info.si_signo = SIGCHLD;
 		info.si_code = w.code;
 		info.si_pid = w.pid;
-		info.si_uid = getuid();
+		info.si_uid = w.uid;
 		info.si_status = w.status;
 		if (a[4] && copy_to_user(t->mm, a[4], &w.usage, sizeof(w.usage)))
 			return -EFAULT;

@@ -27,9 +27,9 @@ struct syscall_entry {
 extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_calls[], sys_poll_calls[],
 	sys_path_calls[], sys_stat_calls[], sys_socket_calls[], sys_proc_calls[], sys_time_calls[],
 	sys_signal_calls[], sys_clone_calls[], sys_wait_calls[], sys_exec_calls[], sys_session_calls[],
-	sys_event_calls[], sys_timer_calls[], sys_signalfd_calls[], sys_process_vm_calls[],
-	sys_membarrier_calls[], sys_shm_calls[], sys_mempolicy_calls[], sys_sockopt_calls[],
-	sys_sched_calls[];
+	sys_event_calls[], sys_timer_calls[], sys_signalfd_calls[], sys_cred_calls[], sys_prctl_calls[],
+	sys_process_vm_calls[], sys_membarrier_calls[], sys_shm_calls[], sys_mempolicy_calls[],
+	sys_sockopt_calls[], sys_sched_calls[];
 
 /* Dispatches one call from t->regs and stores the result in rax. */
 void syscall_dispatch(struct task *t);

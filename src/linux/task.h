@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #include "../vmm/vcpu.h"
+#include "cred.h"
 #include "files.h"
 #include "process.h"
 #include "signal.h"
@@ -70,8 +71,10 @@ struct task {
 	struct process *process; /* (C) */
 	struct sandbox *sandbox; /* (C) */
 	struct sigstate sig;
-	int pid; /* (C) of the process */
-	int tid; /* (P) to change; exec gives it the number of its process */
+	struct cred cred;	 /* (P) to change */
+	uint64_t timer_slack_ns; /* as set; 0: never. A thread begins with what its maker had */
+	int pid;		 /* (C) of the process */
+	int tid;		 /* (P) to change; exec gives it the number of its process */
 	gva_t clear_child_tid, set_child_tid, robust_list;
 	char comm[16];
 	unsigned int trace; /* enum lodge_trace */

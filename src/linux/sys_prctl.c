@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* sys_prctl.c - prctl(2): what a task may ask about, and of, itself. */
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "syscall.h"
+
+#define TIMER_SLACK_NS 50000ull
+
+static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+static int64_t put_u32(struct task *t, gva_t to, uint32_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+static int64_t set_name(struct task *t, gva_t from)
+{
+	char name[sizeof(t->comm)] = {0};
+	int64_t len = strncpy_from_user(t->mm, name, from, sizeof(name) - 1);
+
+	if (len == -EFAULT)
+		return -EFAULT;
+	if (len == -ENAMETOOLONG && copy_from_user(t->mm, name, from, sizeof(name) - 1))
+		return -EFAULT;
+	/* The copy may have read on behind the NUL. */
+	memset(t->comm, 0, sizeof(t->comm));
+	memcpy(t->comm, name, strnlen(name, sizeof(t->comm) - 1));
+	return 0;
+}
+
+static int64_t get_name(struct task *t, gva_t to)
+{
+	return copy_to_user(t->mm, to, t->comm, sizeof(t->comm)) ? -EFAULT : 0;
+}
+
+static int64_t set_death_signal(struct task *t, uint64_t signo)
+{
+	if (signo > NR_SIGNALS)
+		return -EINVAL;
+	pthread_mutex_lock(&t->sandbox->lock);
+	t->parent_death_signal = (int)signo;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return 0;
+}
+
+static int64_t set_subreaper(struct task *t, bool on)
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	t->process->subreaper = on;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return 0;
+}
+
+static int64_t set_keep_caps(struct task *t, uint64_t on)
+{
+	if (on > 1)
+		return -EINVAL;
+	t->cred.keep_caps = on;
+	return 0;
+}
+
+/* Only who may set capabilities gives one up for those it will exec. */
+static int64_t drop_bounding(struct task *t, uint64_t capability)
+{
+	if (capability > CAP_LAST_CAP)
+		return -EINVAL;
+	if (!cred_capable(&t->cred, CAP_SETPCAP))
+		return -EPERM;
+	t->cred.caps.bounding &= ~(1ull << capability);
+	return 0;
+}
+
+static int64_t set_dumpable(struct task *t, uint64_t value)
+{
+	if (value > 1)
+		return -EINVAL;
+	atomic_store(&t->process->not_dumpable, !value);
+	return 0;
+}
+
+/* Nothing here wakes late; 0 asks for what there was at first. */
+static int64_t set_timer_slack(struct task *t, uint64_t ns)
+{
+	t->timer_slack_ns = ns ? ns : TIMER_SLACK_NS;
+	return 0;
+}
+
+static int64_t prctl_rights(struct task *t, const uint64_t a[6])
+{
+	bool no_more = !a[2] && !a[3] && !a[4];
+
+	switch ((int)a[0]) {
+	case PR_SET_NO_NEW_PRIVS: /* nothing it could do would give it any */
+		return a[1] == 1 && no_more ? 0 : -EINVAL;
+	case PR_GET_NO_NEW_PRIVS:
+		return !a[1] && no_more ? 1 : -EINVAL;
+	case PR_SET_KEEPCAPS:
+		return set_keep_caps(t, a[1]);
+	case PR_GET_KEEPCAPS:
+		return t->cred.keep_caps;
+	case PR_CAPBSET_READ:
+		return a[1] > CAP_LAST_CAP ? -EINVAL : (int64_t)(t->cred.caps.bounding >> a[1] & 1);
+	case PR_CAPBSET_DROP:
+		return drop_bounding(t, a[1]);
+	case PR_GET_SECUREBITS:
+	case PR_GET_SECCOMP:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int64_t sys_prctl(struct task *t, const uint64_t a[6])
+{
+	switch ((int)a[0]) {
+	case PR_SET_NAME:
+		return set_name(t, a[1]);
+	case PR_GET_NAME:
+		return get_name(t, a[1]);
+	case PR_SET_DUMPABLE:
+		return set_dumpable(t, a[1]);
+	case PR_GET_DUMPABLE:
+		return !atomic_load(&t->process->not_dumpable);
+	case PR_SET_PDEATHSIG:
+		return set_death_signal(t, a[1]);
+	case PR_GET_PDEATHSIG:
+		return put_u32(t, a[1], (uint32_t)t->parent_death_signal);
+	case PR_SET_TIMERSLACK:
+		return set_timer_slack(t, a[1]);
+	case PR_GET_TIMERSLACK:
+		return (int64_t)(t->timer_slack_ns ? t->timer_slack_ns : TIMER_SLACK_NS);
+	case PR_GET_TID_ADDRESS:
+		return put_u64(t, a[1], t->clear_child_tid);
+	case PR_SET_CHILD_SUBREAPER:
+		return set_subreaper(t, a[1]);
+	case PR_GET_CHILD_SUBREAPER:
+		return put_u32(t, a[1], t->process->subreaper);
+	default:
+		return prctl_rights(t, a);
+	}
+}
+
+const struct syscall_entry sys_prctl_calls[] = {
+	SYSCALL_ENTRY(prctl),
+	{0},
+};
