@@ -33,8 +33,12 @@ static void set_readable(struct signalfd *s, bool readable)
 
 static bool has_it(const struct process *p, const struct signalfd *s)
 {
-	return !process_is_zombie(p) &&
-	       files_have_signalfd(list_entry(p->threads.next, struct task, thread_node)->files, s);
+	const struct task *t;
+
+	list_for_each_entry (t, &p->threads, thread_node)
+		if (t->files && files_have_signalfd(t->files, s))
+			return true;
+	return false;
 }
 
 static uint64_t waiting_for(struct process *p)

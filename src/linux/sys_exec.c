@@ -235,12 +235,14 @@ static void become(struct execve *e)
 	struct sandbox *s = t->sandbox;
 	struct mm *old = t->mm, *old_first = NULL;
 	struct sighand *old_sighand = t->sighand;
+	struct files *old_files = t->files;
 
 	task_release_space(t);
 	sighand_reset(e->sighand, false);
 	pthread_mutex_lock(&s->lock);
 	t->mm = e->mm;
 	t->sighand = e->sighand;
+	t->files = e->files;
 	t->process->has_execed = true;
 	timers_delete_all(t->process);
 	cred_exec(&t->cred);
@@ -254,8 +256,7 @@ static void become(struct execve *e)
 	pthread_mutex_unlock(&s->lock);
 	sighand_release(old_sighand);
 	files_holds_drop(&t->holds);
-	files_release(t->files);
-	t->files = e->files;
+	files_release(old_files);
 	files_close_on_exec(t->files);
 	e->mm = NULL;
 	e->files = NULL;

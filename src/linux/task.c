@@ -492,17 +492,18 @@ static void task_end(struct task *t)
 {
 	struct sandbox *s = t->sandbox;
 	struct process *p = t->process;
+	struct files *files = t->files;
 
 	atomic_fetch_add(&s->nr_leaving, 1);
 	pthread_mutex_lock(&s->lock);
 	t->running = false;
+	t->files = NULL;
 	add_counts(t);
 	pthread_mutex_unlock(&s->lock);
 	vcpu_put(t->vcpu);
 	t->vcpu = NULL;
-	files_release(t->files);
+	files_release(files);
 	fs_release(t->fs);
-	t->files = NULL;
 	t->fs = NULL;
 	pthread_mutex_lock(&s->lock);
 	process_remove_task(t);

@@ -65,7 +65,7 @@ struct task {
 	struct vm *vm;
 	struct vcpu *vcpu;
 	struct cpu_regs regs;
-	struct files *files;	 /* one reference */
+	struct files *files;	 /* (P) to change; one reference. NULL at its end */
 	struct fs *fs;		 /* one reference */
 	struct sighand *sighand; /* one reference */
 	struct process *process; /* (C) */
