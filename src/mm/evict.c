@@ -298,19 +298,22 @@ static void take_asked(struct evict *e, struct found *found)
 	}
 }
 
-/* Those that several have and nobody used, and those that one has: he was asked. The references go over to swap_out. */
+/*
+ * Those that several have and nobody used, and those that one has: he was asked. The references go over to swap_out. What it leaves
+ * counts as used, or the hand would meet it again and again.
+ */
 static void swap_asked(struct evict *e, struct found *found)
 {
 	unsigned int nr = 0;
 
 	for (unsigned int i = 0; i < found->nr_asked; i++) {
 		struct page *page = found->asked[i];
-		if (!e->mm && atomic_load(&page->mapcount) > 1 && page_referenced(e->host, page)) {
-			page_stamp(page);
+		bool used = !e->mm && atomic_load(&page->mapcount) > 1 && page_referenced(e->host, page);
+		page_stamp(page);
+		if (used)
 			page_put(e->host->frames, page);
-		} else {
+		else
 			found->asked[nr++] = page;
-		}
 	}
 	e->nr_freed += swap_out(e->host, found->asked, nr);
 }

@@ -215,17 +215,20 @@ static bool split_block(struct mm_host *h, struct page *page)
 
 /* --- one page ------------------------------------------------------------------------------------------------------ */
 
-/* The slot of a cached page took no write: another one, if no entry says this one. */
-static bool leave_bad_slot(struct mm_host *h, struct page *page)
+/*
+ * May a cached page go to the slot that it has? Not while its device is being given up, or it would never be. One that took no write is
+ * exchanged, if no entry says it.
+ */
+static bool slot_serves(struct mm_host *h, struct page *page)
 {
-	swp_entry_t old = page_swap_entry(page);
-	struct swap_map *m = &swap_device_of(h, old)->map;
+	swp_entry_t entry = page_swap_entry(page);
+	struct swap_map *m = &swap_device_of(h, entry)->map;
 
 	pthread_mutex_lock(&m->lock);
-	const struct swap_slot *slot = &m->slot[swp_slot(old)];
-	bool bad = slot->flags & SLOT_FAILED, stuck = slot->count;
+	const struct swap_slot *slot = &m->slot[swp_slot(entry)];
+	bool closed = m->closed, bad = slot->flags & SLOT_FAILED, stuck = slot->count;
 	pthread_mutex_unlock(&m->lock);
-	return !bad || (!stuck && swap_cache_move(h, page));
+	return !closed && (!bad || (!stuck && swap_cache_move(h, page)));
 }
 
 /* Steps 1 and 2; false: the page stays, and is not locked. */
@@ -236,7 +239,7 @@ static bool prepare(struct mm_host *h, struct page *page)
 	bool goes = !(atomic_load(&page->flags) & (PG_RESERVED | PG_HUGETLB | PG_CACHE)) &&
 		    (!page_in_block(page) || split_block(h, page)) && is_unpinned(page);
 	if (goes && page_in_swap_cache(page))
-		goes = (atomic_load(&page->flags) & PG_UPTODATE) && leave_bad_slot(h, page);
+		goes = (atomic_load(&page->flags) & PG_UPTODATE) && slot_serves(h, page);
 	else
 		goes = goes && page_anon(page) && atomic_load(&page->mapcount) &&
 		       swap_cache_add_new(h, page->memcg, page);
