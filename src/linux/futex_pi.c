@@ -211,7 +211,7 @@ int64_t futex_requeue_pi(const struct futex *f)
 	struct futex_key k, k2;
 	struct futex_bucket *b, *b2;
 	struct futex_word word;
-	uint32_t value;
+	uint32_t value = 0;
 	int ret;
 
 	if ((int)f->value != 1 || (int)f->value2 < 0 || f->word == f->word2)
