@@ -8,7 +8,6 @@
 
 #define MAX_WORDS    128
 #define SIZE_U32     2u
-#define FLAG_SIZE    3u
 #define FLAG_PRIVATE 128u
 
 /* The kernel's struct futex_waitv. */

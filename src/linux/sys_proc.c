@@ -29,7 +29,6 @@
 
 #define ROBUST_LIST_HEAD_BYTES 24
 #define CLOCK_TICKS_PER_S      100
-#define TIMER_SLACK_NS	       50000
 
 static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
 {

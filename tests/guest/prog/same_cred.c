@@ -169,11 +169,13 @@ static void who_signals_whom(void)
 {
 	pid_t other = is_root() ? sleeper(1000) : 0;
 	struct rlimit r;
+	pid_t pid;
 	int status;
 
 	if (!other)
 		return;
-	if (!fork()) {
+	pid = fork();
+	if (!pid) {
 		setresuid(1001, 1001, 1001);
 		printf("another's: %d, ask %d, continue %d\n", said(kill(other, SIGTERM)),
 		       said(kill(other, 0)), said(kill(other, SIGCONT)));
@@ -181,15 +183,16 @@ static void who_signals_whom(void)
 		printf("tgkill %d\n", said(syscall(SYS_tgkill, other, other, SIGTERM)));
 		_exit(0);
 	}
-	wait(&status);
-	if (!fork()) {
+	waitpid(pid, &status, 0);
+	pid = fork();
+	if (!pid) {
 		setresuid(1000, 1000, 1000);
 		printf("limits of its own %d\n", said(prlimit(other, RLIMIT_CORE, NULL, &r)));
 		printf("its own: %d\n", said(kill(other, SIGTERM)));
 		_exit(0);
 	}
-	wait(&status);
-	wait(&status);
+	waitpid(pid, &status, 0);
+	waitpid(other, &status, 0);
 	printf("signal %d\n", WTERMSIG(status));
 }
 
