@@ -26,6 +26,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	list_init(&t->thread_node);
 	t->sandbox = s;
 	cred_init(&t->cred);
+	t->nice = getpriority(PRIO_PROCESS, 0);
 	t->vm = setup->vm;
 	t->hostfiles = setup->hostfiles;
 	t->vdso = setup->vdso;
