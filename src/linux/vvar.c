@@ -197,8 +197,7 @@ static void rewrite(struct vvar_source *s)
 {
 	uint32_t seq = s->page->seq | 1;
 
-	__atomic_store_n(&s->page->seq, seq, __ATOMIC_RELAXED);
-	atomic_thread_fence(memory_order_seq_cst);
+	__atomic_exchange_n(&s->page->seq, seq, __ATOMIC_SEQ_CST); /* what follows stays behind it */
 	bool valid = redraw(s);
 	__atomic_store_n(&s->page->seq, valid ? seq + 1 : seq, __ATOMIC_RELEASE);
 }
