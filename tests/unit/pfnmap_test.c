@@ -2,6 +2,7 @@
 /* Devices: memory that is mapped at once and never faults, uncached, by the largest entries; and one that wants frames below 4 GiB. */
 #include "../../src/mm/fault.h"
 #include "../../src/mm/pfnmap.h"
+#include "../../src/mm/unmapped_area.h"
 #include "../sim/fixture.h"
 
 #define A  0x4000000000ull /* 1 GiB aligned */
@@ -292,6 +293,57 @@ static void below_4_gib(void **state)
 	backing_put(&d.backing);
 }
 
+/* A file whose bytes are memory of the machine (ext4_file_mmap on DAX): its areas ask for huge entries and are aligned for them. */
+static int dax_mmap(struct backing *b, struct vma *vma)
+{
+	vma->flags |= VM_HUGEPAGE;
+	return device_mmap(b, vma);
+}
+
+static int64_t dax_get_unmapped_area(struct backing *b, struct mm *mm, const struct unmapped_request *r)
+{
+	struct unmapped_request padded = *r;
+
+	(void)b;
+	padded.length += M2 - P;
+	int64_t at = mm->get_unmapped_area(mm, &padded);
+	return at < 0 ? at : (int64_t)(((gva_t)at + M2 - 1) & PMD_MASK);
+}
+
+static const struct backing_ops dax_ops = {.size = device_size,
+					   .release = device_release,
+					   .mmap = dax_mmap,
+					   .mapped = device_mapped,
+					   .get_unmapped_area = dax_get_unmapped_area};
+
+static void dax_is_huge(void **state)
+{
+	struct fixture *x = *state;
+	struct device d = {.pfn = 1ull << 28, .frames = &x->machine->frames};
+
+	backing_init(&d.backing, &x->machine->host, &dax_ops);
+	const struct mmap_request r = {.length = 2 * M2 + P,
+				       .prot = RW,
+				       .flags = MAP_SHARED,
+				       .file = &d.backing};
+	int64_t at = mm_mmap(x->mm, &r);
+	assert_true(at > 0);
+	assert_int_equal((gva_t)at & ~PMD_MASK, 0);
+	const struct vma *vma = vma_find(&x->mm->vmas, (gva_t)at);
+	assert_true(vma->flags & VM_HUGEPAGE);
+	assert_int_equal(level_at(x, (gva_t)at), 1);
+	assert_int_equal(level_at(x, (gva_t)at + M2), 1);
+	assert_int_equal(level_at(x, (gva_t)at + 2 * M2), 0);
+	assert_int_equal(pte_pfn(entry_at(x, (gva_t)at + M2)), (1ull << 28) + 512);
+	assert_int_equal(x->cpu->nr_faults, 0);
+	/* A cut splits the entry that it goes through, and no other. */
+	assert_int_equal(mm_munmap(x->mm, (gva_t)at + 5 * P, P), 0);
+	assert_int_equal(level_at(x, (gva_t)at), 0);
+	assert_int_equal(level_at(x, (gva_t)at + M2), 1);
+	assert_true(vma_find(&x->mm->vmas, (gva_t)at + 6 * P)->flags & VM_HUGEPAGE);
+	assert_mm_sound(x->mm);
+}
+
 #define T(name, fn)                                             \
 	{                                                       \
 		name, fn, fixture_setup, fixture_teardown, NULL \
@@ -309,6 +361,8 @@ int main(void)
 		  by_largest_entries),
 		{"pfnmap: 1 GiB entries with 5 levels of tables [B19]", by_largest_entries,
 		 fixture_setup_5_levels, fixture_teardown, NULL},
+		T("pfnmap: areas of a DAX file are VM_HUGEPAGE, aligned, and mapped by 2 MiB [H14][J5]",
+		  dax_is_huge),
 		T("pfnmap: a write to a private area copies the device's page", private_copies),
 		T("pfnmap: no memory, no area", without_memory),
 		{"device: a fault handler that takes frames below 4 GiB; none left is out of memory [J16]",
