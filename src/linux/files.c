@@ -137,6 +137,7 @@ static struct files *table_new(void)
 	if (f) {
 		atomic_store(&f->refs, 1);
 		pthread_mutex_init(&f->lock, NULL);
+		filelocks_init(&f->locks);
 	}
 	return f;
 }
@@ -197,6 +198,7 @@ void files_release(struct files *f)
 {
 	if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
 		return;
+	filelocks_drop(&f->locks);
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
 		if (f->fd[i].file)
 			file_release(f->fd[i].file);
@@ -340,6 +342,13 @@ static struct guest_file *replace(struct files *f, int guest_fd, struct guest_fi
 	return old;
 }
 
+/* What the table lets go of, and with it its locks on the file. */
+static int close_file(struct files *f, struct guest_file *old)
+{
+	filelocks_closed(&f->locks, old->host_fd);
+	return file_release(old);
+}
+
 int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const struct guest_file *like)
 {
 	struct guest_file *file = file_create_like(host_fd, like), *old;
@@ -348,7 +357,7 @@ int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const st
 		return -ENOMEM;
 	old = replace(f, guest_fd, file, cloexec);
 	if (old)
-		file_release(old);
+		close_file(f, old);
 	return 0;
 }
 
@@ -356,7 +365,7 @@ int files_close(struct files *f, int guest_fd)
 {
 	struct guest_file *old = in_table(guest_fd) ? replace(f, guest_fd, NULL, false) : NULL;
 
-	return old ? file_release(old) : -EBADF;
+	return old ? close_file(f, old) : -EBADF;
 }
 
 /* --- the working directory ------------------------------------------------------------------- */

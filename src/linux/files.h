@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "../mm/types.h"
+#include "filelock.h"
 #include "procfs.h"
 
 struct signalfd;
@@ -53,6 +54,7 @@ struct files {
 		bool cloexec;		 /* (lock) */
 	} fd[NR_OPEN_DEFAULT];
 	struct view *view; /* (C) one reference */
+	struct filelocks locks; /* of processes, by file */
 };
 
 /* Working directory and umask, of one process or more. */

@@ -256,6 +256,8 @@ static void become(struct execve *e)
 	pthread_mutex_unlock(&s->lock);
 	sighand_release(old_sighand);
 	files_holds_drop(&t->holds);
+	if (atomic_load(&old_files->refs) == 1) /* nobody else's */
+		filelocks_move(&t->files->locks, &old_files->locks);
 	files_release(old_files);
 	files_close_on_exec(t->files);
 	e->mm = NULL;

@@ -137,22 +137,29 @@ static int64_t sys_pipe2(struct task *t, const uint64_t a[6])
 
 /* --- fcntl and locks ------------------------------------------------------------------------- */
 
-/* Locks are the host's: between guests, and between guests and the rest of the machine. */
-static int64_t do_lock(struct task *t, int host_fd, int cmd, gva_t address)
+/* Locks of open file descriptions are the host's. */
+static int64_t do_ofd_lock(struct task *t, int host_fd, int cmd, struct flock *lock)
 {
 	struct host_wait wait;
+	int64_t ret;
+
+	host_wait_begin(&wait);
+	do
+		ret = result(fcntl(host_fd, cmd, lock));
+	while (ret == -EINTR && !task_interrupted(t));
+	host_wait_end(&wait);
+	return ret == -EINTR ? host_wait_interrupted(t) : ret;
+}
+
+static int64_t do_lock(struct task *t, int host_fd, int cmd, gva_t address)
+{
+	bool of_process = cmd == F_GETLK || cmd == F_SETLK || cmd == F_SETLKW;
 	struct flock lock;
 	int64_t ret;
 
 	if (copy_from_user(t->mm, &lock, address, sizeof(lock)))
 		return -EFAULT;
-	host_wait_begin(&wait);
-	do
-		ret = result(fcntl(host_fd, cmd, &lock));
-	while (ret == -EINTR && !task_interrupted(t));
-	host_wait_end(&wait);
-	if (ret == -EINTR)
-		return host_wait_interrupted(t);
+	ret = of_process ? filelock_fcntl(t, host_fd, cmd, &lock) : do_ofd_lock(t, host_fd, cmd, &lock);
 	if (!ret && (cmd == F_GETLK || cmd == F_OFD_GETLK) &&
 	    copy_to_user(t->mm, address, &lock, sizeof(lock)))
 		return -EFAULT;
