@@ -53,7 +53,7 @@ struct files {
 		struct guest_file *file; /* (lock) NULL: free */
 		bool cloexec;		 /* (lock) */
 	} fd[NR_OPEN_DEFAULT];
-	struct view *view; /* (C) one reference */
+	struct view *view;	/* (C) one reference */
 	struct filelocks locks; /* of processes, by file */
 };
 

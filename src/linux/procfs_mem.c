@@ -180,6 +180,9 @@ static int show_maps(struct task *t, const struct proc_file *file, FILE *out)
 	return proc_maps(t->mm, out);
 }
 
+#define MPOL_STATIC_NODES   0x8000u
+#define MPOL_RELATIVE_NODES 0x4000u
+
 /* --- numa_maps ------------------------------------------------------------------------------- */
 
 static void numa_name(const struct vma *vma, FILE *out)
@@ -199,6 +202,32 @@ static void numa_count(FILE *out, const char *key, uint64_t n)
 	fprintf(out, " %s=%" PRIu64, key, n);
 }
 
+/* As mpol_to_str: "bind=static:0-1". */
+static void numa_policy(const struct vma *vma, FILE *out)
+{
+	static const char *const names[NR_MPOL_MODES] = {
+		"default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave",
+	};
+	struct mempolicy_setting s = vma->policy.mode != MPOL_DEFAULT ? vma->policy : mm_mempolicy(vma->mm);
+	char separator = ':';
+
+	fputs(names[s.mode == MPOL_PREFERRED && !s.nodes ? MPOL_LOCAL : s.mode], out);
+	if (s.flags & MPOL_STATIC_NODES)
+		fputs("=static", out);
+	else if (s.flags & MPOL_RELATIVE_NODES)
+		fputs("=relative", out);
+	for (unsigned int nid = 0; nid < MAX_NODES; nid++) {
+		unsigned int last = nid;
+		if (!(s.nodes >> nid & 1))
+			continue;
+		while (last + 1 < MAX_NODES && (s.nodes >> (last + 1) & 1))
+			last++;
+		fprintf(out, last > nid ? "%c%u-%u" : "%c%u", separator, nid, last);
+		separator = ',';
+		nid = last;
+	}
+}
+
 static int numa_area(const struct vma *vma, char *line, FILE *out)
 {
 	struct vma_nodes n;
@@ -206,7 +235,8 @@ static int numa_area(const struct vma *vma, char *line, FILE *out)
 	(void)line;
 	if (!vma->mm)
 		return 0;
-	fprintf(out, "%08" PRIx64 " default", vma->start);
+	fprintf(out, "%08" PRIx64 " ", vma->start);
+	numa_policy(vma, out);
 	numa_name(vma, out);
 	vma_nodes_count(vma, &n);
 	if (n.anon)

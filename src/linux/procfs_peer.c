@@ -188,6 +188,8 @@ struct task *procfs_subject(struct task *t, const struct proc_who *who, struct p
 	const struct task *from = p ? find_task(s, p, who->tid) : NULL;
 	if (p)
 		copy_process(v, p);
+	if (from && !from->mm)
+		from = NULL; /* on its way out: as good as a zombie */
 	if (from)
 		copy_task(v, from);
 	else if (p && p->exe_path)

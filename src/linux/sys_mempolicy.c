@@ -2,13 +2,14 @@
 /*
  * sys_mempolicy.c - the system calls about where memory comes from: arguments as Linux checks them, then the core.
  *
- * A policy is that of the space: threads share it. Pages that are there stay where they are: MPOL_MF_MOVE moves none.
+ * A policy is that of the space: threads share it.
  */
 #include <errno.h>
 #include <sys/syscall.h>
 
-#include "../mm/mempolicy.h"
+#include "../mm/move_pages.h"
 #include "syscall.h"
+#include "task.h"
 
 /* Linux's numbers, <linux/mempolicy.h>. */
 #define MODE_FLAGS     0xe000u
@@ -98,6 +99,99 @@ static int64_t sys_set_mempolicy(struct task *t, const uint64_t a[6])
 	return err;
 }
 
+/* The space of a process, with a user; pid 0: the caller's. */
+static struct mm *space_of(struct task *t, int pid)
+{
+	struct sandbox *s = t->sandbox;
+
+	pthread_mutex_lock(&s->lock);
+	const struct task *other = pid ? task_find(s, pid) : t;
+	struct mm *mm = other ? other->mm : NULL;
+	if (mm)
+		mmget(mm);
+	pthread_mutex_unlock(&s->lock);
+	return mm;
+}
+
+#define MOVE_BATCH 64
+
+struct move_request {
+	struct task *t;
+	struct mm *mm;
+	gva_t pages, nodes, status;
+	enum move_whose whose;
+};
+
+/* What becomes of one page: its status, or an error of the call by *err. */
+static int move_one(const struct move_request *r, gva_t address, int32_t node, int *err)
+{
+	if (!r->nodes)
+		return mm_page_node(r->mm, address);
+	if (node < 0 || (unsigned int)node >= r->mm->frames->nr_nodes)
+		*err = -ENODEV;
+	return *err ? 0 : mm_move_page(r->mm, address, (unsigned int)node, r->whose);
+}
+
+static int64_t move_batch(const struct move_request *r, uint64_t first, uint64_t nr)
+{
+	int32_t node[MOVE_BATCH] = {0}, status[MOVE_BATCH];
+	uint64_t page[MOVE_BATCH];
+	int64_t failed = 0;
+	int err = 0;
+
+	if (copy_from_user(r->t->mm, page, r->pages + first * sizeof(*page), nr * sizeof(*page)) ||
+	    (r->nodes &&
+	     copy_from_user(r->t->mm, node, r->nodes + first * sizeof(*node), nr * sizeof(*node))))
+		return -EFAULT;
+	for (uint64_t i = 0; i < nr && !err; i++) {
+		status[i] = move_one(r, page[i], node[i], &err);
+		failed += !err && status[i] == -EBUSY;
+	}
+	if (err)
+		return err;
+	return copy_to_user(r->t->mm, r->status + first * sizeof(*status), status, nr * sizeof(*status))
+		       ? -EFAULT
+		       : failed;
+}
+
+static int64_t sys_move_pages(struct task *t, const uint64_t a[6])
+{
+	struct move_request r = {t, NULL, a[2], a[3], a[4], a[5] & MF_MOVE_ALL ? MOVE_ALL : MOVE_OWN};
+	int64_t failed = 0, ret = 0;
+
+	if ((int)a[5] & ~(int)(MF_MOVE | MF_MOVE_ALL))
+		return -EINVAL;
+	if ((a[5] & MF_MOVE_ALL) && !t->mm->privileged)
+		return -EPERM;
+	r.mm = space_of(t, (int)a[0]);
+	if (!r.mm)
+		return -ESRCH;
+	for (uint64_t done = 0; done < a[1] && ret >= 0; done += MOVE_BATCH, failed += ret)
+		ret = move_batch(&r, done, min_u64(a[1] - done, MOVE_BATCH));
+	mmput(r.mm);
+	return ret < 0 ? ret : failed;
+}
+
+static int64_t sys_migrate_pages(struct task *t, const uint64_t a[6])
+{
+	nodemask_t from = 0, to = 0, there = (nodemask_t)((1ull << t->mm->frames->nr_nodes) - 1);
+	int err = get_nodes(t, a[2], a[1], &from);
+
+	if (!err)
+		err = get_nodes(t, a[3], a[1], &to);
+	if (err)
+		return err;
+	struct mm *mm = space_of(t, (int)a[0]);
+	if (!mm)
+		return -ESRCH;
+	int64_t ret = -EINVAL;
+	if (to & there)
+		ret = (int64_t)mm_move_nodes(mm, 0, mm->task_size, from, to & there,
+					     t->mm->privileged ? MOVE_ALL : MOVE_OWN);
+	mmput(mm);
+	return ret;
+}
+
 static int64_t sys_mbind(struct task *t, const uint64_t a[6])
 {
 	unsigned int flags = (unsigned int)a[5];
@@ -115,7 +209,15 @@ static int64_t sys_mbind(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if (!length)
 		return 0;
-	return err ? err : mm_mbind(t->mm, a[0], length, s);
+	if (err)
+		return err;
+	err = mm_mbind(t->mm, a[0], length, s);
+	if (err || !(flags & (MF_MOVE | MF_MOVE_ALL)) || !s.nodes)
+		return err;
+	/* To where the policy wants them; STRICT: or else an error. */
+	uint64_t failed = mm_move_nodes(t->mm, a[0], a[0] + length, (nodemask_t)~s.nodes, s.nodes,
+					flags & MF_MOVE_ALL ? MOVE_ALL : MOVE_OWN);
+	return failed && (flags & MF_STRICT) ? -EIO : 0;
 }
 
 /* What get_mempolicy answers. 0 or -errno. */
@@ -167,8 +269,6 @@ static int64_t sys_get_mempolicy(struct task *t, const uint64_t a[6])
 }
 
 const struct syscall_entry sys_mempolicy_calls[] = {
-	SYSCALL_ENTRY(set_mempolicy),
-	SYSCALL_ENTRY(get_mempolicy),
-	SYSCALL_ENTRY(mbind),
-	{0},
+	SYSCALL_ENTRY(set_mempolicy), SYSCALL_ENTRY(get_mempolicy), SYSCALL_ENTRY(mbind),
+	SYSCALL_ENTRY(move_pages),    SYSCALL_ENTRY(migrate_pages), {0},
 };

@@ -3,7 +3,7 @@
  * mbind.c - policies of a space and of its areas: which nodes their pages come from.
  *
  * An area with a policy of its own goes by that, any other by the space's. Areas are cut and joined by their policies.
- * Pages that are there stay where they are.
+ * Not here: pages that are there already (move_pages.h).
  */
 #include <errno.h>
 

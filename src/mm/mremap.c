@@ -13,6 +13,7 @@
 #include "rmap.h"
 #include "unmapped_area.h"
 #include "vma_lock.h"
+#include "vma_merge.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4 /* Linux 5.7 */
@@ -84,7 +85,10 @@ static int64_t grow_in_place(struct mremap *m, struct vma *vma)
 		return -ENOMEM;
 	vm_stat_account(m->mm, vma->flags, (int64_t)growth_pages(m));
 	area_resize(m->mm, vma, vma->start, m->old + m->new_len);
-	area_merge(m->mm, vma);
+	/* With what it reaches now; the area before it stays apart if it was, as in Linux. */
+	struct vma_merge merge = vma_merge_part(m->mm, vma, vma->start, vma->end, vma->flags);
+	merge.prev = NULL;
+	vma_merge(&merge);
 	return (int64_t)m->old;
 }
 

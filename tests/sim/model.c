@@ -538,7 +538,6 @@ static int64_t grow_here(struct model *m, const struct model_move *v)
 		model_forget(p);
 	}
 	merge_at(m, v->old + v->new_nr);
-	merge_at(m, area_start(m, v->old)); /* a fork may have left it alike */
 	return (int64_t)(v->old << PAGE_SHIFT);
 }
 

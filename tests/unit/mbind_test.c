@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include "../../src/mm/account.h"
+#include "../../src/mm/move_pages.h"
 #include "../sim/fixture.h"
 
 #define A  0x10000000ull
@@ -49,6 +50,43 @@ static void areas_bind(void **state)
 	assert_int_equal(mm_mbind(x->mm, A + 8 * P, 8 * P, setting(x, MPOL_BIND, 1)),
 			 -EFAULT); /* a hole: nothing */
 	assert_int_equal(x->mm->vmas.nr, 1);
+	assert_mm_sound(x->mm);
+}
+
+static void pages_move(void **state)
+{
+	struct fixture *x = *state;
+	struct page *pinned;
+	struct mm *child;
+
+	fixture_map(x, A, 64, RW, MAP_FIXED);
+	fixture_load(x, A + 63 * P);
+	for (unsigned int i = 0; i < 8; i++)
+		fixture_store(x, A + i * P, i + 1);
+	assert_int_equal(mm_page_node(x->mm, A), 0);
+	assert_int_equal(mm_page_node(x->mm, A + 40 * P), -ENOENT);
+	assert_int_equal(mm_page_node(x->mm, A + 63 * P), -EFAULT); /* the zero page */
+	assert_int_equal(mm_page_node(x->mm, A + 64 * P), -EFAULT);
+	assert_int_equal(mm_move_page(x->mm, A, 0, MOVE_OWN), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(mm_move_page(x->mm, A + i * P, i, MOVE_OWN), i);
+	assert_int_equal(get_user_pages(x->mm, A + 4 * P, 1, GUP_WRITE, &pinned), 1);
+	assert_int_equal(mm_move_page(x->mm, A + 4 * P, 3, MOVE_OWN), -EBUSY);
+	put_user_pages(x->mm, 1, &pinned);
+	/* The nodes 0 and 1 to 2 and 3, each to its own. */
+	assert_int_equal(mm_move_nodes(x->mm, A, A + 3 * P, 3, 12, MOVE_OWN), 0);
+	assert_int_equal(mm_page_node(x->mm, A), 2);
+	assert_int_equal(mm_page_node(x->mm, A + P), 3);
+	assert_int_equal(mm_page_node(x->mm, A + 2 * P), 2);
+	assert_int_equal(mm_page_node(x->mm, A + 5 * P), 0); /* behind the range */
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(mm_move_page(x->mm, A + 5 * P, 1, MOVE_OWN), -EACCES);
+	assert_int_equal(mm_move_page(x->mm, A + 5 * P, 1, MOVE_ALL), 1);
+	assert_int_equal(mm_page_node(child, A + 5 * P), 1);
+	assert_mm_sound(child);
+	mmput(child);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(fixture_load(x, A + i * P), i + 1);
 	assert_mm_sound(x->mm);
 }
 
@@ -130,6 +168,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		T("mbind: an area bound to a node has its pages from there; areas are cut and joined [H3]",
 		  areas_bind),
+		{"mbind: pages that are there move to other nodes", pages_move, setup, fixture_teardown,
+		 NULL},
 		T("mbind: an area interleaves by the numbers of its pages", areas_interleave),
 		T("set_mempolicy: pages of areas without a policy follow the space's", space_prefers),
 		T("mempolicy: settings that make no sense are refused", settings),

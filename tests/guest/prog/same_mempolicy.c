@@ -122,7 +122,46 @@ static void binds(void)
 	printf("mode %d mask %lx\n", mode, mask[0]);
 }
 
+#define MOVE 2
+
+static void where_pages_are(void)
+{
+	void *pages[4] = {AT(0), AT(40), AT(99), KERNEL};
+	int status[4] = {77, 77, 77, 77}, nodes[4] = {0};
+
+	put(0, 64, RW);
+	letters(0, 1);
+	COUNT(syscall(SYS_move_pages, 0, 1, pages, NULL, status, 0));
+	printf("%d\n", status[0]);
+	COUNT(syscall(SYS_move_pages, 0, 4, pages, NULL, status, 0));
+	printf("%d %d %d %d\n", status[0], status[1], status[2], status[3]);
+	COUNT(syscall(SYS_move_pages, 0, 1, pages, nodes, status, MOVE));
+	printf("%d\n", status[0]);
+	nodes[0] = 5;
+	COUNT(syscall(SYS_move_pages, 0, 1, pages, nodes, status, MOVE));
+	COUNT(syscall(SYS_move_pages, 0, 1, pages, nodes, status, 1));
+	COUNT(syscall(SYS_move_pages, 0, 1, KERNEL, NULL, status, 0));
+	COUNT(syscall(SYS_move_pages, 0, 1, pages, NULL, KERNEL, 0));
+	COUNT(syscall(SYS_move_pages, 0, 0, NULL, NULL, NULL, 0));
+	COUNT(syscall(SYS_move_pages, 0x7ffffff0, 1, pages, NULL, status, 0));
+}
+
+static void to_other_nodes(void)
+{
+	unsigned long first = 1, nowhere = 0;
+
+	put(0, 1, RW);
+	letters(0, 1);
+	COUNT(syscall(SYS_migrate_pages, 0, 64, &first, &first));
+	COUNT(syscall(SYS_migrate_pages, 0, 64, &first, &nowhere));
+	COUNT(syscall(SYS_migrate_pages, 0, 64, KERNEL, &first));
+	COUNT(syscall(SYS_migrate_pages, 0x7ffffff0, 64, &first, &first));
+	show_letters("kept", 0, 1);
+}
+
 static const struct guest_case cases[] = {
+	{"move_pages: where pages are", where_pages_are},
+	{"migrate_pages: to the nodes that there are", to_other_nodes},
 	{"set_mempolicy: modes, their flags, their nodes", modes},
 	{"masks: lengths, nodes that are not there, addresses", masks},
 	{"get_mempolicy: of the task, of an address, of a page", questions},
