@@ -164,6 +164,8 @@ struct lodge_space_options {
 	const struct lodge_mount *mounts; /* beside rw_dirs, and before them */
 	size_t nr_mounts;
 	const char *cwd; /* the guest's; NULL: the caller's, or "/" where the guest has it not */
+	/* Pages of 2 MiB for MAP_HUGETLB, taken from the space's memory when it is made. */
+	uint64_t hugepages;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

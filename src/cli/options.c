@@ -287,6 +287,19 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_hugepages(struct run_options *o, const char *arg)
+{
+	char *end;
+
+	errno = 0;
+	o->hugepages = strtoull(arg, &end, 10);
+	if (errno || end == arg || *end || *arg == '-') {
+		message("--hugepages '%s': not a number of 2 MiB pages", arg);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* One of a list of names that ends with NULL: its number, or -EINVAL and the user has been told. */
 static int choose(const char *option, const char *arg, const char *const *names)
 {
@@ -402,6 +415,7 @@ static const struct option_spec specs[] = {
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},
 	{"thp", "WHEN", "2 MiB pages: madvise (where asked for or use is dense; default), always, never",
 	 set_thp},
+	{"hugepages", "N", "keep N pages of 2 MiB of the memory for MAP_HUGETLB (0)", set_hugepages},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},

@@ -22,6 +22,7 @@ struct run_options {
 	const char *timeout_text;    /* as it was given */
 	unsigned int trace;	     /* enum lodge_trace */
 	unsigned int max_pids;	     /* 0: the library's default */
+	uint64_t hugepages;	     /* of 2 MiB */
 	unsigned int nodes;	     /* 0: the library's default */
 	int kmem;		     /* enum lodge_kmem */
 	unsigned int dump;	     /* enum lodge_dump bits */

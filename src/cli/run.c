@@ -115,6 +115,7 @@ static int create_space(struct run *r)
 	opt.mounts = r->mounts.at;
 	opt.nr_mounts = r->mounts.nr;
 	opt.cwd = r->options.cwd;
+	opt.hugepages = r->options.hugepages;
 	opt.trace = r->options.trace;
 	opt.log = log_line;
 	memcpy(opt.fds, r->fds, sizeof(opt.fds));

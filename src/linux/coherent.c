@@ -93,7 +93,7 @@ int64_t coherent_read(struct backing *b, int host_fd, const struct iovec *iov, u
 	struct address_space *as = &b->cache;
 	ssize_t n;
 
-	if (as->shmem)
+	if (backing_is_memory(b))
 		return memfd_read(b, host_fd, iov, nr, offset);
 	if (!filemap_is_dirty(as)) {
 		n = preadv2(host_fd, iov, (int)nr, offset, 0);
@@ -115,7 +115,7 @@ static void change_begin(struct coherent_change *c, struct backing *b, int host_
 {
 	c->b = b;
 	c->host_fd = host_fd;
-	if (!b || b->cache.shmem)
+	if (!b || backing_is_memory(b))
 		return;
 	pthread_rwlock_wrlock(&b->cache.io_lock);
 	c->old_size = file_size(b);
@@ -145,10 +145,10 @@ void coherent_end(struct coherent_change *c, uint64_t start, uint64_t end)
 
 	if (!c->b)
 		return;
-	if (!c->b->cache.shmem)
+	if (!backing_is_memory(c->b))
 		change_end(c, start, end);
 	else if (!fstat(c->host_fd, &st))
-		shmem_resize(c->b, (uint64_t)st.st_size);
+		memfd_resize(c->b, (uint64_t)st.st_size);
 	backing_put(c->b);
 }
 
@@ -159,7 +159,7 @@ int64_t coherent_write(struct task *t, struct backing *b, int host_fd, const str
 	uint64_t start = 0;
 	int64_t n;
 
-	if (b->cache.shmem)
+	if (backing_is_memory(b))
 		return memfd_write(b, t->mm->memcg, host_fd, iov, nr, offset);
 	change_begin(&c, b, host_fd);
 	n = pwritev2(host_fd, iov, (int)nr, offset, 0);

@@ -337,6 +337,20 @@ static void set_oom_policy(struct sandbox *s, struct memcg *cg, const struct lod
 	atomic_store(&cg->user_reserve_kbytes, 0);
 }
 
+/* All of them, or none. */
+static int reserve_hugepages(struct mm *mm, uint64_t nr, struct lodge_error *err)
+{
+	if (!nr)
+		return 0;
+	hugetlb_pool_resize(mm->frames, mm->memcg, nr);
+	uint64_t got = hugetlb_pool_counts(mm->frames, mm->memcg).total;
+	if (got == nr)
+		return 0;
+	hugetlb_pool_resize(mm->frames, mm->memcg, 0);
+	return report_error(err, -ENOMEM, "%llu pages of 2 MiB: the space's memory has room for %llu",
+			    (unsigned long long)nr, (unsigned long long)got);
+}
+
 static int space_init(struct lodge_space *space, struct lodge_host *host, const struct lodge_space_options *o,
 		      struct lodge_error *err)
 {
@@ -363,6 +377,11 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 	atomic_store(&mm->memcg->thp, (uint32_t)o->thp);
 	if (o->fault_around_pages)
 		mm->fault_around_pages = o->fault_around_pages;
+	ret = reserve_hugepages(mm, o->hugepages, err);
+	if (ret) {
+		mmput(mm);
+		return ret;
+	}
 	ret = sandbox_create(&setup, &space->sandbox, &bad);
 	if (ret) {
 		mmput(mm);

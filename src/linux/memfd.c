@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../mm/hugetlb_object.h"
 #include "../mm/i_mmap.h"
 #include "../mm/mm.h"
 #include "../mm/shmem.h"
@@ -93,16 +94,34 @@ bool memfd_is(int host_fd)
 	return m;
 }
 
-/* The object for a new memfd of the host, in the table with one reference. NULL: no memory. */
-static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *path, const void *owner)
+bool backing_is_memory(const struct backing *b)
+{
+	return b->cache.shmem || hugetlb_object_of((struct backing *)(uintptr_t)b);
+}
+
+static struct backing *make_object(struct mm_host *h, struct memcg *cg, const char *path, unsigned int flags)
+{
+	struct hugetlb_object *huge;
+
+	if (!(flags & MFD_HUGETLB))
+		return shmem_create(h, 0, path);
+	huge = hugetlb_object_create(h, cg, 0, path);
+	return huge ? &huge->backing : NULL;
+}
+
+/* A memfd of the host and its object (NULL: no memory), which is taken over, in the table with one reference. NULL: no memory. */
+static struct memfd *memfd_register(struct backing *object, int host_fd, const void *owner)
 {
 	struct memfd *m = calloc(1, sizeof(*m));
 	struct stat st;
 
-	if (!m || fstat(host_fd, &st) || !(m->object = shmem_create(h, 0, path))) {
+	if (!m || fstat(host_fd, &st) || !object) {
+		if (object)
+			backing_put(object);
 		free(m);
 		return NULL;
 	}
+	m->object = object;
 	m->dev = m->object->dev = st.st_dev;
 	m->ino = m->object->ino = st.st_ino;
 	m->refs = 1;
@@ -114,7 +133,19 @@ static struct memfd *memfd_register(struct mm_host *h, int host_fd, const char *
 	return m;
 }
 
-int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m)
+#define HUGE_SIZE_SHIFT 26
+#define HUGE_SIZE_MASK	0x3fu
+#define HUGE_2M		21u
+
+/* Pages of which there is a pool. */
+static bool is_served(unsigned int flags)
+{
+	unsigned int size = flags >> HUGE_SIZE_SHIFT & HUGE_SIZE_MASK;
+
+	return !(flags & MFD_HUGETLB) || !size || size == HUGE_2M;
+}
+
+int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned int flags, struct memfd **m)
 {
 	int host_fd = memfd_create(name, flags | MFD_CLOEXEC);
 	char path[NAME_BYTES];
@@ -122,10 +153,10 @@ int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct me
 	*m = NULL;
 	if (host_fd < 0)
 		return -errno;
-	if (flags & MFD_HUGETLB)
+	if (!is_served(flags))
 		return host_fd; /* there is nothing to map it with: mmap says so */
 	snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
-	*m = memfd_register(h, host_fd, path, NULL);
+	*m = memfd_register(make_object(h, cg, path, flags), host_fd, NULL);
 	if (*m)
 		return host_fd;
 	close(host_fd);
@@ -134,7 +165,7 @@ int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct me
 
 int memfd_attach(struct mm_host *h, int host_fd, const char *name, const void *owner)
 {
-	return memfd_register(h, host_fd, name, owner) ? 0 : -ENOMEM;
+	return memfd_register(shmem_create(h, 0, name), host_fd, owner) ? 0 : -ENOMEM;
 }
 
 void memfd_unlinked(int host_fd)
@@ -206,7 +237,8 @@ int64_t memfd_read(struct backing *b, int host_fd, const struct iovec *iov, unsi
 
 	if (mode == O_WRONLY)
 		return -EBADF;
-	n = shmem_read(b, iov, nr, (uint64_t)at);
+	struct hugetlb_object *huge = hugetlb_object_of(b);
+	n = huge ? hugetlb_object_read(huge, iov, nr, (uint64_t)at) : shmem_read(b, iov, nr, (uint64_t)at);
 	if (n > 0 && offset < 0)
 		lseek(host_fd, at + n, SEEK_SET);
 	return n;
@@ -255,6 +287,8 @@ int64_t memfd_write(struct backing *b, struct memcg *cg, int host_fd, const stru
 
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return -EBADF;
+	if (hugetlb_object_of(b)) /* it is mapped, and never written */
+		return -EINVAL;
 	if (!total(iov, nr))
 		return 0;
 	if (flags & O_APPEND)
@@ -277,8 +311,38 @@ static int64_t punch(struct backing *b, int host_fd, int64_t offset, int64_t byt
 {
 	if (seals_of(host_fd) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	shmem_punch(b, (uint64_t)offset, (uint64_t)(offset + bytes));
+	if (hugetlb_object_of(b))
+		hugetlb_object_punch(hugetlb_object_of(b), (uint64_t)offset, (uint64_t)(offset + bytes));
+	else
+		shmem_punch(b, (uint64_t)offset, (uint64_t)(offset + bytes));
 	return 0;
+}
+
+void memfd_resize(struct backing *b, uint64_t bytes)
+{
+	if (hugetlb_object_of(b))
+		hugetlb_object_resize(hugetlb_object_of(b), bytes);
+	else
+		shmem_resize(b, bytes);
+}
+
+/* The pages of [0, end) of a file of 2 MiB pages; its size is a multiple of them. */
+static int64_t allocate_huge(struct hugetlb_object *huge, int host_fd, int mode, int64_t offset, int64_t end)
+{
+	int64_t err = hugetlb_object_allocate(huge, (uint64_t)offset, (uint64_t)end,
+					      mode & FALLOC_FL_KEEP_SIZE ? HUGETLB_KEEP_SIZE : HUGETLB_GROW);
+
+	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
+		memfd_extend(&huge->backing, host_fd);
+	return err;
+}
+
+void memfd_extend(struct backing *b, int host_fd)
+{
+	struct stat st;
+
+	if (!fstat(host_fd, &st) && st.st_size < b->ops->size(b))
+		ftruncate(host_fd, b->ops->size(b)); /* D1 */
 }
 
 int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mode, int64_t offset,
@@ -303,6 +367,8 @@ int64_t memfd_fallocate(struct backing *b, struct memcg *cg, int host_fd, int mo
 	size = b->ops->size(b);
 	if ((seals_of(host_fd) & F_SEAL_GROW) && end > size)
 		return -EPERM;
+	if (hugetlb_object_of(b))
+		return allocate_huge(hugetlb_object_of(b), host_fd, mode, offset, end);
 	err = shmem_allocate(b, cg, (uint64_t)offset, (uint64_t)end);
 	if (err || (mode & FALLOC_FL_KEEP_SIZE) || end <= size)
 		return err == -ENOMEM ? -ENOSPC : err;
@@ -316,7 +382,7 @@ int64_t memfd_seek(struct backing *b, int host_fd, int64_t offset, int whence)
 {
 	int64_t at;
 
-	if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+	if ((whence == SEEK_DATA || whence == SEEK_HOLE) && !hugetlb_object_of(b)) {
 		if (offset < 0)
 			return -ENXIO;
 		at = shmem_seek(b, (uint64_t)offset, whence == SEEK_HOLE);

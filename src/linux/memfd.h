@@ -18,7 +18,7 @@ struct memfd;
 struct task;
 
 /* As memfd_create: a host descriptor, or -errno. *m, which may be NULL, is to be dropped when it is installed. */
-int memfd_new(struct mm_host *h, const char *name, unsigned int flags, struct memfd **m);
+int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned int flags, struct memfd **m);
 
 /*
  * The same for a new regular file of the host, whose data is to be in memory: `name` is what maps shows. It lasts while the file has a
@@ -37,6 +37,13 @@ void memfd_drop(struct memfd *m);
 /* The object behind a host descriptor with a reference for the caller, or NULL. Cheap where there are no memfds. */
 struct backing *memfd_find(int host_fd);
 bool memfd_is(int host_fd);
+
+/* The file is no file: memory of a memfd or segment, of whatever pages. */
+bool backing_is_memory(const struct backing *b);
+
+/* The host's memfd has another size, or (extend) is to have that of the object. */
+void memfd_resize(struct backing *b, uint64_t bytes);
+void memfd_extend(struct backing *b, int host_fd);
 
 /* Calls on one, as Linux has them. offset -1: at the position. */
 int64_t memfd_read(struct backing *b, int host_fd, const struct iovec *iov, unsigned int nr, int64_t offset);

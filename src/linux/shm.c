@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../mm/hugetlb.h"
+#include "../mm/hugetlb_object.h"
 #include "../mm/lock.h"
 #include "../mm/shmem.h"
 #include "shm.h"
@@ -15,7 +17,11 @@
 #define SEQUENCE_STEP 32768 /* ids of one index differ by it */
 #define MAX_BYTES     (~0ull - (1ull << 24))
 #define MAX_PAGES     (~0ull - (1ull << 24))
-#define HUGE_FLAG     04000 /* SHM_HUGETLB */
+#define HUGE_FLAG     04000 /* SHM_HUGETLB, and the size above it */
+#define HUGE_SHIFT    26
+#define HUGE_MASK     0x3fu
+#define HUGE_2M	      21u
+#define HUGE_1G	      30u
 #define PATH_BYTES    32
 
 struct segment {
@@ -34,7 +40,7 @@ struct shm_ns {
 	uint64_t nr_pages;			   /* (lock) */
 };
 
-static struct vm_operations shm_vm_ops;
+static struct vm_operations shm_vm_ops, shm_huge_vm_ops;
 static pthread_once_t shm_vm_ops_once = PTHREAD_ONCE_INIT;
 
 struct shm_ns *shm_ns_create(struct mm_host *h)
@@ -111,6 +117,14 @@ static void make_vm_ops(void)
 	shm_vm_ops = shmem_vm_ops;
 	shm_vm_ops.open = shm_open_area;
 	shm_vm_ops.close = shm_close_area;
+	shm_huge_vm_ops = hugetlb_vm_ops;
+	shm_huge_vm_ops.open = shm_open_area;
+	shm_huge_vm_ops.close = shm_close_area;
+}
+
+static bool is_attachment(const struct vma *vma)
+{
+	return vma->vm_ops == &shm_vm_ops || vma->vm_ops == &shm_huge_vm_ops;
 }
 
 /* --- segments ------------------------------------------------------------------------------------------------------- */
@@ -171,6 +185,30 @@ static void fill_ds(struct segment *s, key_t key, uint64_t bytes, int flags, int
 	s->ds.shm_perm.gid = s->ds.shm_perm.cgid = getegid();
 }
 
+/* What a segment's memory lies in: 0, -ENOMEM, or -EINVAL for pages of another size. */
+static int make_object(struct task *t, uint64_t bytes, int flags, const char *path, struct backing **object)
+{
+	unsigned int size = (unsigned int)flags >> HUGE_SHIFT & HUGE_MASK;
+	struct hugetlb_object *huge;
+	int err = 0;
+
+	if (!(flags & HUGE_FLAG)) {
+		*object = shmem_create(t->shm->mm_host, bytes, path);
+		return *object ? 0 : -ENOMEM;
+	}
+	if (size && size != HUGE_2M)
+		return size == HUGE_1G ? -ENOMEM : -EINVAL;
+	bytes = (bytes + PMD_SIZE - 1) & PMD_MASK;
+	huge = hugetlb_object_create(t->shm->mm_host, t->mm->memcg, bytes, path);
+	if (huge && !(flags & SHM_NORESERVE))
+		err = hugetlb_object_reserve(huge, 0, bytes / PMD_SIZE);
+	if (huge && err)
+		backing_put(&huge->backing);
+	else if (huge)
+		*object = &huge->backing;
+	return huge ? err : -ENOMEM;
+}
+
 /* The id of a new segment, or -errno; lock is held. */
 static int new_segment(struct task *t, key_t key, uint64_t bytes, int flags)
 {
@@ -181,16 +219,15 @@ static int new_segment(struct task *t, key_t key, uint64_t bytes, int flags)
 
 	if (!bytes || bytes > MAX_BYTES)
 		return -EINVAL;
-	if (flags & HUGE_FLAG)
-		return -ENOMEM; /* as on a host that reserved none */
 	index = free_index(ns);
 	if (index < 0)
 		return index;
 	s = calloc(1, sizeof(*s));
 	snprintf(path, sizeof(path), "/SYSV%08x (deleted)", (unsigned int)key);
-	if (!s || !(s->object = shmem_create(ns->mm_host, bytes, path))) {
+	int err = s ? make_object(t, bytes, flags, path, &s->object) : -ENOMEM;
+	if (err) {
 		free(s);
-		return -ENOMEM;
+		return err;
 	}
 	s->ns = ns;
 	s->id = index + (int)(ns->sequence++ % (INT32_MAX / SEQUENCE_STEP)) * SEQUENCE_STEP;
@@ -299,11 +336,13 @@ int64_t shm_attach(struct task *t, int id, gva_t address, int flags)
 		return err;
 	r.file = s->object;
 	r.length = s->ds.shm_segsz;
-	r.vm_ops = &shm_vm_ops;
+	bool huge = hugetlb_object_of(s->object);
+	r.vm_ops = huge ? &shm_huge_vm_ops : &shm_vm_ops;
 	r.private_data = s;
 	at = r.address && !(flags & SHM_REMAP) && !range_is_free(t->mm, r.address, page_align_up(r.length))
 		     ? -EINVAL
-		     : mm_mmap(t->mm, &r);
+	     : huge ? hugetlb_mmap(t->mm, &r)
+		    : mm_mmap(t->mm, &r);
 	pthread_mutex_lock(&t->shm->lock);
 	if (at >= 0) {
 		s->ds.shm_lpid = t->pid;
@@ -321,7 +360,7 @@ static int find_attached(struct mm *mm, gva_t address, gva_t *start, gva_t *end,
 
 	mm_read_lock(mm);
 	for (struct vma *v = vma_find(&mm->vmas, *start); v && err; v = v->next) {
-		bool ours = v->vm_ops == &shm_vm_ops && v->start >= address &&
+		bool ours = is_attachment(v) && v->start >= address &&
 			    (v->start - address) >> PAGE_SHIFT == v->pgoff && (!*s || *s == v->private_data);
 		if (!ours)
 			continue;

@@ -545,7 +545,7 @@ static int64_t sys_memfd_create(struct task *t, const uint64_t a[6])
 
 	if (len < 0)
 		return len == -ENAMETOOLONG ? -EINVAL : len;
-	fd = memfd_new(t->mm->host, name, flags, &m);
+	fd = memfd_new(t->mm->host, t->mm->memcg, name, flags, &m);
 	if (fd >= 0)
 		fd = files_install(t->files, fd, flags & MFD_CLOEXEC, 0, NULL);
 	memfd_drop(m);

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "../mm/hugetlb_object.h"
 #include "../mm/hugetlb.h"
 #include "../mm/lock.h"
 #include "hostfile.h"
@@ -76,6 +77,16 @@ static void populate_segment(struct task *t, const struct mmap_request *r)
 		mm_populate(t->mm, r->address, r->length);
 }
 
+/* A mapping that may be written makes it as long as it reaches. */
+static int64_t map_huge_file(struct task *t, struct mmap_request *r, int host_fd)
+{
+	int64_t at = hugetlb_mmap(t->mm, r);
+
+	if (at >= 0)
+		memfd_extend(r->file, host_fd);
+	return at;
+}
+
 static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 {
 	int host_fd = files_host_fd(t->files, guest_fd);
@@ -87,8 +98,6 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	mode = fcntl(host_fd, F_GETFL);
 	if (mode < 0 || (mode & O_PATH))
 		return -EBADF;
-	if (r->flags & MAP_HUGETLB)
-		return -EINVAL;
 	if (files_get(t->files, guest_fd)->proc.kind != PROC_NONE)
 		return -ENODEV;
 	r->may_not_read = (mode & O_ACCMODE) == O_WRONLY;
@@ -104,7 +113,10 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 		return err;
 	if ((r->flags & (MAP_TYPE | MAP_DENYWRITE)) == (MAP_PRIVATE | MAP_DENYWRITE))
 		r->extra_flags = VM_PROGRAM;
-	at = mm_mmap(t->mm, r);
+	if (hugetlb_object_of(r->file))
+		at = map_huge_file(t, r, host_fd);
+	else
+		at = r->flags & MAP_HUGETLB ? -EINVAL : mm_mmap(t->mm, r);
 	backing_put(r->file);
 	if (at >= 0)
 		populate_segment(t, r);

@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "../mm/hugetlb_object.h"
 #include "coherent.h"
 #include "memfd.h"
 #include "path.h"
@@ -45,7 +46,8 @@ static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
 
 	if (!b)
 		return hosts;
-	hosts = filemap_nr_pages(&b->cache) * (PAGE_SIZE / 512);
+	hosts = hugetlb_object_of(b) ? hugetlb_object_pages(hugetlb_object_of(b)) * (PMD_SIZE / 512)
+				     : filemap_nr_pages(&b->cache) * (PAGE_SIZE / 512);
 	backing_put(b);
 	return hosts;
 }

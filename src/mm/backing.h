@@ -35,7 +35,7 @@ struct backing_ops {
 	void (*release)(struct backing *b);
 	/*
 	 * Makes `vma`, a new area that nobody knows yet, show the object its own way: sets vm_ops, private_data, mapping
-	 * (NULL: pages of no cache), flags. 0, or -errno and mmap fails with it. NULL: an area over the cache.
+	 * (NULL: pages of no cache), flags; or file, whose reference it takes over. 0, or -errno and mmap fails with it. NULL: an area over the cache.
 	 */
 	int (*mmap)(struct backing *b, struct vma *vma);
 	/*

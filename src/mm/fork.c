@@ -293,7 +293,7 @@ static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned
 	if (counted && atomic_load(&f->parent->nr_pins) &&
 	    block_holds_pinned(pfn_to_page(f->parent->frames, pte_pfn(pte))))
 		whole = false;
-	if (whole || (f->vma->flags & (VM_HUGETLB | VM_SHARED)) == (VM_HUGETLB | VM_SHARED))
+	if (whole || (f->vma->flags & (VM_HUGETLB | VM_MAYSHARE)) == (VM_HUGETLB | VM_MAYSHARE))
 		copy_whole(f, slot, address, level);
 	else if (vma_is_hugetlb(f->vma))
 		copy_hugetlb(f, pte, address);

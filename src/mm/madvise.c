@@ -22,6 +22,7 @@
 #include "deactivate.h"
 #include "guard.h"
 #include "hugetlb.h"
+#include "hugetlb_object.h"
 #include "i_mmap.h"
 #include "lock.h"
 #include "populate.h"
@@ -205,13 +206,13 @@ static int remove_pages(const struct madvise *m, const struct vma *vma)
 
 	if ((vma->flags & VM_LOCKED) || !vma->mapping)
 		return -EINVAL;
-	if (vma_is_hugetlb(vma) && (vma->flags & VM_SHARED))
-		return -EOPNOTSUPP; /* its object has no holes */
 	if (!vma_is_shared_maywrite(vma->flags))
 		return -EACCES;
 	struct backing *file = backing_get(vma->file);
 	mm_read_unlock(m->mm);
-	if (file->cache.shmem)
+	if (hugetlb_object_of(file))
+		hugetlb_object_punch(hugetlb_object_of(file), first << PAGE_SHIFT, end << PAGE_SHIFT);
+	else if (file->cache.shmem)
 		shmem_punch(file, first << PAGE_SHIFT, end << PAGE_SHIFT);
 	else
 		err = filemap_punch(&file->cache, first, end - 1);

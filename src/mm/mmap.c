@@ -144,13 +144,15 @@ static void area_take_over(struct vma *vma, const struct mmap_request *r)
 static int area_open(struct mm *mm, const struct mmap_request *r, struct vma *vma)
 {
 	if (r->file) {
+		vma->file = backing_get(r->file);
 		vma->mapping = &r->file->cache;
 		vma->pgoff = r->pgoff;
 		vma->vm_ops = r->file->cache.shmem ? &shmem_vm_ops : &filemap_vm_ops;
 		int err = r->file->ops->mmap ? r->file->ops->mmap(r->file, vma) : 0;
-		if (err)
+		if (err) {
+			backing_put(vma->file);
 			return err;
-		vma->file = backing_get(r->file);
+		}
 		if (r->vm_ops)
 			area_take_over(vma, r);
 		return 0;

@@ -323,6 +323,23 @@ struct outcome native_run(const char *word, ...)
 	return command_run(&c);
 }
 
+char *outcome_part(const char *text, const char *title)
+{
+	char line[512];
+	const char *from, *to;
+
+	snprintf(line, sizeof(line), "== %s\n", title);
+	from = !strncmp(text, line, strlen(line)) ? text : NULL;
+	for (const char *at = text; !from && (at = strstr(at, "\n== ")); at++)
+		if (!strncmp(at + 1, line, strlen(line)))
+			from = at + 1;
+	if (!from)
+		return NULL;
+	from += strlen(line);
+	to = !strncmp(from, "== ", 3) ? from : strstr(from, "\n== ");
+	return to ? strndup(from, (size_t)(to - from)) : strdup(from);
+}
+
 /*
  * --- expectations
  * -----------------------------------------------------------------------------------------------

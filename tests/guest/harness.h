@@ -56,6 +56,9 @@ void command_expect(struct running *r, const char *text);
 /* `lodge run WORDS...` and `WORDS...` natively; the list ends with NULL. */
 struct outcome lodge_run(const char *word, ...) __attribute__((sentinel));
 struct outcome native_run(const char *word, ...) __attribute__((sentinel));
+
+/* What a program of cases (prog/case.h) printed for one of them; to be freed. NULL: it never came to it. */
+char *outcome_part(const char *text, const char *title);
 /* A command that begins with `lodge run`, for more words. */
 struct command lodge_command(const char *word, ...) __attribute__((sentinel));
 void command_add(struct command *c, const char *word);

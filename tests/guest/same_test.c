@@ -111,24 +111,6 @@ static void program_run(struct program *p)
 	free(lodge);
 }
 
-/* What the run printed for the case, up to the next one; NULL: it never came to it. */
-static char *part_of(const char *text, const char *title)
-{
-	char line[512];
-	const char *from, *to;
-
-	snprintf(line, sizeof(line), "== %s\n", title);
-	from = !strncmp(text, line, strlen(line)) ? text : NULL;
-	for (const char *at = text; !from && (at = strstr(at, "\n== ")); at++)
-		if (!strncmp(at + 1, line, strlen(line)))
-			from = at + 1;
-	if (!from)
-		return NULL;
-	from += strlen(line);
-	to = !strncmp(from, "== ", 3) ? from : strstr(from, "\n== ");
-	return to ? strndup(from, (size_t)(to - from)) : strdup(from);
-}
-
 /* The first line that differs, from each. */
 static void show_first_difference(const char *native, const char *lodge)
 {
@@ -153,8 +135,8 @@ static void prints_the_same(void **state)
 
 	if (!c->program->ran)
 		program_run(c->program);
-	native = part_of(c->program->native.out, c->title);
-	lodge = part_of(c->program->lodge.out, c->title);
+	native = outcome_part(c->program->native.out, c->title);
+	lodge = outcome_part(c->program->lodge.out, c->title);
 	if (!native)
 		fail_msg("natively the program ended before this case");
 	if (!lodge)

@@ -2,6 +2,7 @@
 /* MAP_HUGETLB: the pool, reservations, faults, forks, and what the calls on areas refuse. */
 #include "../../src/mm/block.h"
 #include "../../src/mm/hugetlb.h"
+#include "../../src/mm/hugetlb_object.h"
 #include "../../src/mm/usage.h"
 #include "../sim/fixture.h"
 
@@ -278,6 +279,117 @@ static void placed_even(void **state)
 	expect(x, 3, 3, 3, 0);
 }
 
+/* --- files ------------------------------------------------------------------------------------ */
+
+static int64_t map_file(struct fixture *x, struct hugetlb_object *file, gva_t at, uint64_t pages,
+			unsigned int flags)
+{
+	const struct mmap_request r = {.address = at,
+				       .length = pages * M2,
+				       .prot = RW,
+				       .flags = MAP_FIXED | flags,
+				       .file = &file->backing};
+
+	return hugetlb_mmap(x->mm, &r);
+}
+
+static struct hugetlb_object *file_of(struct fixture *x, uint64_t pages)
+{
+	struct hugetlb_object *file =
+		hugetlb_object_create(x->mm->host, x->mm->memcg, pages * M2, "/memfd:x (deleted)");
+
+	assert_non_null(file);
+	return file;
+}
+
+static void a_file_is_cut(void **state)
+{
+	struct fixture *x = *state;
+	struct hugetlb_object *file = file_of(x, 3);
+
+	pool(x, 8);
+	assert_int_equal(map_file(x, file, A, 3, MAP_SHARED), A);
+	assert_int_equal(map_file(x, file, A + 4 * M2, 3, MAP_PRIVATE), A + 4 * M2);
+	expect(x, 8, 8, 6, 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		fixture_store(x, A + i * M2, 10 + i);
+		assert_int_equal(fixture_load(x, A + (4 + i) * M2), 10 + i);
+		fixture_store(x, A + (4 + i) * M2, 20 + i);
+	}
+	expect(x, 8, 4, 2, 0);
+	assert_int_equal(fixture_load(x, A + M2), 11);
+	hugetlb_object_resize(file, M2);
+	assert_signal(x, SIM_LOAD, A + M2, SIGBUS, BUS_ADRERR);
+	assert_signal(x, SIM_STORE, A + 5 * M2, SIGBUS, BUS_ADRERR);
+	assert_int_equal(fixture_load(x, A + 4 * M2), 20);
+	expect(x, 8, 6, 2, 0); /* the private area's promises, of which one was used */
+	sound(x, NULL);
+	hugetlb_object_resize(file, 2 * M2);
+	assert_int_equal(fixture_load(x, A + M2), 0);
+	hugetlb_object_punch(file, 8, M2 + 8);
+	assert_int_equal(fixture_load(x, A), 10);
+	assert_int_equal(fixture_load(x, A + 8), 0);
+	assert_int_equal(mm_munmap(x->mm, A, 8 * M2), 0);
+	expect(x, 8, 6, 0, 0);
+	backing_put(&file->backing);
+	expect(x, 8, 8, 0, 0);
+	sound(x, NULL);
+}
+
+static void a_file_is_filled(void **state)
+{
+	struct fixture *x = *state;
+	struct hugetlb_object *file = file_of(x, 0);
+	uint64_t words[2] = {1, 1};
+	struct iovec iov = {words, sizeof(words)};
+
+	pool(x, 3);
+	assert_int_equal(hugetlb_object_allocate(file, 0, 4 * M2, HUGETLB_GROW), -ENOSPC);
+	assert_int_equal(atomic_load(&file->size_bytes), 0);
+	assert_int_equal(hugetlb_object_allocate(file, 0, 2 * M2, HUGETLB_GROW), 0);
+	assert_int_equal(atomic_load(&file->size_bytes), 2 * M2);
+	hugetlb_object_punch(file, 2 * M2, 4 * M2); /* what the one without room left behind the end */
+	assert_int_equal(hugetlb_object_pages(file), 2);
+	assert_int_equal(map_file(x, file, A, 3, MAP_SHARED), A); /* makes it longer */
+	assert_int_equal(atomic_load(&file->size_bytes), 3 * M2);
+	expect(x, 3, 1, 1, 0);
+	fixture_store(x, A + M2 - 8, 5);
+	assert_int_equal(hugetlb_object_read(file, &iov, 1, M2 - 8), 16);
+	assert_int_equal(words[0], 5);
+	assert_int_equal(words[1], 0);
+	assert_int_equal(hugetlb_object_read(file, &iov, 1, 3 * M2 - 8), 8);
+	assert_int_equal(hugetlb_object_read(file, &iov, 1, 3 * M2), 0);
+	backing_put(&file->backing); /* the area keeps it */
+	fixture_store(x, A + 2 * M2, 1);
+	expect(x, 3, 0, 0, 0);
+	sound(x, NULL);
+	assert_int_equal(mm_munmap(x->mm, A, 3 * M2), 0);
+	expect(x, 3, 3, 0, 0);
+}
+
+/* Promises are all made or none, whichever allocation fails. */
+static void promises_need_memory(void **state)
+{
+	struct fixture *x = *state;
+	unsigned int failures = 0;
+
+	pool(x, 8);
+	for (unsigned int nth = 1;; nth++) {
+		struct hugetlb_object *file = file_of(x, 200);
+		kmem_cache_fail_every(&x->mm->host->node_cache, nth);
+		int err = hugetlb_object_reserve(file, 60, 8);
+		kmem_cache_fail_every(&x->mm->host->node_cache, 0);
+		expect(x, 8, 8, err ? 0 : 8, 0);
+		backing_put(&file->backing);
+		expect(x, 8, 8, 0, 0);
+		if (!err)
+			break;
+		assert_int_equal(err, -ENOMEM);
+		failures++;
+	}
+	assert_true(failures > 1);
+}
+
 #define T(name, fn)                                             \
 	{                                                       \
 		name, fn, fixture_setup, fixture_teardown, NULL \
@@ -304,6 +416,11 @@ int main(void)
 		  pinned_blocks_stay_with_the_parent),
 		T("hugetlb: shared blocks are found by index [M5]", shared_with_children),
 		T("hugetlb: placed at multiples of 2 MiB", placed_even),
+		T("hugetlb: what lies behind the end of a file is gone, private copies too [B19]",
+		  a_file_is_cut),
+		S("hugetlb: the same on a shadow MMU [B19]", a_file_is_cut),
+		T("hugetlb: a file is filled, read, and made longer by a mapping [B19]", a_file_is_filled),
+		T("hugetlb: promises are all made or none", promises_need_memory),
 	};
 
 	return cmocka_run_group_tests_name("hugetlb", tests, NULL, NULL);
