@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "path.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -210,9 +212,63 @@ static int64_t sys_epoll_pwait2(struct task *t, const uint64_t a[6])
 	return err ? err : with_mask(t, a[4], a[5], a, a[3] ? &span : NULL, true);
 }
 
+/* --- inotify -------------------------------------------------------------------------------- */
+
+static int64_t sys_inotify_init1(struct task *t, const uint64_t a[6])
+{
+	int flags = (int)a[0];
+
+	return install(t, inotify_init1(flags | IN_CLOEXEC), flags & IN_CLOEXEC);
+}
+
+static int64_t sys_inotify_init(struct task *t, const uint64_t a[6])
+{
+	(void)a;
+	return sys_inotify_init1(t, (const uint64_t[6]){0});
+}
+
+/* The object that the guest's path leads to is watched, not the path. */
+static int64_t sys_inotify_add_watch(struct task *t, const uint64_t a[6])
+{
+	uint32_t mask = (uint32_t)a[2];
+	unsigned int how =
+		(mask & IN_DONT_FOLLOW ? PATH_NOFOLLOW : 0) | (mask & IN_ONLYDIR ? PATH_DIRECTORY : 0);
+	int host_fd = files_host_fd(t->files, (int)a[0]), ret;
+	struct path_target target;
+	struct path p;
+
+	if (!mask)
+		return -EINVAL;
+	if (host_fd < 0)
+		return -EBADF;
+	ret = path_get(t, AT_FDCWD, a[1], &p);
+	if (!ret)
+		ret = path_target(t, &p, how, &target);
+	if (ret)
+		return ret;
+	ret = inotify_add_watch(host_fd, path_link(target.fd).text, mask & ~(uint32_t)IN_DONT_FOLLOW);
+	if (ret < 0)
+		ret = -errno;
+	close(target.fd);
+	return ret;
+}
+
+static int64_t sys_inotify_rm_watch(struct task *t, const uint64_t a[6])
+{
+	int host_fd = files_host_fd(t->files, (int)a[0]);
+
+	if (host_fd < 0)
+		return -EBADF;
+	return inotify_rm_watch(host_fd, (int)a[1]) ? -errno : 0;
+}
+
 const struct syscall_entry sys_event_calls[] = {
-	SYSCALL_ENTRY(eventfd),		SYSCALL_ENTRY(eventfd2),	SYSCALL_ENTRY(timerfd_create),
-	SYSCALL_ENTRY(timerfd_settime), SYSCALL_ENTRY(timerfd_gettime), SYSCALL_ENTRY(epoll_create),
-	SYSCALL_ENTRY(epoll_create1),	SYSCALL_ENTRY(epoll_ctl),	SYSCALL_ENTRY(epoll_wait),
-	SYSCALL_ENTRY(epoll_pwait),	SYSCALL_ENTRY(epoll_pwait2),	{0},
+	SYSCALL_ENTRY(inotify_init),	  SYSCALL_ENTRY(inotify_init1),
+	SYSCALL_ENTRY(inotify_add_watch), SYSCALL_ENTRY(inotify_rm_watch),
+	SYSCALL_ENTRY(eventfd),		  SYSCALL_ENTRY(eventfd2),
+	SYSCALL_ENTRY(timerfd_create),	  SYSCALL_ENTRY(timerfd_settime),
+	SYSCALL_ENTRY(timerfd_gettime),	  SYSCALL_ENTRY(epoll_create),
+	SYSCALL_ENTRY(epoll_create1),	  SYSCALL_ENTRY(epoll_ctl),
+	SYSCALL_ENTRY(epoll_wait),	  SYSCALL_ENTRY(epoll_pwait),
+	SYSCALL_ENTRY(epoll_pwait2),	  {0},
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -161,6 +162,8 @@ static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 	if (op.out < 0 || op.in < 0)
 		return -EBADF;
 	if (files_get(t->files, (int)a[1])->proc.kind == PROC_FILE) /* its text is made for read() */
+		return -EINVAL;
+	if (files_get(t->files, (int)a[0])->socket_domain == AF_NETLINK) /* nobody would look at it */
 		return -EINVAL;
 	n = sendfile_run(t, &op);
 	return offset_put(t, a[2], &offset) ? -EFAULT : n;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -366,6 +367,53 @@ static int64_t sys_utimensat(struct task *t, const uint64_t a[6])
 	return flags ? -EINVAL : change_guest_fd(t, (int)a[0], &c);
 }
 
+/* Times in microseconds, as the older calls have them; NULL: now. */
+static int64_t change_usec(struct task *t, const uint64_t at[2], gva_t from)
+{
+	struct change c = {.what = CHANGE_TIMES};
+	struct timespec times[2];
+	struct timeval tv[2];
+
+	if (from && copy_from_user(t->mm, tv, from, sizeof(tv)))
+		return -EFAULT;
+	for (int i = 0; from && i < 2; i++) {
+		if (tv[i].tv_usec < 0 || tv[i].tv_usec >= 1000000)
+			return -EINVAL;
+		times[i] = (struct timespec){tv[i].tv_sec, tv[i].tv_usec * 1000};
+	}
+	if (from)
+		c.times = times;
+	return at[1] || (int)at[0] == AT_FDCWD ? change_path(t, at, 0, &c)
+					       : change_guest_fd(t, (int)at[0], &c);
+}
+
+static int64_t sys_futimesat(struct task *t, const uint64_t a[6])
+{
+	return change_usec(t, a, a[2]);
+}
+
+static int64_t sys_utimes(struct task *t, const uint64_t a[6])
+{
+	return change_usec(t, (const uint64_t[2]){(uint64_t)AT_FDCWD, a[0]}, a[1]);
+}
+
+static int64_t sys_utime(struct task *t, const uint64_t a[6])
+{
+	const uint64_t at[2] = {(uint64_t)AT_FDCWD, a[0]};
+	struct change c = {.what = CHANGE_TIMES};
+	struct timespec times[2] = {{0}};
+	int64_t seconds[2];
+
+	if (a[1]) {
+		if (copy_from_user(t->mm, seconds, a[1], sizeof(seconds)))
+			return -EFAULT;
+		times[0].tv_sec = seconds[0];
+		times[1].tv_sec = seconds[1];
+		c.times = times;
+	}
+	return change_path(t, at, 0, &c);
+}
+
 /* --- length ---------------------------------------------------------------------------------- */
 
 static int64_t truncate_fd(struct task *t, int fd, off_t length)
@@ -406,14 +454,27 @@ static int64_t sys_truncate(struct task *t, const uint64_t a[6])
 }
 
 const struct syscall_entry sys_stat_calls[] = {
-	SYSCALL_ENTRY(stat),	  SYSCALL_ENTRY(lstat),
-	SYSCALL_ENTRY(fstat),	  SYSCALL_ENTRY(newfstatat),
-	SYSCALL_ENTRY(statx),	  SYSCALL_ENTRY(statfs),
-	SYSCALL_ENTRY(fstatfs),	  SYSCALL_ENTRY(access),
-	SYSCALL_ENTRY(faccessat), SYSCALL_ENTRY(faccessat2),
-	SYSCALL_ENTRY(chmod),	  SYSCALL_ENTRY(fchmod),
-	SYSCALL_ENTRY(fchmodat),  SYSCALL_ENTRY(chown),
-	SYSCALL_ENTRY(lchown),	  SYSCALL_ENTRY(fchown),
-	SYSCALL_ENTRY(fchownat),  SYSCALL_ENTRY(utimensat),
-	SYSCALL_ENTRY(truncate),  {0},
+	SYSCALL_ENTRY(stat),
+	SYSCALL_ENTRY(lstat),
+	SYSCALL_ENTRY(fstat),
+	SYSCALL_ENTRY(newfstatat),
+	SYSCALL_ENTRY(statx),
+	SYSCALL_ENTRY(statfs),
+	SYSCALL_ENTRY(fstatfs),
+	SYSCALL_ENTRY(access),
+	SYSCALL_ENTRY(faccessat),
+	SYSCALL_ENTRY(faccessat2),
+	SYSCALL_ENTRY(chmod),
+	SYSCALL_ENTRY(fchmod),
+	SYSCALL_ENTRY(fchmodat),
+	SYSCALL_ENTRY(chown),
+	SYSCALL_ENTRY(lchown),
+	SYSCALL_ENTRY(fchown),
+	SYSCALL_ENTRY(fchownat),
+	SYSCALL_ENTRY(utimensat),
+	SYSCALL_ENTRY(truncate),
+	SYSCALL_ENTRY(utime),
+	SYSCALL_ENTRY(utimes),
+	SYSCALL_ENTRY(futimesat),
+	{0},
 };
