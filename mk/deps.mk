@@ -6,7 +6,7 @@
 # Both do nothing, at once, when nothing is missing.
 
 run_packages = gcc libc6-dev liburing-dev libxxhash-dev busybox-static
-check_packages = libcmocka-dev sqlite3 stress-ng python3-minimal perl dash bash musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
+check_packages = libcmocka-dev sqlite3 stress-ng python3 perl redis-server redis-tools git openssl openssh-client lua5.4 make curl dash bash musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
 bench_packages = fio libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 
 # $(call install_packages,NAMES): as root installs those that are missing, else says how.

@@ -32,7 +32,7 @@ static struct outcome run_in(const char *dir, bool lodge, const char *const *wor
 {
 	struct command c = {.in_child = enter, .arg = (void *)dir};
 	char *path = realpath(lodge_path(), NULL);
-	const char *const first[] = {path, "run", "--rw", dir, "--memory", "512M", "--"};
+	const char *const first[] = {path, "run", "--net=local", "--rw", dir, "--memory", "512M", "--"};
 	size_t n = 0;
 
 	for (size_t i = 0; lodge && i < sizeof(first) / sizeof(first[0]); i++)
@@ -148,6 +148,135 @@ static void sqlite_runs(void **state)
 		  "rm -f db"));
 }
 
+/* Commands until one answers, at most half a minute. */
+#define UNTIL(command) "for i in $(seq 300); do " command " && break; sleep 0.1; done; "
+
+static void redis_serves(void **state)
+{
+	(void)state;
+	SAME(DASH("redis-server --port 0 --unixsocket $PWD/s --save '' --dir $PWD >/dev/null 2>&1 & " UNTIL(
+		"redis-cli -s s ping 2>/dev/null") "redis-cli -s s set a 41; redis-cli -s s incr a; "
+						   "redis-cli -s s rpush l x y z; redis-cli -s s lrange l 0 "
+						   "-1; "
+						   "redis-benchmark -s s -n 300 -c 5 -q -t "
+						   "set,get,incr,lpush >/dev/null; echo $?; redis-cli -s s "
+						   "save; "
+						   "redis-cli -s s shutdown nosave; wait $!; echo $?; test "
+						   "-s dump.rdb; echo $?; rm -f dump.rdb"));
+	SAME(DASH(
+		"p=$((20000 + $$ % 20000)); redis-server --port $p --bind 127.0.0.1 --save '' --dir $PWD "
+		">/dev/null 2>&1 & "
+		"p=$((20000 + $$ % 20000)); " UNTIL(
+			"redis-cli -p $p ping 2>/dev/null") "seq 1 200 | sed 's/.*/SET k& &/' | redis-cli -p "
+							    "$p --pipe | tail -1; redis-cli -p $p dbsize; "
+							    "redis-benchmark -p $p -n 300 -c 5 -q -t set,get "
+							    ">/dev/null; echo $?; redis-cli -p $p shutdown "
+							    "nosave; wait; echo up"));
+}
+
+static void git_keeps(void **state)
+{
+	(void)state;
+	SAME(DASH("export HOME=$PWD GIT_AUTHOR_DATE=2020-01-01T00:00:00Z "
+		  "GIT_COMMITTER_DATE=2020-01-01T00:00:00Z; rm -rf r c; "
+		  "git init -q -b main r; cd r; git config user.name n; git config user.email e; seq 100 > "
+		  "f; git add f; "
+		  "git commit -qm one; git mv f g; echo x >> g; git commit -qam two; echo y >> g; git status "
+		  "--porcelain; "
+		  "git log --oneline; git diff | tail -1; git stash -q; git branch b HEAD~1; git checkout -q "
+		  "b; ls; git gc -q; "
+		  "git fsck 2>/dev/null | grep -v dangling; git clone -q . ../c; git -C ../c rev-parse HEAD; "
+		  "cd ..; rm -rf r c"));
+}
+
+static void openssl_computes(void **state)
+{
+	(void)state;
+	SAME(DASH("openssl dgst -sha256 /etc/passwd; openssl enc -aes-256-cbc -k x -pbkdf2 -in /etc/services "
+		  "| openssl enc -d "
+		  "-aes-256-cbc -k x -pbkdf2 | cmp - /etc/services; echo $?; openssl speed -seconds 1 -bytes "
+		  "1024 sha256 "
+		  ">/dev/null 2>&1; echo $?; ssh-keygen -q -t ed25519 -N '' -f k; ssh-keygen -l -f k | cut "
+		  "-d' ' -f1,4; rm -f k k.pub"));
+}
+
+static void gcc_and_make_build(void **state)
+{
+	(void)state;
+	SAME(DASH(
+		"printf '#include <stdio.h>\nint main(void) { puts(\"built\"); return 3; }\n' > h.c; "
+		"printf 'all: h t\nh: h.c\n\t@gcc -O2 -o $@ $<\nt: h\n\t@./h > t || echo $$?\n' > Makefile; "
+		"make -j2; cat t; make; rm -f h t h.c Makefile"));
+}
+
+static void large_data(void **state)
+{
+	(void)state;
+	SAME(DASH("seq 100000 | awk '{print ($1 * 7919) % 100003}' > s; sort -n -S 512K --parallel=4 -T . s "
+		  "| md5sum; rm s"));
+	SAME(DASH("tar cJf d.txz -C /usr/share/doc bash; xz -dc -T2 d.txz | tar t | sort | tail -1; tar czf "
+		  "d.tgz -C /usr/share/doc "
+		  "bash; mkdir x; tar xzf d.tgz -C x; diff -r x/bash /usr/share/doc/bash && echo same; rm -r "
+		  "x d.*"));
+	SAME(DASH("find /usr/share/doc -name copyright | sort | md5sum; grep -rl GPL /usr/share/doc/bash | "
+		  "sort; "
+		  "find /usr/share/doc/b* -type f | sort | xargs cat | sed -n 's/the/THE/gp' | awk '{n += "
+		  "NF} END {print n}'"));
+	SAME("lua5.4", "-e",
+	     "local t = {} for i = 1, 9 do t[#t + 1] = i * i end print(table.concat(t, ',')) for l in "
+	     "io.popen('echo sub'):lines() "
+	     "do print(l) end");
+	SAME(DASH("rm -f w*; sqlite3 w 'pragma journal_mode=wal; pragma mmap_size=1000000; create table "
+		  "t(a); insert into t "
+		  "values(1),(2);'; sqlite3 w 'pragma mmap_size=1000000; select sum(a) from t; pragma "
+		  "integrity_check;'; rm -f w*"));
+}
+
+static void python_shares(void **state)
+{
+	(void)state;
+	SAME("/usr/bin/python3", "-c",
+	     "import multiprocessing as m, os\n"
+	     "def add(l, v):\n for _ in range(50):\n  with l: v.value += 1\n"
+	     "with m.Pool(3) as p: print(p.map(abs, range(-5, 5)))\n"
+	     "l, v = m.Lock(), m.Value('i', 0)\nps = [m.Process(target=add, args=(l, v)) for _ in range(3)]\n"
+	     "[p.start() for p in ps]; [p.join() for p in ps]; print(v.value)\n"
+	     "q = m.Queue(); p = m.Process(target=q.put, args=('said',)); p.start(); print(q.get()); "
+	     "p.join()\n"
+	     "from multiprocessing import shared_memory as s\n"
+	     "a = s.SharedMemory(create=True, size=100); b = s.SharedMemory(a.name); a.buf[0] = 7; "
+	     "print(b.buf[0])\n"
+	     "b.close(); a.close(); a.unlink()\n");
+	SAME("/usr/bin/python3", "-c",
+	     "import asyncio, os, subprocess, mmap, tempfile\n"
+	     "async def main():\n"
+	     " async def serve(r, w):\n  w.write((await r.read(99)).upper()); await w.drain(); w.close()\n"
+	     " s = await asyncio.start_unix_server(serve, 'a.sock')\n"
+	     " r, w = await asyncio.open_unix_connection('a.sock')\n"
+	     " w.write(b'hello'); print(await r.read(99)); w.close(); s.close()\n"
+	     " s = await asyncio.start_server(serve, '127.0.0.1', 0)\n"
+	     " r, w = await asyncio.open_connection(*s.sockets[0].getsockname())\n"
+	     " w.write(b'there'); print(await r.read(99)); w.close(); s.close()\n"
+	     " p = await asyncio.create_subprocess_exec('echo', 'sub', stdout=subprocess.PIPE); print(await "
+	     "p.communicate())\n"
+	     "asyncio.run(main()); os.unlink('a.sock')\n"
+	     "with tempfile.NamedTemporaryFile() as f:\n"
+	     " f.write(b'x' * 10000); f.flush(); m = mmap.mmap(f.fileno(), 0); m[:3] = b'abc'; f.seek(0); "
+	     "print(f.read(5), len(m))\n");
+}
+
+static void curl_fetches(void **state)
+{
+	(void)state;
+	SAME(DASH("echo page > index.html; /usr/bin/python3 -u -m http.server -b 127.0.0.1 0 > log 2>&1 "
+		  "& " UNTIL("grep -q port log 2>/dev/null") "p=$(sed 's/.*port \\([0-9]*\\).*/\\1/;q' log); "
+							     "curl -s http://127.0.0.1:$p/index.html; curl "
+							     "-s -o /dev/null -w '%{http_code}\n' "
+							     "http://localhost:$p/none; "
+							     "kill $!; rm -f log index.html; curl -s -m 5 "
+							     "http://10.255.255.1/; echo $((0))"));
+}
+
 /* A program that leaves processes behind: lodge ends them with itself, and waits for none. */
 static void what_is_left_is_killed(void **state)
 {
@@ -200,6 +329,13 @@ int main(void)
 		CASE("debian: perl, with fork and pipes [J2]", perl_runs),
 		CASE("debian: python3, with threads, processes and signals [J2]", python_runs),
 		CASE("debian: sqlite3, in memory and on disk [J2]", sqlite_runs),
+		CASE("debian: redis, over a socket file and TCP [J2]", redis_serves),
+		CASE("debian: git [J2]", git_keeps),
+		CASE("debian: openssl, ssh-keygen [J2]", openssl_computes),
+		CASE("debian: gcc under make [J2]", gcc_and_make_build),
+		CASE("debian: sort, xz, tar, find, lua5.4 and sqlite3 on more data [J2]", large_data),
+		CASE("debian: python3, multiprocessing and asyncio [J2]", python_shares),
+		CASE("debian: curl from a server inside [J2]", curl_fetches),
 		CASE("processes that the first one leaves are killed [J2]", what_is_left_is_killed),
 		CASE("a fork beyond --pids fails with EAGAIN [J2]", processes_are_limited),
 		CASE("a signal to lodge ends all processes [J2]", a_signal_ends_all),
