@@ -109,10 +109,13 @@ static struct backing *make_object(struct mm_host *h, struct memcg *cg, const ch
 	return huge ? &huge->backing : NULL;
 }
 
-/* A memfd of the host and its object (NULL: no memory), which is taken over, in the table with one reference. NULL: no memory. */
+/*
+ * A memfd of the host, or file of an owner, and its object (NULL: no memory), which is taken over, in the table with one reference. NULL: no
+ * memory. Whoever comes second to a file finds what the first has made.
+ */
 static struct memfd *memfd_register(struct backing *object, int host_fd, const void *owner)
 {
-	struct memfd *m = calloc(1, sizeof(*m));
+	struct memfd *m = calloc(1, sizeof(*m)), *found;
 	struct stat st;
 
 	if (!m || fstat(host_fd, &st) || !object) {
@@ -127,10 +130,17 @@ static struct memfd *memfd_register(struct backing *object, int host_fd, const v
 	m->refs = 1;
 	m->owner = owner;
 	pthread_mutex_lock(&table_lock);
-	list_add(&m->node, &table);
-	atomic_fetch_add(&nr_memfds, 1);
+	found = owner ? find(&st) : NULL;
+	if (!found) {
+		list_add(&m->node, &table);
+		atomic_fetch_add(&nr_memfds, 1);
+	}
 	pthread_mutex_unlock(&table_lock);
-	return m;
+	if (!found)
+		return m;
+	backing_put(m->object);
+	free(m);
+	return found;
 }
 
 #define HUGE_SIZE_SHIFT 26
@@ -165,7 +175,10 @@ int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned in
 
 int memfd_attach(struct mm_host *h, int host_fd, const char *name, const void *owner)
 {
-	return memfd_register(shmem_create(h, 0, name), host_fd, owner) ? 0 : -ENOMEM;
+	struct stat st;
+	uint64_t bytes = fstat(host_fd, &st) ? 0 : (uint64_t)st.st_size;
+
+	return memfd_register(shmem_create(h, bytes, name), host_fd, owner) ? 0 : -ENOMEM;
 }
 
 void memfd_unlinked(int host_fd)

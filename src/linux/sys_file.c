@@ -52,6 +52,13 @@ static int64_t sys_close_range(struct task *t, const uint64_t a[6])
 
 	if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
 		return -EINVAL;
+	if ((flags & CLOSE_RANGE_UNSHARE) && atomic_load(&t->files->refs) > 1) {
+		struct files *own = files_copy(t->files);
+		if (!own)
+			return -ENOMEM;
+		files_release(t->files);
+		t->files = own;
+	}
 	for (unsigned int i = first; i <= last && i < NR_OPEN_DEFAULT; i++) {
 		if (flags & CLOSE_RANGE_CLOEXEC)
 			files_set_cloexec(t->files, (int)i, true);

@@ -99,6 +99,13 @@ static void tmp_is_a_file_system(void **state)
 				"print(os.path.exists('/dev/shm/m'))",
 				NULL),
 		      "b'hello'\nb'Jello'\nFalse\n");
+	/* A file that was made and given a size before anybody opened it. */
+	expect_output(lodge_run("/usr/bin/python3", "-c",
+				"import os\nos.mknod('/tmp/f'); os.truncate('/tmp/f', 3); "
+				"print(open('/tmp/f').read() == "
+				"chr(0) * 3)\nos.truncate('/tmp/f', 2); print(len(open('/tmp/f').read()))",
+				NULL),
+		      "True\n2\n");
 }
 
 static void tmp_is_memory_of_the_program(void **state)

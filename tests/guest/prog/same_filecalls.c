@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/inotify.h>
@@ -233,6 +234,28 @@ static void files_without_names(void)
 	unlink("named");
 }
 
+static void *unshare_and_close(void *fd)
+{
+	TELL(syscall(SYS_close_range, *(unsigned int *)fd, ~0u, 2 /* CLOSE_RANGE_UNSHARE */));
+	TELL(fcntl(*(int *)fd, F_GETFD));
+	return NULL;
+}
+
+/* A thread closes what is its own alone afterwards. */
+static void ranges(void)
+{
+	int fd = dup(1);
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, unshare_and_close, &fd);
+	pthread_join(thread, NULL);
+	TELL(fcntl(fd, F_GETFD));
+	TELL(syscall(SYS_close_range, fd, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */));
+	TELL(fcntl(fd, F_GETFD));
+	TELL(syscall(SYS_close_range, fd, ~0u, 0));
+	TELL(fcntl(fd, F_GETFD));
+}
+
 static const struct guest_case cases[] = {
 	{"files: splice and tee [J2]", splices},
 	{"files: splice and mappings [J2][L1]", splices_of_what_is_mapped},
@@ -240,6 +263,7 @@ static const struct guest_case cases[] = {
 	{"files: inotify [J2]", watches},
 	{"files: extended attributes [J2]", attributes},
 	{"files: utime, utimes, futimesat [J2]", times},
+	{"files: close_range, of a table of one's own as well [J2]", ranges},
 	{"files: O_TMPFILE, and a name for it [J2]", files_without_names},
 };
 
