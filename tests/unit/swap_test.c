@@ -709,6 +709,106 @@ static void off_with_errors(void **state)
 	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
 }
 
+/* --- the Nth allocation fails ------------------------------------------------------------------------------------ */
+
+struct attempt {
+	struct fixture *x;
+	struct mm *child;
+	bool (*op)(struct attempt *a); /* false: it ran out of memory */
+};
+
+static bool store_to_swapped(struct attempt *a)
+{
+	uint64_t value = 99;
+
+	return !sim_store(a->x->cpu, A + 3 * P + 16, &value, 8).signo;
+}
+
+static bool device_off(struct attempt *a)
+{
+	(void)a;
+	return !sim_swap_off(&dev);
+}
+
+static bool fork_swapped(struct attempt *a)
+{
+	struct mm *child;
+
+	if (mm_fork(a->x->mm, &child))
+		return false;
+	mmput(child);
+	return true;
+}
+
+static bool out_all(struct attempt *a)
+{
+	out(a->x, A, 20); /* what was done stays done */
+	return mm_counter(a->x->mm, MM_SWAPENTS) == 20;
+}
+
+static bool advise_collapse(struct attempt *a)
+{
+	return !mm_madvise(a->x->mm, A, 512 * P, MADV_COLLAPSE);
+}
+
+/* Every second page of a table that is shared is in a slot; the operation fails for each N, and then works. */
+static void fail_each(struct fixture *x, bool (*op)(struct attempt *a), bool some_in_memory)
+{
+	struct attempt a = {.x = x, .op = op};
+	struct frames *f = x->mm->frames;
+	unsigned int failures = 0;
+	bool done = false;
+
+	fixture_map(x, A, 512, RW, MAP_FIXED);
+	fill(x, A, 20, 1);
+	assert_int_equal(mm_fork(x->mm, &a.child), 0);
+	for (unsigned int i = some_in_memory ? 1 : 0; i < 20; i += some_in_memory ? 2 : 1)
+		if (op != out_all)
+			assert_int_equal(out(x, A + i * P, 1), 1);
+	for (long n = 1; !done && n < 200; n++) {
+		uint64_t failed = atomic_load(&f->nr_fail);
+		atomic_store(&f->fail_in, n);
+		done = op(&a);
+		atomic_store(&f->fail_in, 0);
+		failures += atomic_load(&f->nr_fail) != failed;
+		assert_sound(x, a.child);
+	}
+	assert_true(done);
+	assert_true(failures > 0);
+	for (unsigned int i = 0; i < 20; i++) {
+		assert_int_equal(fixture_load(x, A + i * P), 1 + i);
+		assert_int_equal(load_in(x, a.child, A + i * P), 1 + i);
+	}
+	assert_sound(x, a.child);
+	mmput(a.child);
+}
+
+static void fail_store(void **state)
+{
+	fail_each(*state, store_to_swapped, true);
+}
+
+static void fail_off(void **state)
+{
+	fail_each(*state, device_off, true);
+	assert_int_equal(sim_swap_on(&dev, host(*state), SLOTS, NULL), 0);
+}
+
+static void fail_fork(void **state)
+{
+	fail_each(*state, fork_swapped, true);
+}
+
+static void fail_out(void **state)
+{
+	fail_each(*state, out_all, true);
+}
+
+static void fail_collapse(void **state)
+{
+	fail_each(*state, advise_collapse, false);
+}
+
 /* --- hooks --------------------------------------------------------------------------------------------------------- */
 
 static unsigned int nr_out, nr_in;
@@ -798,6 +898,11 @@ int main(void)
 		CASE("swap_off: all that it holds comes back, in all spaces [O2]", off_and_on),
 		CASE("swap_off: without room the device stays [O2]", off_without_room),
 		CASE("swap_off: pages that cannot be read are lost [O2]", off_with_errors),
+		CASE("failnth: a store to a swapped page in a shared table", fail_store),
+		CASE("failnth: swap_off", fail_off),
+		CASE("failnth: fork with swapped pages", fail_fork),
+		CASE("failnth: swap_out from shared tables", fail_out),
+		CASE("failnth: MADV_COLLAPSE of swapped pages", fail_collapse),
 		CASE("swap: swapout and swapin of the area are called, swapout may refuse [H20]", hooks),
 	};
 
