@@ -6,6 +6,7 @@
 #include "page_lock.h"
 #include "pagewalk.h"
 #include "rmap.h"
+#include "swap_cache.h"
 #include "zap.h"
 
 /* A piece of the walk: one hold of page_table_lock, in one space. */
@@ -112,11 +113,29 @@ static void take_lazyfree(struct turn *t, pte_t *slot, gva_t address, struct pag
 	e->nr_freed++;
 }
 
+/* In memory, and this space does not map it: it was read along with others, or others who mapped it are gone. */
+static void look_at_cached(struct turn *t, swp_entry_t entry)
+{
+	struct evict *e = t->piece.e;
+	struct page *page = swap_cache_find(e->host, entry);
+
+	if (!page)
+		return;
+	if (!atomic_load(&page->mapcount) && page->memcg == e->cg && page_age(page, e->cg) >= e->min_age) {
+		e->nr_scanned++;
+		t->found.asked[t->found.nr_asked++] = page;
+	} else {
+		page_put(e->host->frames, page);
+	}
+}
+
 static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 {
 	struct piece *p = &t->piece;
 	pte_t pte = pte_read(slot);
 
+	if (entry_type(pte) == ENTRY_SWAP && p->e->type == RECLAIM_ANON)
+		look_at_cached(t, pte_to_swp_entry(pte));
 	if (!pte_present(pte) || (pte & PTE_SPECIAL))
 		return;
 	struct page *page = pfn_to_page(p->mm->frames, pte_pfn(pte));

@@ -48,6 +48,7 @@ static bool epoch_is_over(const struct scan *s)
 static void evict_type(struct scan *s, enum reclaim_type type, uint64_t target)
 {
 	struct reclaim_hand *hand = hand_of(s, type);
+	uint64_t in_vain = 0, all = atomic_load(&s->cg->usage_pages);
 
 	while (s->freed < target) {
 		struct evict e = {.host = s->host,
@@ -58,20 +59,24 @@ static void evict_type(struct scan *s, enum reclaim_type type, uint64_t target)
 		evict_turn(&e);
 		s->freed += e.nr_freed;
 		s->scanned += e.nr_scanned;
-		if (e.dry && hand->age <= s->min_age)
+		in_vain = e.nr_freed ? 0 : in_vain + e.nr_scanned;
+		bool done = e.dry || in_vain > all; /* a full device takes nothing, however much is found */
+		if (done && hand->age <= s->min_age)
 			return;
-		if (e.dry)
+		if (done) {
 			hand->age--;
+			in_vain = 0;
+		}
 	}
 }
 
-/* Slots that are free. */
+/* Pages that could go: into slots that are free, or that have one still and were not written since. */
 static uint64_t swap_room(const struct scan *s)
 {
 	struct swap_totals t;
 
 	swap_totals(s->host, &t);
-	return t.total > t.used + t.bad ? t.total - t.used - t.bad : 0;
+	return t.total - t.used + t.cached;
 }
 
 /*

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* More private memory than the account may have: it goes to swap and comes back, and nobody notices. */
+#include "../../src/mm/swap_cache.h"
+#include "../../src/mm/vmscan.h"
+#include "../sim/fixture.h"
+#include "../sim/sim_swap.h"
+
+#define A     0x10000000ull
+#define P     PAGE_SIZE
+#define RW    (PROT_READ | PROT_WRITE)
+#define SLOTS 8192
+
+static struct sim_swap dev;
+
+static struct mm_host *host(const struct fixture *x)
+{
+	return &x->machine->host;
+}
+
+static void threaded(struct sim_swap *s)
+{
+	s->threaded = true;
+}
+
+static int setup(void **state)
+{
+	int err = fixture_setup(state);
+
+	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, NULL);
+}
+
+static int setup_threaded(void **state)
+{
+	int err = fixture_setup_shadow(state);
+
+	return err ? err : sim_swap_on(&dev, host(*state), SLOTS, threaded);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *space[] = {x->mm};
+
+	while (swap_wait(host(x)))
+		;
+	assert_int_equal(mm_check_host(host(x), space, 1, complain), 0);
+	mm_munmap(x->mm, 0x10000, 1ull << 40);
+	assert_int_equal(dev.device.map.nr_used, 0);
+	assert_int_equal(dev.nr_wrong, 0);
+	assert_int_equal(sim_swap_off(&dev), 0);
+	return fixture_teardown(state);
+}
+
+static void limit(struct fixture *x, uint64_t pages)
+{
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + pages;
+	x->mm->memcg->peak_pages = 0;
+}
+
+static void store_all(struct fixture *x, uint64_t nr, uint64_t seed)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		fixture_store(x, A + i * P, seed + i);
+}
+
+static void load_all(struct fixture *x, uint64_t nr, uint64_t seed)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		assert_int_equal(fixture_load(x, A + i * P), seed + i);
+}
+
+/* Four times as much as fits. */
+static void sweeps(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 4000, RW, MAP_FIXED);
+	limit(x, 1000);
+	store_all(x, 4000, 1);
+	load_all(x, 4000, 1);
+	store_all(x, 4000, 7);
+	load_all(x, 4000, 7);
+	assert_true(dev.nr_writes > 5000);
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	assert_mm_sound(x->mm);
+}
+
+static void wide_faults(void **state)
+{
+	struct fixture *x = *state;
+
+	x->mm->fault_around_pages = 512;
+	sweeps(state);
+}
+
+static void random_accesses(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t rng = random_seed(3), word[3000] = {0};
+
+	fixture_map(x, A, 3000, RW, MAP_FIXED);
+	limit(x, 1000);
+	for (unsigned int i = 0; i < 30000; i++) {
+		uint64_t n = random_below(&rng, random_below(&rng, 3) ? 600 : 3000);
+		assert_int_equal(fixture_load(x, A + n * P + 8), word[n]);
+		if (random_below(&rng, 2)) {
+			word[n] = random_next(&rng);
+			fixture_store(x, A + n * P + 8, word[n]);
+		}
+	}
+	assert_mm_sound(x->mm);
+}
+
+static void blocks(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 4096, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(x->mm, A, 4096 * P, MADV_HUGEPAGE), 0);
+	limit(x, 1600);
+	store_all(x, 4096, 1);
+	load_all(x, 4096, 1);
+	assert_mm_sound(x->mm);
+}
+
+static void forked(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED);
+	store_all(x, 2000, 1);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	limit(x, 300);
+	store_all(x, 2000, 9);
+	sim_cpu_load(x->cpu, child);
+	load_all(x, 2000, 1);
+	sim_cpu_load(x->cpu, x->mm);
+	load_all(x, 2000, 9);
+	mmput(child);
+	load_all(x, 2000, 9);
+	assert_mm_sound(x->mm);
+}
+
+/* What children mapped and left is still cached for the slots that the parent has: it goes, too. */
+static void left_by_children(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 3000, RW, MAP_FIXED);
+	limit(x, 1000);
+	store_all(x, 3000, 1);
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(mm_fork(x->mm, &child), 0);
+		sim_cpu_load(x->cpu, child);
+		load_all(x, 3000, 1);
+		sim_cpu_load(x->cpu, x->mm);
+		mmput(child);
+	}
+	fixture_map(x, A + 3000 * P, 900, RW, MAP_FIXED);
+	for (unsigned int i = 0; i < 900; i++)
+		fixture_store(x, A + (3000 + i) * P, i);
+	load_all(x, 3000, 1);
+	assert_mm_sound(x->mm);
+}
+
+static void paged_out(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 100, RW, MAP_FIXED);
+	store_all(x, 100, 1);
+	assert_int_equal(mm_madvise(x->mm, A + 10 * P, 50 * P, MADV_PAGEOUT), 0);
+	while (swap_wait(host(x)))
+		;
+	assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 50);
+	load_all(x, 100, 1);
+}
+
+/* Without room on the device it is as without one. */
+static void full(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t value = 1;
+	unsigned int n = 0;
+
+	fixture_map(x, A, 20000, RW, MAP_FIXED);
+	limit(x, 500);
+	for (; n < 20000 && !sim_store(x->cpu, A + n * P, &value, 8).signo; n++)
+		value++;
+	assert_in_range(n, SLOTS, SLOTS + 600);
+	assert_int_equal(mm_munmap(x->mm, A, 300 * P), 0);
+	for (unsigned int i = 300; i < n; i++)
+		assert_int_equal(fixture_load(x, A + i * P), 1 + i);
+	assert_mm_sound(x->mm);
+}
+
+#define CASE(title, fn)                          \
+	{                                        \
+		title, fn, setup, teardown, NULL \
+	}
+#define THREADED(title, fn)                               \
+	{                                                 \
+		title, fn, setup_threaded, teardown, NULL \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE("reclaim: four times the account's limit, swept by stores and loads [O1][O5]", sweeps),
+		THREADED("reclaim: the same with a slow device and a shadow MMU [O1]", sweeps),
+		CASE("reclaim: the same with wide faults [O1]", wide_faults),
+		CASE("reclaim: three times the limit, at random [O1]", random_accesses),
+		THREADED("reclaim: the same with a slow device and a shadow MMU [O1]", random_accesses),
+		CASE("reclaim: blocks go, too", blocks),
+		CASE("reclaim: spaces forked from one another", forked),
+		THREADED("reclaim: the same with a slow device and a shadow MMU", forked),
+		CASE("reclaim: what children had mapped and left", left_by_children),
+		CASE("reclaim: MADV_PAGEOUT pages out", paged_out),
+		CASE("reclaim: a full device, and the account's limit holds", full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
