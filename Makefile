@@ -5,6 +5,7 @@
 # make san       the same under sanitizers            make fuzz   bounded fuzzing
 # make bench     ratios against native and peers      make bench CASE=name
 # make tidy      layering, names, format, static checks
+# make soak      guests with four times their memory, on swap that fails; SOAK_SECONDS (1200)
 # make features  the checklist rows shown by the last test run
 # make install   command, library, header, man pages under PREFIX
 #

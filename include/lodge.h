@@ -166,6 +166,8 @@ struct lodge_space_options {
 	const char *cwd; /* the guest's; NULL: the caller's, or "/" where the guest has it not */
 	/* Pages of 2 MiB for MAP_HUGETLB, taken from the space's memory when it is made. */
 	uint64_t hugepages;
+	uint64_t
+		memory_high_bytes; /* with more than that it gives up what it can, and is slowed down; a multiple of 4096; 0: never */
 };
 
 /* Fills in the defaults: fds 0, 1, 2, everything else 0. */

@@ -82,6 +82,13 @@ threaded_tests = $(filter $(patsubst %,$(T)/%_test,$(THREADED)),$(unit_tests))
 check-threads: $(threaded_tests)
 	$(run_tests) $(threaded_tests)
 
+# Guests with four times their memory, on swap that fails.
+SOAK_SECONDS ?= 1200
+
+.PHONY: soak
+soak: $(B)/lodge $(guest_dir)/working_set
+	@tests/soak $(B)/lodge $(guest_dir) $(SOAK_SECONDS)
+
 # FUZZ_SECONDS is shared out among the fuzzers; the histories get most of it.
 FUZZ_SECONDS ?= 60
 

@@ -59,6 +59,21 @@ static int set_memory(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_memory_high(struct run_options *o, const char *arg)
+{
+	uint64_t bytes;
+	int err = parse_size("memory-high", arg, &bytes);
+
+	if (err)
+		return err;
+	if (!bytes || bytes % PAGE_BYTES) {
+		message("--memory-high %s: must be a multiple of 4K", arg);
+		return -EINVAL;
+	}
+	o->memory_high_bytes = bytes;
+	return 0;
+}
+
 static int set_fault_around(struct run_options *o, const char *arg)
 {
 	uint64_t bytes;
@@ -392,6 +407,7 @@ static int set_version(struct run_options *o, const char *arg)
 
 static const struct option_spec specs[] = {
 	{"memory", "SIZE", "memory the program may own, page tables included (256M)", set_memory},
+	{"memory-high", "SIZE", "above that, reclaim its memory and slow it down (never)", set_memory_high},
 	{"oom", "WHAT", "with its memory full: kill the largest process (default), enomem for calls, or stop",
 	 set_oom},
 	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},

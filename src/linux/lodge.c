@@ -290,6 +290,9 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL,
 				    "memory limit of %llu bytes: not a multiple of 4096, or below 64 KiB",
 				    (unsigned long long)o->memory_bytes);
+	if (o->memory_high_bytes % PAGE_SIZE)
+		return report_error(err, -EINVAL, "high memory of %llu bytes: not a multiple of 4096",
+				    (unsigned long long)o->memory_high_bytes);
 	if (o->fault_around_pages > MAX_FAULT_AROUND || (o->fault_around_pages & (o->fault_around_pages - 1)))
 		return report_error(err, -EINVAL, "fault-around of %u pages: not a power of two up to %u",
 				    o->fault_around_pages, MAX_FAULT_AROUND);
@@ -375,6 +378,8 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 	if (!mm)
 		return report_error(err, -ENOMEM, "no memory for an address space");
 	atomic_store(&mm->memcg->thp, (uint32_t)o->thp);
+	if (o->memory_high_bytes)
+		atomic_store(&mm->memcg->high_pages, o->memory_high_bytes >> PAGE_SHIFT);
 	if (o->fault_around_pages)
 		mm->fault_around_pages = o->fault_around_pages;
 	ret = reserve_hugepages(mm, o->hugepages, err);

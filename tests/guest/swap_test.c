@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Swap as a user asks for it: which files, which failures. */
+/* Swap as a user asks for it: which files, which failures, and programs that need more than their memory. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "harness.h"
+
+#define SET_MIB "20" /* four times the memory */
 
 static const char *swap_option(const char *name, const char *rest)
 {
@@ -106,6 +108,117 @@ static void sizes_and_priorities(void **state)
 	outcome_free(&o);
 }
 
+/* The set of pages, on swap of its own, with up to two more words for lodge. */
+static struct outcome run_set(const char *seconds, const char *lossy, const char *option, const char *value)
+{
+	struct command c = lodge_command("--memory", "5M", "--swap", strdup(swap_option("swap", ":64M")),
+					 "--stats", NULL);
+
+	if (option) {
+		command_add(&c, option);
+		command_add(&c, value);
+	}
+	if (!strcmp(seconds, "30")) {
+		command_add(&c, "--timeout");
+		command_add(&c, "2");
+	}
+	command_add(&c, guest_path("working_set"));
+	command_add(&c, SET_MIB);
+	command_add(&c, seconds);
+	command_add(&c, "1");
+	if (lossy)
+		command_add(&c, lossy);
+	return command_run(&c);
+}
+
+static void expect_ok(struct outcome *o)
+{
+	expect_status(o, 0);
+	assert_memory_equal(o->out, "ok ", 3);
+	outcome_free(o);
+}
+
+static void four_times_the_memory(void **state)
+{
+	struct outcome o = run_set("0", NULL, NULL, NULL);
+
+	(void)state;
+	assert_null(strstr(o.err, "; 0 pages written"));
+	expect_ok(&o);
+}
+
+static void huge_pages_too(void **state)
+{
+	struct outcome o = run_set("0", NULL, "--thp", "always");
+
+	(void)state;
+	expect_ok(&o);
+}
+
+static void failed_writes_lose_nothing(void **state)
+{
+	struct outcome o = run_set("0", NULL, "--inject", "swap.write=enospc@p=0.02");
+
+	(void)state;
+	assert_null(strstr(o.err, "; 0 transfers failed"));
+	expect_ok(&o);
+}
+
+static void short_transfers_lose_nothing(void **state)
+{
+	struct outcome o = run_set("0", NULL, "--inject", "swap.write=short@every=2");
+
+	(void)state;
+	expect_ok(&o);
+}
+
+static void damage_is_the_touchers(void **state)
+{
+	static const char *const rules[] = {"swap.read=eio@every=200", "swap.write=torn@every=50",
+					    "swap.read=torn@every=200"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		struct outcome o = run_set("0", "lossy", "--inject", rules[i]);
+		assert_null(strstr(o.out, " 0 lost"));
+		expect_ok(&o);
+	}
+}
+
+static void stuck_disks_do_not_hold_us(void **state)
+{
+	static const char *const rules[] = {"swap.read=stuck@from=50", "swap.write=stuck@from=50"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		struct outcome o = run_set("30", NULL, "--inject", rules[i]);
+		expect_status(&o, 124);
+		outcome_free(&o);
+	}
+}
+
+static void high_memory_slows_down(void **state)
+{
+	struct outcome o =
+		lodge_run("--memory", "64M", "--memory-high", "8M", "--swap", swap_option("swap", ":64M"),
+			  "--stats", guest_path("working_set"), SET_MIB, "0", "1", NULL);
+
+	(void)state;
+	assert_null(strstr(o.err, "; 0 pages written"));
+	expect_ok(&o);
+	refused("--memory-high", "1000", "multiple of 4K");
+	refused("--memory-high", "0", "multiple of 4K");
+}
+
+static void without_swap_it_is_killed(void **state)
+{
+	struct outcome o = lodge_run("--memory", "5M", guest_path("working_set"), SET_MIB, "0", "1", NULL);
+
+	(void)state;
+	expect_status(&o, 137);
+	outcome_free(&o);
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
@@ -114,6 +227,16 @@ int main(void)
 		CASE("inject: rules that are none are refused, in a line", rules_that_are_none),
 		CASE("inject: files that are slow, short, broken or stuck", files_that_fail),
 		CASE("swap: files get their size, devices their order [O2]", sizes_and_priorities),
+		CASE("swap: four times the memory, every page as it was [O1][K24]", four_times_the_memory),
+		CASE("swap: huge pages are taken apart and go too [O1]", huge_pages_too),
+		CASE("swap: a page whose write fails stays [O1]", failed_writes_lose_nothing),
+		CASE("swap: short transfers are finished [O1]", short_transfers_lose_nothing),
+		CASE("swap: a page that cannot be had again is SIGBUS to who touches it",
+		     damage_is_the_touchers),
+		CASE("swap: --timeout ends a program that waits for a stuck disk",
+		     stuck_disks_do_not_hold_us),
+		CASE("memory-high: with more than that its pages go", high_memory_slows_down),
+		CASE("swap: without it more memory than there is is the end", without_swap_it_is_killed),
 	};
 
 	return harness_main_kvm("swap", tests, sizeof(tests) / sizeof(tests[0]));
