@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cases.h"
 
-#define MIB (1ul << 20)
+#define MIB	  (1ul << 20)
+#define SWAP_FILE "/var/tmp/lodge-bench.swap:512M"
 
 /* The object allocators, and whom they are measured against: each in a process of its own. */
 #define KMALLOC_SIDE(name, what)                           \
@@ -322,6 +323,26 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .program = {"swapdev", "lodge"}},
 		   {"floor", .program = {"swapdev", "floor"}},
 		   {"fio", .program = {"swapdev", "fio"}}}},
+	{.case_name = "swap",
+	 .variants = {"set-sequential"},
+	 .unit = "ns/page",
+	 .needs_kvm = true,
+	 .samples = 5,
+	 .warm_bytes = 160 * MIB,
+	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE},
+		    .program = {"swapset", "sequential", "128"}},
+		   {"floor", .program = {"swapdev", "floor", "read"}},
+		   {"fio", .program = {"swapdev", "fio", "read"}}}},
+	{.case_name = "swap",
+	 .variants = {"set-random"},
+	 .unit = "ns",
+	 .needs_kvm = true,
+	 .samples = 5,
+	 .warm_bytes = 160 * MIB,
+	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE},
+		    .program = {"swapset", "random", "128"}},
+		   {"floor", .program = {"swapdev", "floor", "single"}},
+		   {"fio", .program = {"swapdev", "fio", "single"}}}},
 	{.case_name = "syscall",
 	 .variants = {"getppid"},
 	 .unit = "ns",

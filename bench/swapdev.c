@@ -6,6 +6,8 @@
  *	swapdev floor	nothing but io_uring: registered file and buffers, O_DIRECT; no checksums, one thread
  *	swapdev fio	Debian's fio with ioengine=io_uring
  *
+ * With `read` or `single` as a second word, floor and fio make that part alone, and print "* ns".
+ *
  * Prints "device-write ns", "device-read ns" (per page, in order) and "device-latency ns" (a single page at a random place, until it
  * is there). The file is swap.data beside the program; its first page is a header and stays.
  */
@@ -30,7 +32,8 @@
 #define WALK	2147483647ull /* a prime: no place comes twice */
 
 static char path[4096];
-static char *memory; /* DEPTH * RUN pages */
+static const char *only = ""; /* one part, or all */
+static char *memory;	      /* DEPTH * RUN pages */
 
 static void fill(void)
 {
@@ -47,7 +50,7 @@ static uint64_t random_slot(unsigned int i)
 
 static void print(const char *variant, uint64_t start, uint64_t nr)
 {
-	printf("%s %.1f\n", variant, (double)(clock_now_ns() - start) / (double)nr);
+	printf("%s %.1f\n", *only ? "*" : variant, (double)(clock_now_ns() - start) / (double)nr);
 }
 
 /* --- through lodge ------------------------------------------------------------------------------------------------ */
@@ -206,6 +209,23 @@ static void floor_walk(struct io_uring *ring, bool write)
 	print(write ? "device-write" : "device-read", start, nr * RUN);
 }
 
+static void floor_singles(struct io_uring *ring)
+{
+	uint64_t start = clock_now_ns();
+
+	for (unsigned int i = 0; i < SINGLES; i++) {
+		prepare(ring, false, memory, PAGE_SIZE, random_slot(i) * PAGE_SIZE);
+		io_uring_submit_and_wait(ring, 1);
+		reap(ring, PAGE_SIZE);
+	}
+	print("device-latency", start, SINGLES);
+}
+
+static bool wanted(const char *part)
+{
+	return !*only || !strcmp(only, part);
+}
+
 static int run_floor(void)
 {
 	struct iovec all = {memory, (size_t)DEPTH * RUN * PAGE_SIZE};
@@ -217,15 +237,12 @@ static int run_floor(void)
 		perror("swapdev");
 		return 1;
 	}
-	floor_walk(&ring, true);
-	floor_walk(&ring, false);
-	uint64_t start = clock_now_ns();
-	for (unsigned int i = 0; i < SINGLES; i++) {
-		prepare(&ring, false, memory, PAGE_SIZE, random_slot(i) * PAGE_SIZE);
-		io_uring_submit_and_wait(&ring, 1);
-		reap(&ring, PAGE_SIZE);
-	}
-	print("device-latency", start, SINGLES);
+	if (wanted("write"))
+		floor_walk(&ring, true);
+	if (wanted("read"))
+		floor_walk(&ring, false);
+	if (wanted("single"))
+		floor_singles(&ring);
 	io_uring_queue_exit(&ring);
 	close(fd);
 	return worst != 0;
@@ -252,23 +269,32 @@ static int fio(const char *variant, const char *options, bool write, bool latenc
 	double value = word ? strtod(word, NULL) : 0;
 	if (!f || pclose(f) || value <= 0)
 		return 1;
-	printf("%s %.1f\n", variant, latency ? value * 1e3 : (double)PAGE_SIZE / 1024 / value * 1e9);
+	printf("%s %.1f\n", *only ? "*" : variant,
+	       latency ? value * 1e3 : (double)PAGE_SIZE / 1024 / value * 1e9);
 	return 0;
 }
 
 static int run_fio(void)
 {
-	return fio("device-write", "--rw=write --bs=256k --iodepth=32", true, false) ||
-	       fio("device-read", "--rw=read --bs=256k --iodepth=32", false, false) ||
-	       fio("device-latency", "--rw=randread --bs=4k --iodepth=1 --number_ios=2000", false, true);
+	int err = 0;
+
+	if (wanted("write"))
+		err |= fio("device-write", "--rw=write --bs=256k --iodepth=32", true, false);
+	if (wanted("read"))
+		err |= fio("device-read", "--rw=read --bs=256k --iodepth=32", false, false);
+	if (wanted("single"))
+		err |= fio("device-latency", "--rw=randread --bs=4k --iodepth=1 --number_ios=2000", false,
+			   true);
+	return err;
 }
 
 int main(int argc, char **argv)
 {
 	const char *slash = strrchr(argv[0], '/');
 
-	if (argc != 2)
+	if (argc != 2 && argc != 3)
 		return 2;
+	only = argc == 3 ? argv[2] : "";
 	snprintf(path, sizeof(path), "%.*s/swap.data", slash ? (int)(slash - argv[0]) : 1,
 		 slash ? argv[0] : ".");
 	memory = mmap(NULL, (size_t)DEPTH * RUN * PAGE_SIZE, PROT_READ | PROT_WRITE,
