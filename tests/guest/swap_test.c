@@ -78,16 +78,19 @@ static void files_that_fail(void **state)
 static void sizes_and_priorities(void **state)
 {
 	struct command c = lodge_command("--stats", NULL);
+	char *first = strdup(swap_option("colon:name", ":1M:7")), *second = strdup(swap_option("a", ":2M"));
 	struct outcome o;
 	struct stat st;
 
 	(void)state;
 	command_add(&c, "--swap");
-	command_add(&c, strdup(swap_option("colon:name", ":1M:7")));
+	command_add(&c, first);
 	command_add(&c, "--swap");
-	command_add(&c, strdup(swap_option("a", ":2M")));
+	command_add(&c, second);
 	command_add(&c, guest_path("hello_glibc"));
 	o = command_run(&c);
+	free(first);
+	free(second);
 	expect_status(&o, 0);
 	assert_int_equal(stat(scratch_path("colon:name"), &st), 0);
 	assert_int_equal(st.st_size, 1 << 20);

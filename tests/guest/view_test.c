@@ -126,14 +126,14 @@ static void tmp_is_memory_of_the_program(void **state)
 
 static void programs_in_tmp_run(void **state)
 {
-	char dir[] = "/tmp/lodge-view-XXXXXX", text[128];
+	static const char script[] =
+		"#!/bin/sh\necho $0 | grep -c script; ls $(dirname $0); echo x > $0 || echo refused\n";
+	char dir[] = "/tmp/lodge-view-@@@", text[128];
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(text, sizeof(text), "%s/script", dir);
-	write_file(text,
-		   "#!/bin/sh\necho $0 | grep -c script; ls $(dirname $0); echo x > $0 || echo refused\n", 84,
-		   0755);
+	write_file(text, script, strlen(script), 0755);
 	expect_output(lodge_run(text, NULL), "1\nscript\nrefused\n");
 	unlink(text);
 	rmdir(dir);

@@ -204,9 +204,9 @@ static void between_processes(void)
 	while (!(*shared & FUTEX_WAITERS))
 		usleep(1000);
 	usleep(10000);
-	printf("unlock %d\n", futex(shared, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+	int ret = futex(shared, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0);
 	wait(&status);
-	printf("word %x\n", *shared);
+	printf("unlock %d word %x\n", ret, *shared);
 }
 
 /* --- from a condition to its lock ------------------------------------------------------------ */
