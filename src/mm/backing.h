@@ -45,7 +45,7 @@ struct backing_ops {
 	int (*mapped)(struct backing *b, struct vma *vma);
 	/* Where a mapping of it goes, or -errno; NULL: where anything goes. See unmapped_area.h. */
 	int64_t (*get_unmapped_area)(struct backing *b, struct mm *mm, const struct unmapped_request *r);
-};
+} __randomize_layout;
 
 struct backing {
 	const struct backing_ops *ops;

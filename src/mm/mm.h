@@ -157,7 +157,7 @@ struct mm {
 	_Atomic uint64_t min_flt, maj_flt;	  /* (A) */
 	_Atomic uint64_t fault_around_mapped;	  /* (A) pages mapped ahead of a touch */
 	_Atomic uint64_t nr_revokes, nr_revoked_ptes; /* (A) */
-};
+} __randomize_layout;
 
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx);
 

@@ -32,7 +32,7 @@ struct reclaim_ops {
 	bool (*oom)(void *ctx, gfp_t gfp, unsigned int order, nodemask_t nodes);
 	/* Whether a page that will be written may come from this node (its share of dirty pages). */
 	bool (*node_dirty_ok)(void *ctx, unsigned int nid);
-};
+} __randomize_layout;
 
 /* Installs the hooks. NULL ops: nobody reclaims. Marks are set separately (watermark.h). Before the first allocation. */
 static inline void reclaim_set_ops(struct frames *f, const struct reclaim_ops *ops, void *ctx)

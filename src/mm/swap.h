@@ -92,7 +92,7 @@ struct swap_device_ops {
 	void (*discard)(struct swap_device *d, uint64_t slot, uint64_t nr);
 	/* After swapoff: the core does not know the device any more. */
 	void (*release)(struct swap_device *d);
-};
+} __randomize_layout;
 
 /* Embedded by its owner, who fills in what is marked so; the rest is 0. */
 struct swap_device {

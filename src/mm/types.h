@@ -33,7 +33,23 @@ typedef uint64_t pfn_t;
 
 #define BYTES_TO_PAGES(n) (((uint64_t)(n) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 
-#define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
+/*
+ * Structures whose fields a build may shuffle, as a hardening: tables of functions, and what an attacker would look for. That takes a
+ * compiler which can (clang 15 with -frandomize-layout-seed-file, gcc with Linux's plugin) and -DLODGE_RANDSTRUCT. What makes it possible
+ * is checked by every build with gcc: such structures are initialized by the names of their fields alone.
+ */
+#ifdef __clang__
+#define __designated_init
+#else
+#define __designated_init __attribute__((designated_init))
+#endif
+#ifdef LODGE_RANDSTRUCT
+#define __randomize_layout __designated_init __attribute__((randomize_layout))
+#else
+#define __randomize_layout __designated_init
+#endif
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 static inline uint64_t page_align_down(uint64_t x)
 {

@@ -105,7 +105,7 @@ struct vm_operations {
 	int (*may_split)(const struct vma *vma, gva_t address);
 	/* Bytes of a page of the area; NULL: PAGE_SIZE. */
 	uint64_t (*pagesize)(const struct vma *vma);
-};
+} __randomize_layout;
 
 struct vma {
 	gva_t start, end; /* end is the first byte after */

@@ -516,9 +516,22 @@ static void skip_test(void **state)
 	skip();
 }
 
+/* Children of a test may be in other directories. */
+static void make_absolute(const char *variable, const char *otherwise)
+{
+	const char *path = getenv(variable);
+	char *absolute = realpath(path ? path : otherwise, NULL);
+
+	if (absolute)
+		setenv(variable, absolute, 1);
+	free(absolute);
+}
+
 int harness_main(const char *name, struct CMUnitTest *tests, size_t nr)
 {
 	signal(SIGPIPE, SIG_IGN);
+	make_absolute("LODGE", "build/lodge");
+	make_absolute("LODGE_GUESTS", "build/guest");
 	return _cmocka_run_group_tests(name, tests, nr, NULL, NULL);
 }
 

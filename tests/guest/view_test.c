@@ -128,7 +128,7 @@ static void programs_in_tmp_run(void **state)
 {
 	static const char script[] =
 		"#!/bin/sh\necho $0 | grep -c script; ls $(dirname $0); echo x > $0 || echo refused\n";
-	char dir[] = "/tmp/lodge-view-@@@", text[128];
+	char dir[] = "/tmp/lodge-view-XXXXXX", text[128];
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
