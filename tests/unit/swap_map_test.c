@@ -342,7 +342,7 @@ int main(void)
 		     "generation",
 		     generations),
 		CASE("swap map: a slot whose write failed is not used again", failed_slots),
-		CASE("swap map: 200000 random steps, recounted [O3]", random_use),
+		CASE("swap map: 200000 random steps, recounted [O3] [Y12]", random_use),
 		WITH_HOST("swap_on: the highest priority first, the next when it is full [O2]", priorities),
 		WITH_HOST("swap_on: equal priorities take turns by clusters", equal_priorities),
 		WITH_HOST("swap map: the device is told of clusters that nobody needs", discards),

@@ -816,7 +816,8 @@ int main(void)
 		T("madvise: MADV_PAGEOUT: anonymous pages go at once, what lay together in one transfer",
 		  anonymous_pages_are_sent_out_at_once),
 		T("reclaim: huge pages are cut and go [O3]", huge_pages_go_in_pieces),
-		T("kswapd: wakes when room falls below the low mark, sleeps at the high one [O4] [O5] [C3]",
+		T("kswapd: wakes when room falls below the low mark, sleeps at the high one [O4] [O5] [C3] "
+		  "[Y12]",
 		  kswapd_wakes_below_low_and_sleeps_at_high),
 		T("kswapd: what is in use stays; an epoch ends to learn what is [O5]",
 		  kswapd_leaves_what_is_in_use),
