@@ -114,8 +114,9 @@ static void sizes_and_priorities(void **state)
 /* The set of pages, on swap of its own, with up to two more words for lodge. */
 static struct outcome run_set(const char *seconds, const char *lossy, const char *option, const char *value)
 {
-	struct command c = lodge_command("--memory", "5M", "--swap", strdup(swap_option("swap", ":64M")),
-					 "--stats", NULL);
+	char *swap = strdup(swap_option("swap", ":64M"));
+	struct command c = lodge_command("--memory", "5M", "--swap", swap, "--stats", NULL);
+	struct outcome o;
 
 	if (option) {
 		command_add(&c, option);
@@ -131,7 +132,9 @@ static struct outcome run_set(const char *seconds, const char *lossy, const char
 	command_add(&c, "1");
 	if (lossy)
 		command_add(&c, lossy);
-	return command_run(&c);
+	o = command_run(&c);
+	free(swap);
+	return o;
 }
 
 static void expect_ok(struct outcome *o)
