@@ -30,7 +30,7 @@ static struct task *find_task(struct task *t, int tid)
 
 int cpuclock_parse(struct task *t, int number, struct cpuclock *c)
 {
-	int err = 0;
+	int err = 0, own;
 
 	if (!cpuclock_is(number))
 		return -EINVAL;
@@ -40,8 +40,11 @@ int cpuclock_parse(struct task *t, int number, struct cpuclock *c)
 		c->id = (int)(~(unsigned int)number >> ID_SHIFT);
 		c->user_only = (number & KIND_MASK) == KIND_USER;
 	}
-	if (!c->id)
-		c->id = c->of_task ? t->tid : t->pid;
+	own = c->of_task ? t->tid : t->pid;
+	if (!c->id || c->id == own) {
+		c->id = own;
+		return 0;
+	}
 	pthread_mutex_lock(&t->sandbox->lock);
 	if (c->of_task ? !find_task(t, c->id) : !process_find(t->sandbox, c->id))
 		err = -EINVAL;

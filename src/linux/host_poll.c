@@ -16,7 +16,7 @@ void poll_deadline_set(struct poll_deadline *d, const struct timespec *span)
 	d->at = sleep_deadline(CLOCK_MONOTONIC, span);
 }
 
-int64_t host_poll(struct task *t, struct pollfd *fds, unsigned int nr, const struct poll_deadline *d)
+int64_t host_wait_masked(struct task *t, host_wait_fn wait, void *ctx, const struct poll_deadline *d)
 {
 	sigset_t kick, old;
 	int64_t ret;
@@ -31,7 +31,7 @@ int64_t host_poll(struct task *t, struct pollfd *fds, unsigned int nr, const str
 
 		if (d->set && !stop)
 			left = sleep_left(CLOCK_MONOTONIC, &d->at);
-		ret = ppoll(fds, nr, d->set || stop ? &left : NULL, &old);
+		ret = wait(ctx, d->set || stop ? &left : NULL, &old);
 		if (ret < 0)
 			ret = -errno;
 		else if (!ret && stop)
@@ -39,4 +39,21 @@ int64_t host_poll(struct task *t, struct pollfd *fds, unsigned int nr, const str
 	} while (ret == -EINTR && !task_interrupted(t));
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ret;
+}
+
+struct poll_set {
+	struct pollfd *fds;
+	unsigned int nr;
+};
+
+static int wait_for_fds(void *ctx, const struct timespec *left, const sigset_t *mask)
+{
+	const struct poll_set *set = ctx;
+
+	return ppoll(set->fds, set->nr, left, mask);
+}
+
+int64_t host_poll(struct task *t, struct pollfd *fds, unsigned int nr, const struct poll_deadline *d)
+{
+	return host_wait_masked(t, wait_for_fds, &(struct poll_set){fds, nr}, d);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "path.h"
+#include "host_poll.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -106,34 +107,21 @@ static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
 	return epoll_ctl(epoll, (int)a[1], fd, &event) ? -errno : 0;
 }
 
-/* One wait. The kick is let in by the wait itself, so that none is lost. */
-static int64_t epoll_host(struct task *t, int fd, struct epoll_event *events, int nr,
-			  const struct timespec *deadline)
+struct epoll_set {
+	int fd, nr;
+	struct epoll_event *events;
+};
+
+/* In whole milliseconds, and no longer than about ten days at once. */
+static int wait_for_events(void *ctx, const struct timespec *left, const sigset_t *mask)
 {
-	sigset_t kick, old;
-	int64_t ret;
+	const struct epoll_set *set = ctx;
+	int64_t ms = -1;
 
-	sigemptyset(&kick);
-	sigaddset(&kick, KICK_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &kick, &old);
-	sigdelset(&old, KICK_SIGNAL);
-	do {
-		bool stop = task_interrupted(t);
-		int64_t ms = stop ? 0 : -1;
-
-		if (deadline && !stop) {
-			struct timespec left = sleep_left(CLOCK_MONOTONIC, deadline);
-			ms = (int64_t)min_u64((uint64_t)left.tv_sec, 1000000) * 1000 +
-			     (left.tv_nsec + 999999) / 1000000;
-		}
-		ret = epoll_pwait(fd, events, nr, (int)ms, &old);
-		if (ret < 0)
-			ret = -errno;
-		else if (!ret && stop)
-			ret = -EINTR;
-	} while (ret == -EINTR && !task_interrupted(t));
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return ret;
+	if (left)
+		ms = (int64_t)min_u64((uint64_t)left->tv_sec, 1000000) * 1000 +
+		     (left->tv_nsec + 999999) / 1000000;
+	return epoll_pwait(set->fd, set->events, set->nr, (int)ms, mask);
 }
 
 /* span NULL: for ever. */
@@ -141,7 +129,7 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 {
 	int nr = (int)a[2], fd = files_host_fd(t->files, (int)a[0]);
 	struct epoll_event *events;
-	struct timespec deadline;
+	struct poll_deadline deadline = {0};
 	int64_t ret;
 
 	if (nr <= 0 || nr > (int)(INT32_MAX / sizeof(*events)))
@@ -155,8 +143,8 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 	if (!events)
 		return -ENOMEM;
 	if (span)
-		deadline = sleep_deadline(CLOCK_MONOTONIC, span);
-	ret = epoll_host(t, fd, events, nr, span ? &deadline : NULL);
+		poll_deadline_set(&deadline, span);
+	ret = host_wait_masked(t, wait_for_events, &(struct epoll_set){fd, nr, events}, &deadline);
 	if (ret > 0 && copy_to_user(t->mm, a[1], events, (size_t)ret * sizeof(*events)))
 		ret = -EFAULT;
 	free(events);

@@ -10,16 +10,6 @@
 
 #define TIMER_SLACK_NS 50000ull
 
-static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
-{
-	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
-}
-
-static int64_t put_u32(struct task *t, gva_t to, uint32_t value)
-{
-	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
-}
-
 static int64_t set_name(struct task *t, gva_t from)
 {
 	char name[sizeof(t->comm)] = {0};

@@ -30,11 +30,6 @@
 #define ROBUST_LIST_HEAD_BYTES 24
 #define CLOCK_TICKS_PER_S      100
 
-static int64_t put_u64(struct task *t, gva_t to, uint64_t value)
-{
-	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
-}
-
 /* --- the end --------------------------------------------------------------------------------- */
 
 static int64_t sys_exit(struct task *t, const uint64_t a[6])

@@ -8,6 +8,8 @@
 #ifndef LODGE_LINUX_SYSCALL_H
 #define LODGE_LINUX_SYSCALL_H
 
+#include <errno.h>
+
 #include "task.h"
 
 typedef int64_t (*syscall_fn)(struct task *t, const uint64_t a[6]);
@@ -30,6 +32,17 @@ extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_call
 	sys_event_calls[], sys_timer_calls[], sys_signalfd_calls[], sys_cred_calls[], sys_prctl_calls[],
 	sys_process_vm_calls[], sys_membarrier_calls[], sys_shm_calls[], sys_mempolicy_calls[],
 	sys_sockopt_calls[], sys_sched_calls[], sys_xattr_calls[], sys_splice_calls[];
+
+/* Stores one word of the guest: 0 or -EFAULT. */
+static inline int64_t put_u64(struct task *t, gva_t to, uint64_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+static inline int64_t put_u32(struct task *t, gva_t to, uint32_t value)
+{
+	return copy_to_user(t->mm, to, &value, sizeof(value)) ? -EFAULT : 0;
+}
 
 /* Dispatches one call from t->regs and stores the result in rax. */
 void syscall_dispatch(struct task *t);

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define NR_CASES(cases) (sizeof(cases) / sizeof((cases)[0]))
 
@@ -50,6 +52,24 @@ static inline void cases_run(int argc, char **argv, const struct guest_case *cas
 			cases[i].run();
 		fflush(stdout);
 	}
+}
+
+/* For cases_run: a case in a process of its own, with which goes what it changes. Says so when that does not end well. */
+static inline void case_in_child(void (*run)(void))
+{
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		run();
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (status)
+		printf("ended with %#x\n", status);
 }
 
 #endif

@@ -272,24 +272,11 @@ static const struct guest_case cases[] = {
 	{"prctl: what a task may ask about itself [J2]", about_itself},
 };
 
-/* What a case changes is its own. */
-static void apart(void (*run)(void))
-{
-	fflush(stdout);
-	pid_t pid = fork();
-
-	if (!pid) {
-		run();
-		_exit(0);
-	}
-	waitpid(pid, NULL, 0);
-}
-
 int main(int argc, char **argv)
 {
 	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
 		return 0;
 	setvbuf(stdout, NULL, _IONBF, 0);
-	cases_run(argc, argv, cases, NR_CASES(cases), apart);
+	cases_run(argc, argv, cases, NR_CASES(cases), case_in_child);
 	return 0;
 }

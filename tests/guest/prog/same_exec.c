@@ -247,21 +247,6 @@ static void layouts(void)
 
 /* --- all of it ---------------------------------------------------------------------------------------- */
 
-static void in_child(void (*run_case)(void))
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (!pid) {
-		run_case();
-		fflush(stdout);
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if (status)
-		printf("ended with %#x\n", status);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct guest_case cases[] = {
@@ -281,6 +266,6 @@ int main(int argc, char **argv)
 		return tell_begin();
 	if (argc > 1 && !strcmp(argv[1], "layout"))
 		return tell_layout();
-	cases_run(argc, argv, cases, NR_CASES(cases), in_child);
+	cases_run(argc, argv, cases, NR_CASES(cases), case_in_child);
 	return 0;
 }

@@ -307,24 +307,11 @@ static const struct guest_case cases[] = {
 	{"futex_waitv: the first of many words [J2]", many_words},
 };
 
-/* What a case changes is its own. */
-static void apart(void (*run)(void))
-{
-	fflush(stdout);
-	pid_t pid = fork();
-
-	if (!pid) {
-		run();
-		_exit(0);
-	}
-	waitpid(pid, NULL, 0);
-}
-
 int main(int argc, char **argv)
 {
 	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
 		return 0;
 	setvbuf(stdout, NULL, _IONBF, 0);
-	cases_run(argc, argv, cases, NR_CASES(cases), apart);
+	cases_run(argc, argv, cases, NR_CASES(cases), case_in_child);
 	return 0;
 }

@@ -517,21 +517,6 @@ static void vsyscalls_that_are_wrong(void)
 
 /* --- all of it -------------------------------------------------------------------------------------- */
 
-static void in_child(void (*run)(void))
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (!pid) {
-		run();
-		fflush(stdout);
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if (status)
-		printf("ended with %#x\n", status);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct guest_case cases[] = {
@@ -550,6 +535,6 @@ int main(int argc, char **argv)
 
 	if (cases_listed(argc, argv, cases, NR_CASES(cases)))
 		return 0;
-	cases_run(argc, argv, cases, NR_CASES(cases), in_child);
+	cases_run(argc, argv, cases, NR_CASES(cases), case_in_child);
 	return 0;
 }
