@@ -415,14 +415,29 @@ static bool at_syscall_entry(struct vcpu *v)
 }
 
 /*
- * Enters until there is something to look at. A signal can also stop the processor inside the entry code, on its way to
- * saying what happened: it is let go on, and the kick waits for the next run.
+ * An exception has been raised and its delivery was put off by the signal. KVM keeps it apart from the registers and would
+ * deliver it to whatever they hold at the next entry: another task, or code of ours at ring 0.
  */
+static bool owes_exception(struct vcpu *v)
+{
+	struct kvm_vcpu_events events;
+
+	return !ioctl(v->fd, KVM_GET_VCPU_EVENTS, &events) &&
+	       (events.exception.injected || events.exception.pending);
+}
+
+/* A signal can stop the processor on its way to saying what happened. */
+static bool halfway(struct vcpu *v)
+{
+	return at_syscall_entry(v) || (at_ring0(v) && !in_thunk(v)) || owes_exception(v);
+}
+
+/* Enters until there is something to look at. From halfway it is let go on, and the kick waits for the next run. */
 static int enter_program(struct vcpu *v)
 {
 	int err = vcpu_enter(v);
 
-	while (err == -EINTR && (at_syscall_entry(v) || (at_ring0(v) && !in_thunk(v)))) {
+	while (err == -EINTR && halfway(v)) {
 		v->run->kvm_dirty_regs = 0;
 		set_immediate_exit(v, false);
 		err = vcpu_enter(v);
