@@ -669,6 +669,51 @@ static void kick_before_entry_is_kept(void **state)
 	expect_fault(m, PF_USER);
 }
 
+struct kicker {
+	struct vcpu *v;
+	_Atomic bool stop;
+};
+
+static void *kick_on(void *arg)
+{
+	struct kicker *k = arg;
+
+	for (unsigned int i = 0; !atomic_load(&k->stop); i++) {
+		vcpu_kick(k->v);
+		for (volatile unsigned int wait = i * 7919 % 120000; wait; wait--)
+			;
+	}
+	return NULL;
+}
+
+#define KICKED_ROUNDS 12000
+
+/* A kick may come when KVM has raised the fault and not delivered it: what runs next must not get it. */
+static void kick_leaves_no_fault_behind(void **state)
+{
+	struct machine *m = machine(state);
+	struct kicker k = {.v = m->v};
+	pthread_t thread;
+	struct trap t;
+
+	PUT(m->mm, load_byte);
+	expect_fault(m, PF_USER);
+	assert_int_equal(copy_to_user(m->mm, CODE_VA + 64, just_syscall, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, kick_on, &k), 0);
+	for (unsigned int i = 0; i < KICKED_ROUNDS; i++) {
+		struct cpu_regs faults = at_code(), calls = at_code();
+		vcpu_run(m->v, m->mm, &faults, &t);
+		assert_true(t.kind == TRAP_KICK || (t.kind == TRAP_FAULT && t.address == DATA_VA));
+		calls.rip += 64;
+		do
+			vcpu_run(m->v, m->mm, &calls, &t);
+		while (t.kind == TRAP_KICK);
+		assert_int_equal(t.kind, TRAP_SYSCALL);
+	}
+	atomic_store(&k.stop, true);
+	pthread_join(thread, NULL);
+}
+
 static void bad_rip_never_enters(void **state)
 {
 	struct machine *m = machine(state);
@@ -722,6 +767,8 @@ int main(void)
 		TEST("vmm: a kick stops a spinning guest", kick_stops_a_spinning_guest),
 		TEST("vmm: a kick before the entry loses neither itself nor the revocation",
 		     kick_before_entry_is_kept),
+		TEST("vmm: a fault whose delivery a kick put off is not another program's",
+		     kick_leaves_no_fault_behind),
 		TEST("vmm: a rip outside the user half never enters the guest [B29]", bad_rip_never_enters),
 	};
 	struct sigaction sa = {.sa_handler = nothing};
