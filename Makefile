@@ -24,7 +24,10 @@ SAN ?=
 WARN = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-align \
        -Wwrite-strings -Wvla -Wundef -Wno-missing-field-initializers
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing -fstack-protector-strong $(WARN) $(OPT) $(SAN) $(CFLAGS)
-LDFLAGS_ALL = -pthread $(SAN) $(LDFLAGS)
+LDFLAGS_ALL = -pthread $(SAN) $(lock_wrap) $(LDFLAGS)
+# Debug builds check the order of locks (src/mm/lock_rank.h).
+lock_wrap = $(if $(findstring LODGE_DEBUG,$(OPT)),$(patsubst %,-Wl$(comma)--wrap=pthread_mutex_%,lock trylock unlock))
+comma = ,
 # What whoever links liblodge.a needs besides; the core alone needs nothing.
 LDLIBS_LODGE = -luring -lxxhash
 

@@ -4,6 +4,7 @@
 
 #include "anon_vma.h"
 #include "block.h"
+#include "lock_rank.h"
 
 /* --- lifetime ------------------------------------------------------------------------------------------------------ */
 
@@ -15,6 +16,7 @@ static struct anon_vma *anon_vma_new(struct mm_host *h)
 		return NULL;
 	av->root = av->parent = av;
 	pthread_mutex_init(&av->lock, NULL);
+	lock_set_rank(&av->lock, LOCK_ANON_VMA);
 	atomic_store_explicit(&av->refs, 1, memory_order_relaxed);
 	interval_tree_init(&av->tree);
 	return av;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "ageing.h"
+#include "lock_rank.h"
 #include "mm.h"
 #include "page_lock.h"
 #include "truncate.h"
@@ -18,10 +19,12 @@ void address_space_init(struct address_space *as, struct mm_host *h, struct back
 	memset(as, 0, sizeof(*as));
 	pthread_rwlock_init(&as->io_lock, NULL);
 	pthread_mutex_init(&as->lock, NULL);
+	lock_set_rank(&as->lock, LOCK_CACHE);
 	pthread_mutex_init(&as->wb_lock, NULL);
 	list_init(&as->dirty_node);
 	radix_init(&as->pages, &h->node_cache);
 	pthread_mutex_init(&as->i_mmap_lock, NULL);
+	lock_set_rank(&as->i_mmap_lock, LOCK_IMMAP);
 	interval_tree_init(&as->i_mmap);
 	as->mm_host = h;
 	as->host = host;

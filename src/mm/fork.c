@@ -371,7 +371,7 @@ static int copy_areas(struct fork *f)
 		f->copy = vma->flags & VM_DONTCOPY ? NULL : copy;
 		copy = f->copy ? copy->next : copy;
 		pthread_mutex_lock(&f->parent->page_table_lock);
-		pthread_mutex_lock(&f->child->page_table_lock);
+		lock_nested(&f->child->page_table_lock);
 		copy_page_range(f);
 		pthread_mutex_unlock(&f->child->page_table_lock);
 		gather_flush(&f->gather);

@@ -4,6 +4,7 @@
 #include <sys/auxv.h>
 
 #include "barn.h"
+#include "lock_rank.h"
 #include "slab.h"
 
 static const struct kmem_ops *const backends[NR_KMEM_BACKENDS] = {
@@ -104,6 +105,7 @@ static void node_init(struct kmem_node *n)
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(&n->list_lock, &attr);
+	lock_set_rank(&n->list_lock, LOCK_KMEM);
 	pthread_mutexattr_destroy(&attr);
 	list_init(&n->partial);
 	list_init(&n->full);

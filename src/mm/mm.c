@@ -11,6 +11,7 @@
 #include "account.h"
 #include "anon_vma.h"
 #include "gather.h"
+#include "lock_rank.h"
 #include "mm.h"
 #include "reclaim.h"
 #include "shmem.h"
@@ -127,6 +128,7 @@ struct mm *mm_create_unseen(struct mm_host *h, struct memcg *cg)
 	atomic_store(&mm->mm_count, 1);
 	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	pthread_mutex_init(&mm->page_table_lock, NULL);
+	lock_set_rank(&mm->page_table_lock, LOCK_PTL);
 	atomic_init(&mm->lock_seq, 1);
 	vma_tree_init(&mm->vmas);
 	mm->mmap_base = MMAP_BASE;

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lock_rank.h"
 #include "page_lock.h"
 
 #define SPINS 64
@@ -28,6 +29,7 @@ static void sleep_while_locked(struct page *page)
 
 void page_lock(struct page *page)
 {
+	lock_may_wait(LOCK_PAGE);
 	for (unsigned int i = 0; i < SPINS; i++) {
 		if (page_trylock(page))
 			return;
@@ -48,6 +50,7 @@ void page_unlock(struct page *page)
 
 void page_wait_unlocked(struct page *page)
 {
+	lock_may_wait(LOCK_PAGE);
 	for (unsigned int i = 0; i < SPINS; i++) {
 		if (!page_locked(page))
 			return;

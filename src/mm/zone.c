@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "buddy.h"
+#include "lock_rank.h"
 #include "page.h"
 
 static const struct {
@@ -35,6 +36,7 @@ void zone_init(struct frames *f, struct zone *z, enum zone_type type, unsigned i
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(&z->lock, &attr);
+	lock_set_rank(&z->lock, LOCK_ZONE);
 	pthread_mutexattr_destroy(&attr);
 	z->type = type;
 	z->node = (uint8_t)nid;

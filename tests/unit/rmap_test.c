@@ -382,16 +382,26 @@ struct intruder {
 	bool done;
 };
 
+static void *store_elsewhere(void *arg)
+{
+	struct intruder *in = arg;
+	uint64_t word = 77;
+
+	sim_store(&in->x->machine->cpu[1], A, &word, 8);
+	return NULL;
+}
+
 static void intrude(void *ctx, struct mmu_batch *batch)
 {
 	struct intruder *in = ctx;
-	uint64_t word = 77;
+	pthread_t thread; /* which has none of the mover's locks */
 
 	in->ops->revoke(in->ctx, batch);
 	if (in->done || batch->mm != in->x->mm)
 		return;
 	in->done = true;
-	sim_store(&in->x->machine->cpu[1], A, &word, 8);
+	assert_int_equal(pthread_create(&thread, NULL, store_elsewhere, in), 0);
+	pthread_join(thread, NULL);
 }
 
 static void no_false_sole_owner(void **state)
