@@ -272,10 +272,22 @@ void files_close_on_exec(struct files *f)
 			files_close(f, i);
 }
 
+static _Thread_local const _Atomic uint32_t *limit;
+
+void files_limit_enter(const _Atomic uint32_t *nr_open)
+{
+	limit = nr_open;
+}
+
+uint32_t files_limit(void)
+{
+	return limit ? atomic_load_explicit(limit, memory_order_relaxed) : NR_OPEN_DEFAULT;
+}
+
 /* The lock is held. */
 static int next_free(struct files *f, int min)
 {
-	for (int i = min; i < NR_OPEN_DEFAULT; i++)
+	for (int i = min; i < (int)files_limit(); i++)
 		if (!f->fd[i].file)
 			return i;
 	return -EMFILE;

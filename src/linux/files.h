@@ -97,6 +97,10 @@ struct files_holds {
 	struct guest_file *file[FILES_MAX_HOLDS];
 };
 
+/* nr_open: RLIMIT_NOFILE of whose calls they are, one above the highest number that is given out; NULL: NR_OPEN_DEFAULT. */
+void files_limit_enter(const _Atomic uint32_t *nr_open);
+uint32_t files_limit(void);
+
 void files_holds_enter(struct files_holds *h);
 void files_holds_drop(struct files_holds *h);
 

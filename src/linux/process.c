@@ -93,6 +93,7 @@ struct process *process_new(struct sandbox *s)
 	p->sandbox = s;
 	p->serial = atomic_fetch_add(&s->last_serial, 1) + 1;
 	p->exit_event = -1;
+	atomic_init(&p->nr_open, NR_OPEN_DEFAULT);
 	p->cont_told = true;
 	list_init(&p->children);
 	list_init(&p->sibling);

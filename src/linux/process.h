@@ -69,6 +69,7 @@ struct process {
 	struct rusage usage;	      /* (P) of threads that have ended */
 	struct rusage children_usage; /* (P) of children that were waited for */
 	struct task_rlimit rlimit[RLIM_NLIMITS];
+	_Atomic uint32_t nr_open; /* (A) RLIMIT_NOFILE, as far as a table of files goes: see files_limit */
 	struct timer itimer[NR_ITIMERS]; /* (P) by ITIMER_ */
 	struct list_head timers;	 /* (P) struct posix_timer */
 	int next_timer_id;		 /* (P) */

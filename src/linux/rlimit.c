@@ -17,7 +17,7 @@ static struct rlimit memlock_first(const struct mm *mm)
 	return (struct rlimit){mm->memlock_limit_bytes, host.rlim_max};
 }
 
-static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
+static struct rlimit rlimit_first(const struct process *p, const struct mm *mm, unsigned int which)
 {
 	switch (which) {
 	case RLIMIT_STACK:
@@ -31,7 +31,7 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 	case RLIMIT_NOFILE:
 		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
 	case RLIMIT_NPROC:
-		return (struct rlimit){DEFAULT_MAX_PIDS, DEFAULT_MAX_PIDS};
+		return (struct rlimit){p->sandbox->max_tasks, p->sandbox->max_tasks};
 	case RLIMIT_SIGPENDING:
 		return (struct rlimit){RT_QUEUE_MAX, RT_QUEUE_MAX};
 	case RLIMIT_CORE:
@@ -47,7 +47,7 @@ static struct rlimit rlimit_first(const struct mm *mm, unsigned int which)
 /* The lock is held, or it is the caller's own. */
 static struct rlimit limit_of(const struct process *p, const struct mm *mm, unsigned int which)
 {
-	return p->rlimit[which].set ? p->rlimit[which].value : rlimit_first(mm, which);
+	return p->rlimit[which].set ? p->rlimit[which].value : rlimit_first(p, mm, which);
 }
 
 struct rlimit rlimit_get(const struct task *t, unsigned int which)
@@ -78,6 +78,8 @@ static int set_limit(struct process *p, const struct mm *mm, unsigned int which,
 	if (new->rlim_max > limit_of(p, mm, which).rlim_max)
 		return -EPERM;
 	p->rlimit[which] = (struct task_rlimit){true, *new};
+	if (which == RLIMIT_NOFILE)
+		atomic_store(&p->nr_open, (uint32_t)min_u64(new->rlim_cur, NR_OPEN_DEFAULT));
 	return which == RLIMIT_CPU ? timers_limit_changed(p) : 0;
 }
 

@@ -3,7 +3,8 @@
  * rlimit.h - the resource limits of a task.
  *
  * They are the guest's own. RLIMIT_STACK, RLIMIT_AS, RLIMIT_DATA and RLIMIT_MEMLOCK take effect in its space, RLIMIT_CPU in its
- * timers; the others are remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
+ * timers, RLIMIT_NOFILE where numbers are given to files (files_limit), RLIMIT_NPROC in clone for who is not root; the others are
+ * remembered. A limit that the guest never set has its first value, so a new task needs no setting up.
  */
 #ifndef LODGE_LINUX_RLIMIT_H
 #define LODGE_LINUX_RLIMIT_H

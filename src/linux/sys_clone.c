@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "pidfd.h"
+#include "rlimit.h"
 #include "sleep.h"
 #include "syscall.h"
 #include "worker.h"
@@ -136,6 +137,7 @@ static int make_process(struct clone *c)
 		return -ENOMEM;
 	p->exit_signal = c->exit_signal;
 	memcpy(p->rlimit, own->rlimit, sizeof(p->rlimit));
+	atomic_store(&p->nr_open, atomic_load(&own->nr_open));
 	p->exe_path = own->exe_path ? strdup(own->exe_path) : NULL;
 	return own->exe_path && !p->exe_path ? -ENOMEM : 0;
 }
@@ -273,10 +275,42 @@ static void wait_for_vfork(struct clone *c)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* Tasks of a user by their real numbers; zombies count, as they have a number. The lock is held. */
+static unsigned int tasks_of_user(struct sandbox *s, uint32_t uid)
+{
+	unsigned int n = 0;
+	struct process *p;
+	struct task *t;
+
+	list_for_each_entry (p, &s->processes, node) {
+		n += process_is_zombie(p) && p->uid == uid;
+		list_for_each_entry (t, &p->threads, thread_node)
+			n += t->cred.uid.real == uid;
+	}
+	return n;
+}
+
+static int check_nproc(struct task *t)
+{
+	struct rlimit limit;
+	bool over;
+
+	if (!t->cred.uid.real || !t->cred.uid.effective)
+		return 0;
+	pthread_mutex_lock(&t->sandbox->lock);
+	limit = rlimit_get(t, RLIMIT_NPROC);
+	over = limit.rlim_cur < t->sandbox->max_tasks &&
+	       tasks_of_user(t->sandbox, t->cred.uid.real) >= limit.rlim_cur;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return over ? -EAGAIN : 0;
+}
+
 static int64_t clone_child(struct clone *c)
 {
 	int ret = check_flags(c);
 
+	if (!ret)
+		ret = check_nproc(c->t);
 	c->made_pidfd = -1;
 	if (ret)
 		return ret;

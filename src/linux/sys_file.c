@@ -87,7 +87,7 @@ static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
 {
 	int copy;
 
-	if (to < 0 || to >= NR_OPEN_DEFAULT)
+	if (to < 0 || to >= (int)files_limit())
 		return -EBADF;
 	copy = host_dup(t, guest_fd);
 	if (copy < 0)
@@ -228,7 +228,7 @@ static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
 	switch (cmd) {
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
-		if (a[2] >= NR_OPEN_DEFAULT)
+		if (a[2] >= files_limit())
 			return -EINVAL;
 		return dup_above(t, (int)a[0], (int)a[2], cmd == F_DUPFD_CLOEXEC);
 	case F_GETFD:

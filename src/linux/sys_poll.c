@@ -98,7 +98,7 @@ static int64_t poll_guest(struct task *t, gva_t address, uint64_t count, const s
 	struct pollfd *fds;
 	int64_t ret = -EFAULT;
 
-	if (nr > NR_OPEN_DEFAULT)
+	if (nr > files_limit())
 		return -EINVAL;
 	fds = calloc(nr ? nr : 1, sizeof(*fds));
 	if (!fds)

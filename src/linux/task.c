@@ -515,6 +515,7 @@ static void task_end(struct task *t)
 	sighand_release(t->sighand);
 	t->sighand = NULL;
 	oom_enter(NULL);
+	files_limit_enter(NULL);
 	pthread_mutex_lock(&s->lock);
 	process_end_task(p);
 	pthread_mutex_unlock(&s->lock);
@@ -543,6 +544,7 @@ void task_run(struct task *t)
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);
+	files_limit_enter(&t->process->nr_open);
 	oom_enter(t);
 	set_running(t, true);
 	store_child_tid(t);

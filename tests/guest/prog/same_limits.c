@@ -2,6 +2,11 @@
 /*
  * same_limits.c - limits of address space, data, areas, and what may be promised.
  */
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+
 #include "window.h"
 
 /* What this program holds of a limit, from a line of /proc/self/status. */
@@ -201,6 +206,93 @@ static void memlock_at_start(void)
 	printf("soft %lx hard %lx\n", limit.rlim_cur, limit.rlim_max);
 }
 
+/* Numbers that are given out; those that are open above the limit stay. */
+static void open_files(void)
+{
+	struct rlimit limit, old;
+	int pair[2], high = fcntl(1, F_DUPFD, 60), n = 0, last = -1, fd;
+	struct pollfd none[64];
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	limit = (struct rlimit){50, old.rlim_max};
+	TELL(setrlimit(RLIMIT_NOFILE, &limit));
+	while ((fd = open("/dev/null", O_RDONLY)) >= 0) {
+		last = fd;
+		n++;
+	}
+	printf("%d opened at least, the last %d: %s\n", n > 40, last, strerrorname_np(errno));
+	TELL(dup(1));
+	TELL(dup2(1, 49));
+	TELL(dup2(1, 50));
+	TELL(fcntl(1, F_DUPFD, 49));
+	TELL(fcntl(1, F_DUPFD, 50));
+	TELL(eventfd(0, 0));
+	TELL(memfd_create("x", 0));
+	close(40);
+	TELL(pipe(pair));
+	printf("the next is %d\n", dup(1));
+	for (int i = 0; i < 64; i++)
+		none[i].fd = -1;
+	TELL(poll(none, 50, 0));
+	TELL(poll(none, 51, 0));
+	printf("high %d: %d\n", high, fcntl(high, F_GETFD));
+	fflush(stdout);
+	if (!fork()) {
+		printf("a child has %s\n", dup(1) < 0 ? strerrorname_np(errno) : "none");
+		fflush(stdout);
+		_exit(0);
+	}
+	wait(NULL);
+	for (int i = 3; i < 50; i++)
+		close(i);
+	setrlimit(RLIMIT_NOFILE, &old);
+}
+
+static void *end_at_once(void *arg)
+{
+	return arg;
+}
+
+/* As a user who has nothing else; root is not limited. */
+static void processes_of_a_user(void)
+{
+	const struct rlimit limit = {3, 3};
+	pthread_t thread;
+	int held[2], n = 0;
+	pid_t child;
+	char byte;
+
+	TELL(setrlimit(RLIMIT_NPROC, &limit));
+	if (getuid()) /* who may have anything */
+		return;
+	for (int i = 0; i < 5; i++)
+		if (!fork())
+			_exit(0);
+	while (wait(NULL) > 0)
+		n++;
+	printf("root has made %d\n", n);
+	fflush(stdout);
+	TELL(setuid(20000 + (uid_t)getpid() % 40000));
+	TELL(pipe(held));
+	for (n = 0; (child = fork()) > 0; n++)
+		;
+	if (!child) {
+		close(held[1]);
+		_exit(read(held[0], &byte, 1) == 0 ? 0 : 1);
+	}
+	printf("%d, then %s\n", n, strerrorname_np(errno));
+	printf("thread %s\n", strerrorname_np(pthread_create(&thread, NULL, end_at_once, NULL)));
+	fflush(stdout);
+	close(held[1]);
+	TELL(wait(NULL) > 0);
+	printf("thread %d\n", pthread_create(&thread, NULL, end_at_once, NULL));
+}
+
+static void processes(void)
+{
+	case_in_child(processes_of_a_user);
+}
+
 static const struct guest_case cases[] = {
 	{"RLIMIT_MEMLOCK at the start", memlock_at_start},
 	{"RLIMIT_AS limits mmap and mremap, whatever the protection", address_space},
@@ -208,6 +300,8 @@ static const struct guest_case cases[] = {
 	{"RLIMIT_AS limits stacks that grow [F11]", address_space_and_growing_stack},
 	{"RLIMIT_DATA limits what is private and writable", data},
 	{"arguments of the limits' calls", limit_arguments},
+	{"RLIMIT_NOFILE limits the numbers of files", open_files},
+	{"RLIMIT_NPROC limits the tasks of who is not root", processes},
 	{"65530 areas are the most", map_count},
 	{"with so many areas nothing can be split", map_count_splits},
 	{"memory that cannot be promised [K27]", promises},
