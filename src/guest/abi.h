@@ -28,6 +28,7 @@
 #define GUEST_CALL_DONE	    0x81 /* the end of a ring-0 run that does not return to the guest */
 
 #define ENTRY_STUB_BYTES    8 /* one per vector, in a table of 256 */
+#define VECTOR_NMI	    2 /* its stub alone goes on behind the OUT, with an iretq */
 
 /* A segment whose limit is the number of the processor that a program runs on; its node is in the bits from CPU_NODE_SHIFT on. */
 #define GUEST_CPU_NODE	    0x7b

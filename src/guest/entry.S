@@ -3,7 +3,8 @@
  * entry.S - the code that a guest processor executes at ring 0: it only says what happened and stops.
  *
  * No register is saved and no stack is used: the VMM reads all of them at the exit and writes all of them before the next
- * entry, so nothing ever continues behind an OUT. The hlt is there for a VMM that is wrong.
+ * entry, so nothing continues behind an OUT. The hlt is there for a VMM that is wrong.
+ * An NMI alone goes on: it may come anywhere, so only its own iretq leads back there and lets the next one in.
  */
 #include "abi.h"
 
@@ -14,6 +15,9 @@ entry_stubs:
 	vector = 0
 	.rept	256
 	out	%al, $vector
+	.if	vector == VECTOR_NMI
+	iretq
+	.endif
 	hlt
 	.balign	ENTRY_STUB_BYTES, 0xf4
 	vector = vector + 1

@@ -159,6 +159,8 @@ void vcpu_store_regs(struct vcpu *v, struct cpu_regs *regs);
 
 /* KVM_RUN with sync_regs; 0 or -errno. */
 int vcpu_enter(struct vcpu *v);
+/* The same until something else than an NMI ends it. */
+int vcpu_enter_past_nmis(struct vcpu *v);
 
 /* Completes an access that KVM still wants to finish, so that registers set from now on are kept. */
 void vcpu_settle(struct vcpu *v);

@@ -96,7 +96,7 @@ static int run(struct selftest *s, unsigned int entry, struct thunk *t)
 	int err;
 	do {
 		set_immediate_exit(v, false); /* a kick waits, and must not stop this for good */
-		err = vcpu_enter(v);
+		err = vcpu_enter_past_nmis(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);
 	set_immediate_exit(v, atomic_load(&v->kicked));

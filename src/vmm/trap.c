@@ -32,8 +32,6 @@ static unsigned int stack_top(unsigned int vector)
 	switch (vector) {
 	case 1:
 		return CPU_IST_DB;
-	case 2:
-		return CPU_IST_NMI;
 	case 8:
 		return CPU_IST_DF;
 	case 18:
@@ -136,7 +134,7 @@ static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, stru
 
 	trap->vector = (uint8_t)vector;
 	trap->error_code = has_error_code(vector) ? (uint32_t)((const uint64_t *)(const void *)f)[-1] : 0;
-	if ((f->cs & 3) != 3 || vector == 2 || vector == 8 || vector == 18) {
+	if ((f->cs & 3) != 3 || vector == 8 || vector == 18) {
 		dead(trap, vector == 8 ? "double fault" : "exception at ring 0");
 		return;
 	}

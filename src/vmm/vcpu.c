@@ -332,6 +332,31 @@ int vcpu_enter(struct vcpu *v)
 	return ioctl(v->fd, KVM_RUN, 0) ? -errno : 0;
 }
 
+static bool at_nmi(const struct vcpu *v)
+{
+	const struct kvm_run *run = v->run;
+
+	return run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT && run->io.size == 1 &&
+	       run->io.port == VECTOR_NMI;
+}
+
+/*
+ * While the stub of an NMI runs the next one is held back by the processor, which has room for one. The stub goes on with nothing
+ * but its iretq, so no NMI ever finds another's frame on the stack, and what it interrupted goes on as it was: a program, a thunk,
+ * or the entry code on its way to an exit.
+ */
+int vcpu_enter_past_nmis(struct vcpu *v)
+{
+	int err = vcpu_enter(v);
+
+	while (!err && at_nmi(v)) {
+		v->stats.nmis++;
+		v->run->kvm_dirty_regs = 0;
+		err = vcpu_enter(v);
+	}
+	return err;
+}
+
 void vcpu_settle(struct vcpu *v)
 {
 	v->run->kvm_dirty_regs = 0;
@@ -353,7 +378,7 @@ int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
 	int err;
 	do {
 		set_immediate_exit(v, false); /* a kick waits: this run is short and has to end */
-		err = vcpu_enter(v);
+		err = vcpu_enter_past_nmis(v);
 		v->run->kvm_dirty_regs = 0;
 	} while (err == -EINTR);
 	set_immediate_exit(v, atomic_load(&v->kicked));
@@ -435,12 +460,12 @@ static bool halfway(struct vcpu *v)
 /* Enters until there is something to look at. From halfway it is let go on, and the kick waits for the next run. */
 static int enter_program(struct vcpu *v)
 {
-	int err = vcpu_enter(v);
+	int err = vcpu_enter_past_nmis(v);
 
 	while (err == -EINTR && halfway(v)) {
 		v->run->kvm_dirty_regs = 0;
 		set_immediate_exit(v, false);
-		err = vcpu_enter(v);
+		err = vcpu_enter_past_nmis(v);
 	}
 	return err;
 }

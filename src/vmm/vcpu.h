@@ -68,6 +68,7 @@ int vcpu_reset_fpu(struct vcpu *vcpu);
 struct vcpu_stats {
 	uint64_t runs; /* KVM_RUN calls */
 	uint64_t syscalls, faults, exceptions, kicks;
+	uint64_t nmis;	  /* they change nothing for the program */
 	uint64_t pokes;	  /* stores that made a shadow MMU forget an entry */
 	uint64_t flushes; /* entries that began with a TLB flush */
 };

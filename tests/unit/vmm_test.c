@@ -5,6 +5,7 @@
  * Guests here are a few instructions each; they come back by a SYSCALL, or by the fault that is looked for. Skipped where
  * there is no KVM.
  */
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,6 +35,8 @@ BLOB(sum_pages, "xor %eax, %eax\n 1: add (%rbx), %rax\n add $4096, %rbx\n dec %r
 BLOB(access_word, "test %rdx, %rdx\n jz 1f\n mov %rcx, (%rbx)\n 1: mov (%rbx), %r12\n syscall\n");
 BLOB(ring0_ltr, "mov $0x40, %eax\n ltr %ax\n jmp *%rbx\n");
 BLOB(ring0_cs, "mov %cs, %eax\n mov %rax, (%rcx)\n jmp *%rbx\n");
+
+BLOB(ring0_count, "1: inc %r12\n dec %rdx\n jnz 1b\n jmp *%rbx\n");
 
 struct machine {
 	struct arena arena;
@@ -238,6 +241,102 @@ static void bad_frame_is_trapped(void **state)
 	assert_int_equal(vcpu_enter(m->v), 0);
 	assert_int_equal(m->v->run->io.size, 1);
 	assert_int_equal(m->v->run->io.port, 6); /* ud2 */
+}
+
+/* --- interrupts that cannot be masked ------------------------------------------------------------------------------------- */
+
+static void send_nmi(struct vcpu *v)
+{
+	assert_int_equal(ioctl(v->fd, KVM_NMI), 0);
+}
+
+/* One step of a run that stands in the stub of an NMI, or ends. True: in the stub. */
+static bool next_is_nmi(struct vcpu *v)
+{
+	v->run->kvm_dirty_regs = 0;
+	assert_int_equal(vcpu_enter(v), 0);
+	assert_int_equal(v->run->exit_reason, KVM_EXIT_IO);
+	return v->run->io.size == 1 && v->run->io.port == VECTOR_NMI;
+}
+
+/* What the processor pushed for the NMI that is being handled: the address that it came at. */
+static uint64_t nmi_rip(struct vcpu *v)
+{
+	const uint64_t *frame = (const uint64_t *)(const void *)(v->data + CPU_IST_NMI - 40);
+
+	assert_int_equal(vcpu_sync(v)->regs.rsp, v->data_va + CPU_IST_NMI - 40);
+	assert_int_equal(frame[1], GUEST_KERNEL_CS);
+	return frame[0];
+}
+
+/* Two that come while one is handled: the processor keeps one of them, and it comes when the first has returned. */
+static void nested_nmi(void **state)
+{
+	struct machine *m = machine(state);
+	struct kvm_sync_regs *s = vcpu_sync(m->v);
+	uint64_t start = m->v->text_va + THUNK_OFFSET,
+		 end = start + (uint64_t)(ring0_count_end - ring0_count);
+
+	memcpy(m->v->data + THUNK_OFFSET, ring0_count, (size_t)(ring0_count_end - ring0_count));
+	s->sregs = m->v->kernel;
+	s->regs = (struct kvm_regs){.rip = start,
+				    .rsp = m->v->data_va + CPU_RSP0,
+				    .rflags = 2,
+				    .rbx = m->vm->done,
+				    .rdx = 1000,
+				    .r12 = 5};
+	m->v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	send_nmi(m->v);
+	assert_int_equal(vcpu_enter(m->v), 0);
+	assert_int_equal(m->v->run->io.size, 1);
+	assert_int_equal(m->v->run->io.port, VECTOR_NMI);
+	assert_in_range(nmi_rip(m->v), start, end);
+	send_nmi(m->v);
+	send_nmi(m->v);
+	assert_true(next_is_nmi(m->v));
+	/* Not from within the first: that one's iretq was executed. */
+	assert_in_range(nmi_rip(m->v), start, end);
+	assert_false(next_is_nmi(m->v));
+	assert_int_equal(m->v->run->io.port, GUEST_CALL_DONE);
+	assert_int_equal(vcpu_sync(m->v)->regs.rdx, 0);
+	assert_int_equal(vcpu_sync(m->v)->regs.r12, 1005);
+}
+
+/* A program does not see them, nor does the system call or fault that they meet. */
+static void nmi_is_not_seen(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs;
+
+	PUT(m->mm, sum_pages);
+	map_data(m->mm, 64 * PAGE_SIZE, RW);
+	for (unsigned int i = 0; i < 50; i++) {
+		uint64_t before = m->v->stats.nmis;
+		struct trap trap = {.kind = TRAP_FAULT};
+
+		regs = at_code();
+		regs.rdx = 64;
+		regs.r15 = 0x1234567890abcdef;
+		while (trap.kind == TRAP_FAULT) {
+			send_nmi(m->v);
+			send_nmi(m->v);
+			before += 2;
+			vcpu_run(m->v, m->mm, &regs, &trap);
+			if (trap.kind == TRAP_DEAD)
+				fail_msg("%s", trap.cause);
+			if (trap.kind == TRAP_FAULT)
+				assert_int_equal(
+					do_user_addr_fault(m->mm, trap.address, trap.error_code).signo, 0);
+		}
+		assert_int_equal(trap.kind, TRAP_SYSCALL);
+		assert_int_equal(m->v->stats.nmis, before);
+		assert_int_equal(regs.rbx, DATA_VA + 64 * PAGE_SIZE);
+		assert_int_equal(regs.r12, 0);
+		assert_int_equal(regs.r15, 0x1234567890abcdef);
+		assert_int_equal(regs.rsp, CODE_VA + PAGE_SIZE);
+		assert_int_equal(mm_munmap(m->mm, DATA_VA, 64 * PAGE_SIZE), 0);
+		map_data(m->mm, 64 * PAGE_SIZE, RW);
+	}
 }
 
 /* --- system calls -------------------------------------------------------------------------------------------------------- */
@@ -746,6 +845,9 @@ int main(void)
 		TEST("vmm: an exception pushes ss, rsp, rflags, cs, rip below RSP0 [A3 A4]", exception_frame),
 		TEST("vmm: the next trap lands on a changed RSP0 [A2]", rsp0_moves),
 		TEST("vmm: a return to a frame without user cs ends in ud2 [A13]", bad_frame_is_trapped),
+		TEST("vmm: NMIs during an NMI wait for its end, and the one that is kept comes then [A15]",
+		     nested_nmi),
+		TEST("vmm: NMIs change nothing for a program [A15]", nmi_is_not_seen),
 		TEST("vmm: SYSCALL delivers every register and changes rcx and r11 only [A8 A9 A10]",
 		     syscall_registers),
 		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
