@@ -204,6 +204,8 @@ void lodge_space_kill(struct lodge_space *space, int signal);
 /* Changes the memory limit, from any thread. Less than the space owns stops it from getting more. -EINVAL: as memory_bytes. */
 int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes);
 
+#define LODGE_LATENCY_BUCKETS 24
+
 /* All counts since the space was created; memory in pages of 4096 bytes. */
 struct lodge_stats {
 	uint64_t limit_pages, usage_pages,
@@ -215,6 +217,19 @@ struct lodge_stats {
 	uint64_t revocations, revoked_ptes, pokes, flushes;
 	uint64_t unknown_syscalls; /* calls answered -ENOSYS */
 	uint64_t wall_ns, guest_cpu_ns;
+	/* Time in which a task of the space waited for memory, and in which none got on for that reason. */
+	uint64_t stall_some_ns, stall_full_ns;
+	uint64_t room_faults;	   /* faults that found no memory and had to make room themselves */
+	uint64_t throttled_faults; /* faults that memory_high_bytes made wait */
+	uint64_t swap_pages;	   /* slots that the space's pages are in */
+	/* Of all spaces of the host together: pages that reclaim looked at and freed, and those that came back. */
+	uint64_t scanned_pages, reclaimed_pages, refaulted_pages;
+	/* Pages read and written, and those that came or went without: all of one word, or as their slot has them. */
+	uint64_t swap_in_pages, swap_out_pages;
+	uint64_t swap_in_same_pages, swap_out_same_pages, swap_out_clean_pages;
+	uint64_t swap_ahead_pages, swap_ahead_hit_pages; /* read along with others, and used then */
+	/* The space's faults that waited for a device: [0] less than 1 us, [i] less than 2^i us, the last one all others. */
+	uint64_t major_fault_us[LODGE_LATENCY_BUCKETS];
 };
 
 /* The counts now; after the program ended, as they were at its end. */

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "../mm/stall.h"
 #include "host_poll.h"
 #include "sleep.h"
 #include "task.h"
@@ -25,6 +26,7 @@ int64_t host_wait_masked(struct task *t, host_wait_fn wait, void *ctx, const str
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_BLOCK, &kick, &old);
 	sigdelset(&old, KICK_SIGNAL);
+	stall_sleep_begin();
 	do {
 		bool stop = task_interrupted(t);
 		struct timespec left = {0};
@@ -37,6 +39,7 @@ int64_t host_wait_masked(struct task *t, host_wait_fn wait, void *ctx, const str
 		else if (!ret && stop)
 			ret = -EINTR;
 	} while (ret == -EINTR && !task_interrupted(t));
+	stall_sleep_end();
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ret;
 }

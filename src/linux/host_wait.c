@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../mm/stall.h"
 #include "host_wait.h"
 #include "task.h"
 
@@ -20,6 +21,7 @@ void host_wait_begin(struct host_wait *w)
 	const struct timespec every = {.tv_nsec = HOST_WAIT_KICK_MS * 1000000l};
 	struct sigevent event;
 
+	stall_sleep_begin();
 	memset(&event, 0, sizeof(event));
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = KICK_SIGNAL;
@@ -34,6 +36,7 @@ void host_wait_end(struct host_wait *w)
 {
 	if (w->armed)
 		timer_delete(w->timer);
+	stall_sleep_end();
 }
 
 int64_t host_wait_interrupted(struct task *t)

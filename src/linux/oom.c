@@ -119,7 +119,7 @@ static bool memory_comes_now(struct sandbox *s)
 }
 
 /* False: nothing came within the time, or the task is killed. */
-static bool wait_for_memory(struct task *t, const struct memcg *cg)
+static bool wait_for_memory(struct task *t, struct memcg *cg)
 {
 	const struct timespec pause = {.tv_nsec = NS_PER_MS};
 	struct sandbox *s = t->sandbox;
@@ -129,7 +129,9 @@ static bool wait_for_memory(struct task *t, const struct memcg *cg)
 			return true;
 		if (i % KICK_MS == KICK_MS - 1)
 			sandbox_kick_dying(s);
+		stall_begin(&cg->stall);
 		nanosleep(&pause, NULL);
+		stall_end(&cg->stall);
 	}
 	return false;
 }

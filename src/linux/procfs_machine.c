@@ -262,10 +262,31 @@ static int show_swaps(struct task *t, const struct proc_file *file, FILE *out)
 	return 0;
 }
 
+/* Waiting for memory is a matter of the space; other pressure is the host's. */
+static int show_pressure(struct task *t, const struct proc_file *file, FILE *out)
+{
+	static const char *const names[NR_STALL_KINDS] = {"some", "full"};
+	struct stall_times times[NR_STALL_KINDS];
+
+	(void)file;
+	stall_read(&t->mm->memcg->stall, times);
+	for (unsigned int i = 0; i < NR_STALL_KINDS; i++)
+		fprintf(out, "%s avg10=%.2f avg60=%.2f avg300=%.2f total=%" PRIu64 "\n", names[i],
+			times[i].average[0], times[i].average[1], times[i].average[2],
+			times[i].total_ns / 1000);
+	return 0;
+}
+
 const struct proc_file proc_machine_files[] = {
-	{.name = "meminfo", .show = show_meminfo},     {.name = "vmstat", .show = show_vmstat},
-	{.name = "buddyinfo", .show = show_buddyinfo}, {.name = "pagetypeinfo", .show = show_pagetypeinfo},
-	{.name = "zoneinfo", .show = show_zoneinfo},   {.name = "stat", .show = show_stat},
-	{.name = "loadavg", .show = show_loadavg},     {.name = "cpuinfo", .show = show_cpuinfo},
-	{.name = "swaps", .show = show_swaps},	       {0},
+	{.name = "meminfo", .show = show_meminfo},
+	{.name = "vmstat", .show = show_vmstat},
+	{.name = "buddyinfo", .show = show_buddyinfo},
+	{.name = "pagetypeinfo", .show = show_pagetypeinfo},
+	{.name = "zoneinfo", .show = show_zoneinfo},
+	{.name = "stat", .show = show_stat},
+	{.name = "loadavg", .show = show_loadavg},
+	{.name = "cpuinfo", .show = show_cpuinfo},
+	{.name = "swaps", .show = show_swaps},
+	{.name = "pressure/memory", .show = show_pressure},
+	{0},
 };

@@ -11,6 +11,7 @@
 
 #include "../../include/lodge.h"
 #include "../mm/lock.h"
+#include "../mm/vmstat.h"
 #include "maps.h"
 #include "report.h"
 #include "syscall.h"
@@ -164,6 +165,8 @@ void report_death(struct task *t, int signo, int code, const struct fault_contex
 
 /* --- what it used ----------------------------------------------------------------------------------------------- */
 
+_Static_assert(LODGE_LATENCY_BUCKETS == LATENCY_BUCKETS, "lodge.h has the buckets of latency.h");
+
 static uint64_t relaxed(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
@@ -192,6 +195,35 @@ static void memory_stats(struct mm *mm, struct lodge_stats *s)
 	s->revoked_ptes = relaxed(&mm->nr_revoked_ptes);
 }
 
+static void pressure_stats(struct memcg *cg, struct lodge_stats *s)
+{
+	struct stall_times times[NR_STALL_KINDS];
+
+	stall_read(&cg->stall, times);
+	s->stall_some_ns = times[STALL_SOME].total_ns;
+	s->stall_full_ns = times[STALL_FULL].total_ns;
+	s->room_faults = relaxed(&cg->nr_made_room);
+	s->throttled_faults = relaxed(&cg->nr_throttled);
+	s->swap_pages = relaxed(&cg->swap_pages);
+	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++)
+		s->major_fault_us[i] = relaxed(&cg->major_latency.bucket[i]);
+}
+
+static void reclaim_stats(const struct frames *f, struct lodge_stats *s)
+{
+	s->scanned_pages = vmstat_event(f, PGSCAN_FILE) + vmstat_event(f, PGSCAN_ANON);
+	s->reclaimed_pages = vmstat_event(f, PGSTEAL_FILE) + vmstat_event(f, PGSTEAL_ANON);
+	s->refaulted_pages =
+		vmstat_event(f, WORKINGSET_REFAULT_FILE) + vmstat_event(f, WORKINGSET_REFAULT_ANON);
+	s->swap_in_pages = vmstat_event(f, PSWPIN);
+	s->swap_out_pages = vmstat_event(f, PSWPOUT);
+	s->swap_in_same_pages = vmstat_event(f, SWPIN_ZERO);
+	s->swap_out_same_pages = vmstat_event(f, SWPOUT_ZERO);
+	s->swap_out_clean_pages = vmstat_event(f, SWPOUT_CLEAN);
+	s->swap_ahead_pages = vmstat_event(f, SWAP_RA);
+	s->swap_ahead_hit_pages = vmstat_event(f, SWAP_RA_HIT);
+}
+
 void report_stats(struct sandbox *box, struct lodge_stats *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -200,6 +232,8 @@ void report_stats(struct sandbox *box, struct lodge_stats *s)
 	mmget(mm);
 	pthread_mutex_unlock(&box->lock);
 	memory_stats(mm, s);
+	pressure_stats(mm->memcg, s);
+	reclaim_stats(mm->frames, s);
 	mmput(mm);
 	s->exits = box->counts.vcpu.runs;
 	s->syscalls = box->counts.vcpu.syscalls;
@@ -247,6 +281,44 @@ static void print_exits(const struct lodge_stats *s, FILE *out)
 		"revocations", s->revocations, s->revoked_ptes, s->pokes, s->flushes);
 	fprintf(out, ROW "%.3f ms, of which %.3f ms on a processor\n", "time", (double)s->wall_ns / NS_PER_MS,
 		(double)s->guest_cpu_ns / NS_PER_MS);
+}
+
+static uint64_t nr_device_faults(const struct lodge_stats *s)
+{
+	uint64_t nr = 0;
+
+	for (unsigned int i = 0; i < LODGE_LATENCY_BUCKETS; i++)
+		nr += s->major_fault_us[i];
+	return nr;
+}
+
+static void print_latencies(const struct lodge_stats *s, FILE *out)
+{
+	fprintf(out, ROW "%" PRIu64 " faults waited for a device:", "latency", nr_device_faults(s));
+	for (unsigned int i = 0; i < LODGE_LATENCY_BUCKETS; i++)
+		if (s->major_fault_us[i])
+			fprintf(out, " %" PRIu64 " < %s%llu us", s->major_fault_us[i],
+				i == LODGE_LATENCY_BUCKETS - 1 ? "more than " : "", 1ull << i);
+	fputc('\n', out);
+}
+
+static void print_pressure(const struct lodge_stats *s, FILE *out)
+{
+	fprintf(out,
+		ROW "some %.3f ms, full %.3f ms; %" PRIu64 " faults made room themselves, %" PRIu64
+		    " were throttled\n",
+		"pressure", (double)s->stall_some_ns / NS_PER_MS, (double)s->stall_full_ns / NS_PER_MS,
+		s->room_faults, s->throttled_faults);
+	if (nr_device_faults(s))
+		print_latencies(s, out);
+	if (!s->swap_in_pages && !s->swap_out_pages && !s->swap_out_same_pages)
+		return;
+	fprintf(out,
+		ROW "%" PRIu64 " slots; out %" PRIu64 " written, %" PRIu64 " of one word, %" PRIu64
+		    " unchanged; in %" PRIu64 " read, %" PRIu64 " of one word; ahead %" PRIu64
+		    ", used %" PRIu64 "\n",
+		"swapped", s->swap_pages, s->swap_out_pages, s->swap_out_same_pages, s->swap_out_clean_pages,
+		s->swap_in_pages, s->swap_in_same_pages, s->swap_ahead_pages, s->swap_ahead_hit_pages);
 }
 
 /* The name of a call that was answered ENOSYS; "" for one that nobody would expect. */
@@ -298,40 +370,57 @@ int report_text(struct sandbox *box, FILE *out)
 	report_stats(box, &s);
 	print_memory(&s, out);
 	print_exits(&s, out);
+	print_pressure(&s, out);
 	print_unknown(box, &s, out);
 	return fflush(out) || ferror(out) ? -EIO : 0;
 }
 
-/* Every member of struct lodge_stats, in its order. */
-#define STATS_FIELDS(F)       \
-	F(limit_pages)        \
-	F(usage_pages)        \
-	F(peak_usage_pages)   \
-	F(rss_anon_pages)     \
-	F(rss_file_pages)     \
-	F(rss_shmem_pages)    \
-	F(peak_rss_pages)     \
-	F(table_pages)        \
-	F(total_vm_pages)     \
-	F(nr_vmas)            \
-	F(minor_faults)       \
-	F(major_faults)       \
-	F(fault_around_pages) \
-	F(exits)              \
-	F(syscalls)           \
-	F(fault_exits)        \
-	F(exception_exits)    \
-	F(kicks)              \
-	F(revocations)        \
-	F(revoked_ptes)       \
-	F(pokes)              \
-	F(flushes)            \
-	F(unknown_syscalls)   \
-	F(wall_ns)            \
-	F(guest_cpu_ns)
+/* Every member of struct lodge_stats, in its order, but for the last: an array. */
+#define STATS_FIELDS(F)         \
+	F(limit_pages)          \
+	F(usage_pages)          \
+	F(peak_usage_pages)     \
+	F(rss_anon_pages)       \
+	F(rss_file_pages)       \
+	F(rss_shmem_pages)      \
+	F(peak_rss_pages)       \
+	F(table_pages)          \
+	F(total_vm_pages)       \
+	F(nr_vmas)              \
+	F(minor_faults)         \
+	F(major_faults)         \
+	F(fault_around_pages)   \
+	F(exits)                \
+	F(syscalls)             \
+	F(fault_exits)          \
+	F(exception_exits)      \
+	F(kicks)                \
+	F(revocations)          \
+	F(revoked_ptes)         \
+	F(pokes)                \
+	F(flushes)              \
+	F(unknown_syscalls)     \
+	F(wall_ns)              \
+	F(guest_cpu_ns)         \
+	F(stall_some_ns)        \
+	F(stall_full_ns)        \
+	F(room_faults)          \
+	F(throttled_faults)     \
+	F(swap_pages)           \
+	F(scanned_pages)        \
+	F(reclaimed_pages)      \
+	F(refaulted_pages)      \
+	F(swap_in_pages)        \
+	F(swap_out_pages)       \
+	F(swap_in_same_pages)   \
+	F(swap_out_same_pages)  \
+	F(swap_out_clean_pages) \
+	F(swap_ahead_pages)     \
+	F(swap_ahead_hit_pages)
 
 #define STATS_COUNT(field) +1
-_Static_assert((0 STATS_FIELDS(STATS_COUNT)) * sizeof(uint64_t) == sizeof(struct lodge_stats),
+_Static_assert((0 STATS_FIELDS(STATS_COUNT)) * sizeof(uint64_t) ==
+		       offsetof(struct lodge_stats, major_fault_us),
 	       "STATS_FIELDS names every member");
 
 int report_json(struct sandbox *box, FILE *out)
@@ -349,6 +438,8 @@ int report_json(struct sandbox *box, FILE *out)
 		memcpy(&value, (const char *)&s + fields[i].offset, sizeof(value));
 		fprintf(out, "%s\"%s\":%" PRIu64, i ? "," : "{", fields[i].name, value);
 	}
-	fputs("}\n", out);
+	for (unsigned int i = 0; i < LODGE_LATENCY_BUCKETS; i++)
+		fprintf(out, "%s%" PRIu64, i ? "," : ",\"major_fault_us\":[", s.major_fault_us[i]);
+	fputs("]}\n", out);
 	return fflush(out) || ferror(out) ? -EIO : 0;
 }

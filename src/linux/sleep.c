@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "../mm/stall.h"
 #include "futex.h"
 #include "sleep.h"
 #include "task.h"
@@ -47,19 +48,23 @@ struct timespec sleep_left(clockid_t clock, const struct timespec *deadline)
 /* At most so long on a clock that the host's futex cannot count on. */
 static const struct timespec slice = {.tv_sec = 1};
 
+static void wait_for_event(struct task *t, uint32_t event, const struct timespec *timeout)
+{
+	stall_sleep_begin();
+	futex_host_wait(&t->event, event, timeout);
+	stall_sleep_end();
+}
+
 /* One sleep on the event word: until it moved, a kick, or about the deadline. */
 static void sleep_on(struct task *t, uint32_t event, clockid_t clock, const struct timespec *deadline)
 {
 	struct timespec left;
 
-	if (!deadline) {
-		futex_host_wait(&t->event, event, NULL);
-		return;
-	}
-	left = sleep_left(clock, deadline);
-	if (clock != CLOCK_MONOTONIC && left.tv_sec > 0)
+	if (deadline)
+		left = sleep_left(clock, deadline);
+	if (deadline && clock != CLOCK_MONOTONIC && left.tv_sec > 0)
 		left = slice;
-	futex_host_wait(&t->event, event, &left);
+	wait_for_event(t, event, deadline ? &left : NULL);
 }
 
 int sleep_for(struct task *t, const struct sleep *s)
@@ -91,5 +96,5 @@ void sleep_stopped(struct task *t)
 	uint32_t event = atomic_load(&t->event);
 
 	if ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED)) == ATTENTION_STOP)
-		futex_host_wait(&t->event, event, NULL);
+		wait_for_event(t, event, NULL);
 }

@@ -547,8 +547,10 @@ void task_run(struct task *t)
 	files_limit_enter(&t->process->nr_open);
 	oom_enter(t);
 	set_running(t, true);
+	stall_thread_enter(&t->mm->memcg->stall);
 	store_child_tid(t);
 	task_loop(t);
+	stall_thread_leave();
 	files_holds_enter(NULL);
 	leave_processors(s, &processors);
 	task_end(t);

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "area.h"
+#include "clock.h"
 #include "fault_internal.h"
 #include "hugetlb.h"
 #include "page_lock.h"
@@ -151,6 +152,8 @@ static bool table_is_read_only(const struct fault *f)
 static void account_fault(const struct fault *f)
 {
 	atomic_fetch_add_explicit(f->vmf.major ? &f->mm->maj_flt : &f->mm->min_flt, 1, memory_order_relaxed);
+	if (f->vmf.major && f->major_since_ns)
+		latency_add(&f->mm->memcg->major_latency, clock_now_ns() - f->major_since_ns);
 }
 
 static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
@@ -189,6 +192,15 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 	return r;
 }
 
+/* After the attempts-th time that there was no frame: whether it is worth another. */
+static bool make_room(struct mm *mm, unsigned int attempts)
+{
+	if (!attempts)
+		atomic_fetch_add_explicit(&mm->memcg->nr_made_room, 1, memory_order_relaxed);
+	return attempts < RECLAIM_ATTEMPTS &&
+	       memcg_reclaim(mm->host, mm->memcg, memcg_reclaim_batch(mm->memcg), 0);
+}
+
 enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
 	enum vm_fault_result r;
@@ -197,9 +209,7 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 	do
 		r = vma_is_hugetlb(vma) ? hugetlb_fault(vma, address, flags)
 					: try_fault(vma, address, flags, wanted_end);
-	while (r == VM_FAULT_RETRY ||
-	       (r == VM_FAULT_OOM && attempts++ < RECLAIM_ATTEMPTS &&
-		memcg_reclaim(vma->mm->host, vma->mm->memcg, memcg_reclaim_batch(vma->mm->memcg), 0)));
+	while (r == VM_FAULT_RETRY || (r == VM_FAULT_OOM && make_room(vma->mm, attempts++)));
 	return r;
 }
 

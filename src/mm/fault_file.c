@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "clock.h"
 #include "fault_internal.h"
 #include "vmscan.h"
 
@@ -236,6 +237,7 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 			read_ahead(f, cg, readahead_async);
 		return VM_FAULT_DONE;
 	}
+	f->major_since_ns = clock_now_ns();
 	if (!mapping->shmem)
 		read_ahead(f, cg, readahead_sync);
 	int err = filemap_get(mapping, vmf->pgoff, cg, &vmf->page, &vmf->major);

@@ -21,10 +21,11 @@ struct fault {
 	gva_t wanted_end; /* 0: a fault of the guest; else how far a window should go */
 	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
-	bool dirtied;	      /* a page of a file became dirty: see to its being written */
-	struct vm_fault vmf;  /* what the operations of the area see of it */
-	bool took_table;      /* its table was shared with other spaces, or had been */
-	struct gather gather; /* ended before page_table_lock is released */
+	uint64_t major_since_ns; /* when it began to wait for a device; 0: it did not */
+	bool dirtied;		 /* a page of a file became dirty: see to its being written */
+	struct vm_fault vmf;	 /* what the operations of the area see of it */
+	bool took_table;	 /* its table was shared with other spaces, or had been */
+	struct gather gather;	 /* ended before page_table_lock is released */
 };
 
 /* A range of pages that one fault maps. */

@@ -12,6 +12,7 @@
  * A page that cannot be read, or is not what was written, is SIGBUS for who asked for it; the entry stays.
  */
 #include "ageing.h"
+#include "clock.h"
 #include "swap_cache.h"
 #include "swap_readahead.h"
 #include "workingset.h"
@@ -74,7 +75,10 @@ static enum vm_fault_result read_page(struct fault *f, struct swap_around_entry 
 	workingset_refault(h->frames, f->mm->memcg, RECLAIM_ANON, entry.val);
 	page_get(page);
 	swap_plug_add(plug, page);
-	f->vmf.major |= e->address == f->address;
+	if (e->address == f->address) {
+		f->vmf.major = true;
+		f->major_since_ns = clock_now_ns();
+	}
 	return VM_FAULT_DONE;
 }
 
@@ -220,12 +224,17 @@ enum vm_fault_result do_swap_page(struct fault *f)
 	struct swap_device *d = swap_hold(f->mm->host, pte_to_swp_entry(f->orig));
 
 	swap_around_find(f, &a);
-	bool asked = !a.at[a.main].page;
+	bool asked = !a.at[a.main].page,
+	     recent = workingset_is_recent(f->mm->memcg, pte_to_swp_entry(f->orig).val);
 	gather_flush(&f->gather);
 	pthread_mutex_unlock(&f->mm->page_table_lock);
+	if (recent)
+		stall_begin(&f->mm->memcg->stall);
 	enum vm_fault_result r = read_pages(f, &a);
 	if (r == VM_FAULT_DONE)
 		r = wait_for_pages(&a, asked);
+	if (recent)
+		stall_end(&f->mm->memcg->stall);
 	if (r == VM_FAULT_DONE) {
 		pthread_mutex_lock(&f->mm->page_table_lock);
 		r = map_pages(f, &a);

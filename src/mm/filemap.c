@@ -96,8 +96,7 @@ static struct page *cache_add(struct address_space *as, uint64_t index, struct p
 	return result;
 }
 
-/* Fills [0, bytes) at buffer from the file; what lies beyond its end stays as it is. -ENXIO: nothing of it exists. */
-static int64_t read_fully(struct backing *b, char *buffer, uint64_t bytes, uint64_t offset)
+static int64_t read_until_end(struct backing *b, char *buffer, uint64_t bytes, uint64_t offset)
 {
 	uint64_t done = 0;
 
@@ -112,6 +111,22 @@ static int64_t read_fully(struct backing *b, char *buffer, uint64_t bytes, uint6
 	return done ? (int64_t)done : -ENXIO;
 }
 
+/*
+ * Fills [0, bytes) at buffer from the file; what lies beyond its end stays as it is. -ENXIO: nothing of it exists. Where the first page
+ * was here a while ago, it is for want of memory that `cg` waits.
+ */
+static int64_t read_fully(struct backing *b, char *buffer, uint64_t bytes, uint64_t offset, struct memcg *cg)
+{
+	bool recent = cg && workingset_is_recent(cg, workingset_key(&b->cache, offset >> PAGE_SHIFT));
+
+	if (recent)
+		stall_begin(&cg->stall);
+	int64_t n = read_until_end(b, buffer, bytes, offset);
+	if (recent)
+		stall_end(&cg->stall);
+	return n;
+}
+
 /* A new page with what the file has there, or with zeroes, in the cache; io_lock is held for reading. 0 or -errno. */
 static int fill_page(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result)
 {
@@ -122,7 +137,7 @@ static int fill_page(struct address_space *as, uint64_t index, struct memcg *cg,
 		return -ENOMEM;
 	if (!as->shmem) {
 		char *to = page_address(as->mm_host->frames, page);
-		int64_t n = read_fully(as->host, to, PAGE_SIZE, index << PAGE_SHIFT);
+		int64_t n = read_fully(as->host, to, PAGE_SIZE, index << PAGE_SHIFT, cg);
 		if (n < 0) {
 			page_put(as->mm_host->frames, page);
 			return (int)n;
@@ -203,7 +218,7 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 		return 0;
 	nr = 1u << order;
 	char *buffer = page_address(f, block);
-	int64_t bytes = read_fully(as->host, buffer, nr * PAGE_SIZE, index << PAGE_SHIFT);
+	int64_t bytes = read_fully(as->host, buffer, nr * PAGE_SIZE, index << PAGE_SHIFT, cg);
 	unsigned int filled = bytes > 0 ? (unsigned int)BYTES_TO_PAGES(bytes) : 0;
 	if (filled)
 		memset(buffer + bytes, 0, filled * PAGE_SIZE - (uint64_t)bytes);
@@ -474,7 +489,7 @@ void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end)
 		uint64_t at = index << PAGE_SHIFT, from = max_u64(at, start),
 			 to = min_u64(at + PAGE_SIZE, end);
 		char *bytes = (char *)page_address(f, page) + (from - at);
-		int64_t n = read_fully(as->host, bytes, to - from, from);
+		int64_t n = read_fully(as->host, bytes, to - from, from, NULL);
 		if (n == -ENXIO)
 			n = 0;
 		if (n >= 0) /* the file may end in between */

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "hugetlb_pool.h"
+#include "latency.h"
 #include "list.h"
 #include "stall.h"
 #include "types.h"
@@ -77,6 +78,9 @@ struct memcg {
 	_Atomic uint32_t
 		swappiness; /* (A) 0: anonymous pages stay; 100: as files; 200: they go instead of files */
 	struct stall stall;
+	struct latency major_latency;  /* of faults that waited for a device */
+	_Atomic uint64_t nr_made_room; /* (A) faults that found no memory and reclaimed some themselves */
+	_Atomic uint64_t nr_throttled; /* (A) faults that memory.high made wait */
 	struct kswapd *_Atomic kswapd; /* (A) who is woken when there is little room; NULL: nobody */
 	_Atomic bool kswapd_woken;     /* (A) and will look */
 	uint64_t kswapd_round;	       /* (its thread) the last one that came by */

@@ -206,8 +206,9 @@ enum vm_event {
 	PSWPOUT,     /* and written to them */
 	SWPIN_ZERO,  /* pages filled, and left out, because all their words were equal */
 	SWPOUT_ZERO,
-	SWAP_RA,     /* pages read from swap along with others, */
-	SWAP_RA_HIT, /* and of those that came along, used when somebody looked */
+	SWPOUT_CLEAN, /* pages that went without a transfer, for their slots had them */
+	SWAP_RA,      /* pages read from swap along with others, */
+	SWAP_RA_HIT,  /* and of those that came along, used when somebody looked */
 	NR_VM_EVENTS,
 };
 

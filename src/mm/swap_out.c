@@ -296,6 +296,8 @@ static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 			return true;
 		}
 		goes = swap_cache_evict(h, page);
+		if (goes && !dirty)
+			frames_count(h->frames, SWPOUT_CLEAN, 1);
 	}
 	swap_cache_unlock(h, page);
 	page_put(h->frames, page);

@@ -216,6 +216,7 @@ void memcg_handle_over_high(struct mm_host *h, struct memcg *cg)
 	uint64_t ns = penalty_ns(cg);
 	if (ns < PENALTY_MIN_NS)
 		return;
+	atomic_fetch_add_explicit(&cg->nr_throttled, 1, memory_order_relaxed);
 	stall_begin(&cg->stall);
 	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
 				     .tv_nsec = (long)(ns % 1000000000u)},

@@ -70,6 +70,7 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[PSWPOUT] = "pswpout",
 	[SWPIN_ZERO] = "swpin_zero",
 	[SWPOUT_ZERO] = "swpout_zero",
+	[SWPOUT_CLEAN] = "swpout_clean",
 	[SWAP_RA] = "swap_ra",
 	[SWAP_RA_HIT] = "swap_ra_hit",
 };

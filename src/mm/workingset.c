@@ -66,22 +66,38 @@ static void add_cost(struct memcg *cg, enum reclaim_type type, uint64_t usage)
 		atomic_store_explicit(&cost[i], atomic_load(&cost[i]) / 2, memory_order_relaxed);
 }
 
+/* When the page went, on the clock; false: not known. */
+static bool look_up(const struct workingset_table *t, uint64_t hash, uint64_t *then)
+{
+	*then = t ? atomic_load_explicit(&t->slot[hash & t->mask], memory_order_relaxed) : 0;
+	return *then && (*then & ~CLOCK_MASK) == tag_of(hash);
+}
+
+static bool is_near(const struct memcg *cg, uint64_t then)
+{
+	return ((atomic_load(&cg->workingset.clock) - then) & CLOCK_MASK) <= atomic_load(&cg->usage_pages);
+}
+
+bool workingset_is_recent(const struct memcg *cg, uint64_t key)
+{
+	uint64_t then;
+
+	return look_up(atomic_load_explicit(&cg->workingset.table, memory_order_acquire), mixed(key),
+		       &then) &&
+	       is_near(cg, then);
+}
+
 void workingset_refault(struct frames *f, struct memcg *cg, enum reclaim_type type, uint64_t key)
 {
 	struct workingset_table *t = atomic_load_explicit(&cg->workingset.table, memory_order_acquire);
-	uint64_t hash = mixed(key);
+	uint64_t hash = mixed(key), then;
 
-	if (!t)
-		return;
-	uint64_t then = atomic_load_explicit(&t->slot[hash & t->mask], memory_order_relaxed);
-	if ((then & ~CLOCK_MASK) != tag_of(hash) || !then)
+	if (!look_up(t, hash, &then))
 		return;
 	atomic_store_explicit(&t->slot[hash & t->mask], 0, memory_order_relaxed);
 	frames_count(f, type == RECLAIM_FILE ? WORKINGSET_REFAULT_FILE : WORKINGSET_REFAULT_ANON, 1);
-	uint64_t distance = (atomic_load(&cg->workingset.clock) - then) & CLOCK_MASK;
-	uint64_t usage = atomic_load(&cg->usage_pages);
-	if (distance > usage)
+	if (!is_near(cg, then))
 		return;
 	frames_count(f, type == RECLAIM_FILE ? WORKINGSET_ACTIVATE_FILE : WORKINGSET_ACTIVATE_ANON, 1);
-	add_cost(cg, type, usage);
+	add_cost(cg, type, atomic_load(&cg->usage_pages));
 }

@@ -28,6 +28,9 @@ void workingset_evict(struct memcg *cg, uint64_t key);
 /* A page comes into memory that may have been there before. */
 void workingset_refault(struct frames *f, struct memcg *cg, enum reclaim_type type, uint64_t key);
 
+/* Whether that page would be one of the working set: it went so lately that it would be here still with twice the memory. */
+bool workingset_is_recent(const struct memcg *cg, uint64_t key);
+
 /* Times that pages of the working set came back, of late. */
 static inline uint64_t workingset_cost(const struct memcg *cg, enum reclaim_type type)
 {
