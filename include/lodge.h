@@ -168,9 +168,11 @@ struct lodge_space_options {
 	uint64_t hugepages;
 	uint64_t
 		memory_high_bytes; /* with more than that it gives up what it can, and is slowed down; a multiple of 4096; 0: never */
+	/* What goes rather when memory is short, 0..200: 0 pages of files, 200 anonymous ones, 100 both alike; vm.swappiness there. */
+	uint32_t swappiness;
 };
 
-/* Fills in the defaults: fds 0, 1, 2, everything else 0. */
+/* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
 void lodge_space_options_init(struct lodge_space_options *opt);
 
 /* An empty space. Errors: -EINVAL (an option out of range), -ENOMEM, what opening an rw_dirs entry gave. */

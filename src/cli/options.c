@@ -302,6 +302,22 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
+#define DEFAULT_SWAPPINESS 60
+#define MAX_SWAPPINESS	   200
+
+static int set_swappiness(struct run_options *o, const char *arg)
+{
+	char *end;
+	unsigned long n = strtoul(arg, &end, 10);
+
+	if (arg[0] < '0' || arg[0] > '9' || *end || n > MAX_SWAPPINESS) {
+		message("--swappiness '%s': must be a number from 0 to %d", arg, MAX_SWAPPINESS);
+		return -EINVAL;
+	}
+	o->swappiness = (uint32_t)n;
+	return 0;
+}
+
 static int set_hugepages(struct run_options *o, const char *arg)
 {
 	char *end;
@@ -439,6 +455,8 @@ static const struct option_spec specs[] = {
 	 set_collapse},
 	{"swap", "FILE[:SIZE][:PRIO]",
 	 "let pages go to FILE when memory is short; repeatable; none: to none (default)", set_swap},
+	{"swappiness", "N", "what goes rather: 0 pages of files, 200 anonymous ones, 100 both alike (60)",
+	 set_swappiness},
 	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
 	 set_inject},
 	{"help", NULL, "show this text", set_help},
@@ -501,7 +519,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 {
 	int err;
 
-	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES};
+	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES, .swappiness = DEFAULT_SWAPPINESS};
 	/* No list can have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
 	o->inject = calloc((size_t)argc + 1, sizeof(*o->inject));

@@ -107,6 +107,7 @@ static int create_space(struct run *r)
 	lodge_space_options_init(&opt);
 	opt.memory_bytes = r->options.memory_bytes;
 	opt.memory_high_bytes = r->options.memory_high_bytes;
+	opt.swappiness = r->options.swappiness;
 	opt.fault_around_pages = r->options.fault_around_pages;
 	opt.net = (enum lodge_net)r->options.net;
 	opt.oom = (enum lodge_oom)r->options.oom;

@@ -276,7 +276,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 
 void lodge_space_options_init(struct lodge_space_options *opt)
 {
-	*opt = (struct lodge_space_options){.size = sizeof(*opt), .fds = {0, 1, 2}};
+	*opt = (struct lodge_space_options){.size = sizeof(*opt), .fds = {0, 1, 2}, .swappiness = SWAPPINESS};
 }
 
 static bool memory_is_valid(uint64_t bytes)
@@ -309,6 +309,9 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if ((unsigned int)o->oom > LODGE_OOM_STOP)
 		return report_error(err, -EINVAL, "unknown policy %d for lack of memory", (int)o->oom);
+	if (o->swappiness > SWAPPINESS_MAX)
+		return report_error(err, -EINVAL, "swappiness of %u: at most %d", o->swappiness,
+				    SWAPPINESS_MAX);
 	if (o->trace & ~TRACE_ALL)
 		return report_error(err, -EINVAL, "unknown trace bits %#x", o->trace & ~TRACE_ALL);
 	return 0;
@@ -378,6 +381,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 	if (!mm)
 		return report_error(err, -ENOMEM, "no memory for an address space");
 	atomic_store(&mm->memcg->thp, (uint32_t)o->thp);
+	atomic_store(&mm->memcg->swappiness, o->swappiness);
 	if (o->memory_high_bytes)
 		atomic_store(&mm->memcg->high_pages, o->memory_high_bytes >> PAGE_SHIFT);
 	if (o->fault_around_pages)

@@ -198,6 +198,17 @@ static const struct sysctl overcommit_memory = {get_overcommit_memory, set_overc
 			   admin_reserve = {get_admin_reserve, set_admin_reserve, 0, INT64_MAX},
 			   user_reserve = {get_user_reserve, set_user_reserve, 0, INT64_MAX};
 
+static uint64_t get_swappiness(struct task *t)
+{
+	return atomic_load(&t->mm->memcg->swappiness);
+}
+
+static int set_swappiness(struct task *t, uint64_t value)
+{
+	atomic_store(&t->mm->memcg->swappiness, (uint32_t)value);
+	return 0;
+}
+
 static uint64_t get_hugepages(struct task *t)
 {
 	return hugetlb_pool_counts(t->mm->frames, t->mm->memcg).total;
@@ -223,6 +234,7 @@ static int set_hugepages_overcommit(struct task *t, uint64_t value)
 static const struct sysctl nr_hugepages = {get_hugepages, set_hugepages, 0, INT64_MAX},
 			   overcommit_hugepages = {get_hugepages_overcommit, set_hugepages_overcommit, 0,
 						   INT64_MAX};
+static const struct sysctl swappiness = {get_swappiness, set_swappiness, 0, SWAPPINESS_MAX};
 static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count, 0, INT_MAX},
 			   mmap_min_addr = {.get = get_mmap_min_addr}, min_free = {.get = get_min_free},
 			   randomize = {.get = get_randomize},
@@ -251,6 +263,7 @@ const struct proc_file sysctl_files[] = {
 	READ_WRITE("vm/max_map_count", max_map_count),
 	READ("vm/mmap_min_addr", mmap_min_addr),
 	READ("vm/min_free_kbytes", min_free),
+	READ_WRITE("vm/swappiness", swappiness),
 	READ_WRITE("vm/nr_hugepages", nr_hugepages),
 	READ_WRITE("vm/nr_hugepages_mempolicy", nr_hugepages),
 	READ_WRITE("vm/nr_overcommit_hugepages", overcommit_hugepages),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory that is short, as a user sees it: what is waited for, and what the reports say of it. */
+/* Memory that is short, as a user sees it: what goes rather, what is waited for, and what the reports say of it. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,36 @@
 
 #define BUSYBOX	 "/bin/busybox"
 #define PRESSURE "/proc/pressure/memory"
+
+static void expect_said(const char *option, const char *value, const char *script, const char *said)
+{
+	struct outcome o = lodge_run(option, value, BUSYBOX, "sh", "-c", script, NULL);
+
+	expect_status(&o, 0);
+	assert_string_equal(o.out, said);
+	outcome_free(&o);
+}
+
+static void swappiness_is_what_was_asked_for(void **state)
+{
+	static const char *const bad[] = {"201", "-1", "", "x", "10x"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct outcome o = lodge_run("--swappiness", bad[i], guest_path("hello_glibc"), NULL);
+		expect_refused(&o, 125);
+		assert_non_null(strstr(o.err, "from 0 to 200"));
+		outcome_free(&o);
+	}
+	expect_said("--memory", "64M", "cat /proc/sys/vm/swappiness", "60\n");
+	expect_said("--swappiness", "0", "cat /proc/sys/vm/swappiness", "0\n");
+	expect_said("--swappiness", "200", "cat /proc/sys/vm/swappiness", "200\n");
+	if (geteuid()) /* the file is root's */
+		return;
+	expect_said("--swappiness", "10",
+		    "cd /proc/sys/vm; echo 150 > swappiness; echo 201 2>&- > swappiness || cat swappiness",
+		    "150\n");
+}
 
 /* The text with a 0 for each row of digits. */
 static void without_numbers(char *text)
@@ -98,6 +128,8 @@ static void the_report_tells_what_was_short(void **state)
 int main(void)
 {
 	struct CMUnitTest tests[] = {
+		CASE("swappiness: an option, and the program's own sysctl [O5]",
+		     swappiness_is_what_was_asked_for),
 		CASE("pressure: the file is the kernel's, and of the space", pressure_reads_as_the_kernels),
 		CASE("stats: what was scanned, taken, swapped and waited for [O5]",
 		     the_report_tells_what_was_short),

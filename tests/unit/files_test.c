@@ -563,7 +563,7 @@ static void proc_public(void **state)
 		{"/proc/sys/vm/overcommit_memory", O_RDONLY, 0},
 		{"/proc/cpuinfo", O_WRONLY, -EACCES},
 		{"/proc/version", O_WRONLY, -EROFS},
-		{"/proc/sys/vm/swappiness", O_RDWR, -EROFS},
+		{"/proc/sys/vm/page-cluster", O_RDWR, -EROFS},
 		{"/proc/nothing", O_RDONLY, -ENOENT},
 	};
 
@@ -574,7 +574,7 @@ static void proc_public(void **state)
 static void proc_never_written(void **state)
 {
 	static const struct attempt attempts[] = {
-		{"/proc/sys/vm/swappiness", O_RDWR, -EROFS},
+		{"/proc/sys/vm/page-cluster", O_RDWR, -EROFS},
 		{"/proc/1/mem", O_RDWR, -EACCES},
 		{"/proc/self/maps", O_RDWR, -EACCES},
 		{"/dev/kvm", O_RDWR, -EACCES},
