@@ -336,11 +336,11 @@ int vm_platform(struct vm *vm, struct vm_platform *p)
 	int err = vm_ready(vm);
 
 	if (!err && atomic_load(&vm->mmu_kind) == MMU_UNKNOWN) {
-		err = v ? 0 : vcpu_get(vm, &v);
+		bool borrowed = !v;
+		err = borrowed ? vcpu_get(vm, &v) : 0;
 		if (!err) {
-			bool mine = v == current_vcpu;
 			err = selftest_run(vm, v);
-			if (mine)
+			if (borrowed)
 				vcpu_put(v);
 		}
 	}

@@ -418,6 +418,19 @@ static void unreadable_syscall_is_retried(void **state)
 	assert_int_equal(regs.rflags, 0x202);
 }
 
+static void platform_keeps_the_processor(void **state)
+{
+	struct machine *m = machine(state);
+	struct vm_platform p;
+	struct vcpu *other;
+
+	assert_int_equal(vm_platform(m->vm, &p), 0);
+	assert_ptr_equal(current_vcpu, m->v);
+	assert_int_equal(vcpu_take(m->vm, &other), 0);
+	assert_ptr_not_equal(other, m->v);
+	vcpu_put(other);
+}
+
 /* --- translation --------------------------------------------------------------------------------------------------------- */
 
 static void walk_agrees(void **state)
@@ -853,6 +866,8 @@ int main(void)
 		TEST("vmm: a jump to LSTAR is a fault, not a system call [F9]", jump_to_lstar_is_no_syscall),
 		TEST("vmm: a SYSCALL whose page cannot be read is fetched again [F9]",
 		     unreadable_syscall_is_retried),
+		TEST("vmm: finding out what the machine is leaves the caller its processor",
+		     platform_keeps_the_processor),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
 		TEST("vmm: forks of forks write for themselves on the real MMU [M3][M4][M7]", tree_of_spaces),
