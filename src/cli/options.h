@@ -17,7 +17,7 @@
 
 struct run_options {
 	uint64_t memory_bytes;
-	uint64_t memory_high_bytes;  /* 0: not given */
+	uint64_t memory_high_bytes; /* 0: not given */
 	uint32_t swappiness;
 	uint32_t fault_around_pages; /* 0: the library's default */
 	uint64_t timeout_ns;	     /* 0: none */
