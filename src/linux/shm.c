@@ -484,6 +484,8 @@ int64_t shm_lock(struct task *t, int id, bool lock)
 		s->ds.shm_perm.mode |= SHM_LOCKED;
 	else if (!ret)
 		s->ds.shm_perm.mode &= (unsigned short)~SHM_LOCKED;
+	if (!ret)
+		atomic_store(&s->object->cache.unevictable, lock);
 	pthread_mutex_unlock(&t->shm->lock);
 	return ret;
 }
@@ -519,8 +521,10 @@ int64_t shm_usage(struct task *t, struct shm_info *info)
 	info->used_ids = (int)ns->nr;
 	info->shm_tot = ns->nr_pages;
 	for (unsigned int i = 0; i < SHM_MAX_SEGMENTS; i++)
-		if (ns->segment[i])
+		if (ns->segment[i]) {
 			info->shm_rss += filemap_nr_pages(&ns->segment[i]->object->cache);
+			info->shm_swp += filemap_nr_swapped(&ns->segment[i]->object->cache);
+		}
 	int ret = highest_index(ns);
 	pthread_mutex_unlock(&ns->lock);
 	return ret;

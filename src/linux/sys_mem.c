@@ -15,6 +15,7 @@
 #include "../mm/hugetlb_object.h"
 #include "../mm/hugetlb.h"
 #include "../mm/lock.h"
+#include "../mm/shmem_swap.h"
 #include "hostfile.h"
 #include "memfd.h"
 #include "syscall.h"
@@ -228,10 +229,11 @@ static unsigned char page_resident(struct mm *mm, struct vma *vma, gva_t address
 	pthread_mutex_unlock(&mm->page_table_lock);
 	if (there || !vma->mapping || entry_type(pte) == ENTRY_SWAP)
 		return there;
-	page = filemap_find(vma->mapping, vma->pgoff + ((address - vma->start) >> PAGE_SHIFT));
+	uint64_t index = vma_linear_index(vma, address);
+	page = filemap_find(vma->mapping, index);
 	if (page)
 		page_put(mm->frames, page);
-	return page != NULL;
+	return page || shmem_is_cached(vma->mapping, index);
 }
 
 /*

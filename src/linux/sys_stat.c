@@ -47,8 +47,9 @@ static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
 
 	if (!b)
 		return hosts;
-	hosts = hugetlb_object_of(b) ? hugetlb_object_pages(hugetlb_object_of(b)) * (PMD_SIZE / 512)
-				     : filemap_nr_pages(&b->cache) * (PAGE_SIZE / 512);
+	hosts = hugetlb_object_of(b)
+			? hugetlb_object_pages(hugetlb_object_of(b)) * (PMD_SIZE / 512)
+			: (filemap_nr_pages(&b->cache) + filemap_nr_swapped(&b->cache)) * (PAGE_SIZE / 512);
 	backing_put(b);
 	return hosts;
 }

@@ -8,7 +8,7 @@
  *   H4  a table has as many references as entries point to it
  *   H5  the account of each space's memcg is the number of frames that it pays for
  *   H6  a walk from a frame finds as many entries as spaces show of it
- *   H7  the count of a swap slot is the number of entries that say it, a shared table's once; its cached page and the slot say each other
+ *   H7  the count of a swap slot is the number of entries that say it, in tables, a shared one's once, and indices of shared memory; its cached page and the slot say each other
  *
  * Not here: what one space can tell by itself (check.c).
  */
@@ -16,6 +16,7 @@
 
 #include "block.h"
 #include "rmap.h"
+#include "shmem_swap.h"
 #include "swap_cache.h"
 
 /* What was found of one frame. */
@@ -153,6 +154,22 @@ static void check_slot(struct host_check *c, const struct swap_device *d, uint64
 		fail(c, "cached page that nobody has", at);
 }
 
+static void see_objects(struct host_check *c)
+{
+	struct address_space *as;
+	struct radix_entry e;
+
+	pthread_mutex_lock(&c->h->mappings_lock);
+	list_for_each_entry (as, &c->h->shmem_mappings, mapping_node) {
+		pthread_mutex_lock(&as->lock);
+		for (uint64_t at = 0; radix_next_entry(&as->pages, &at, &e); at++)
+			if (e.is_number && e.number != SHMEM_POISON)
+				see_swap(c, (swp_entry_t){e.number});
+		pthread_mutex_unlock(&as->lock);
+	}
+	pthread_mutex_unlock(&c->h->mappings_lock);
+}
+
 static bool begin_slots(struct host_check *c)
 {
 	bool good = true;
@@ -230,6 +247,7 @@ unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned 
 		see_space(&c, space[i]);
 		pins += atomic_load(&space[i]->nr_pins);
 	}
+	see_objects(&c);
 	check_frames(&c);
 	end_slots(&c);
 	c.excess += atomic_load(&h->frames->zero_page->refs) - 1;

@@ -56,8 +56,10 @@ static bool is_candidate(const struct evict *e, const struct page *page)
 	if (e->type == RECLAIM_LAZYFREE)
 		return (flags & PG_LAZYFREE) && page_anon(page) && atomic_load(&page->mapcount) == 1;
 	if (e->type == RECLAIM_ANON)
-		return page_anon(page) &&
-		       atomic_load(&page->refs) == atomic_load(&page->mapcount) + !!(flags & PG_SWAPCACHE);
+		return (page_anon(page) ||
+			(flags & (PG_CACHE | PG_SWAPBACKED)) == (PG_CACHE | PG_SWAPBACKED)) &&
+		       atomic_load(&page->refs) ==
+			       atomic_load(&page->mapcount) + !!(flags & (PG_SWAPCACHE | PG_CACHE));
 	return (flags & (PG_CACHE | PG_SWAPBACKED)) == PG_CACHE &&
 	       atomic_load(&page->refs) == atomic_load(&page->mapcount) + 1;
 }

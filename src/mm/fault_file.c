@@ -241,7 +241,7 @@ static enum vm_fault_result filemap_fault(struct vm_fault *vmf)
 	if (!mapping->shmem)
 		read_ahead(f, cg, readahead_sync);
 	int err = filemap_get(mapping, vmf->pgoff, cg, &vmf->page, &vmf->major);
-	vmf->major = !mapping->shmem; /* also when the readahead brought it */
+	vmf->major |= !mapping->shmem; /* also when the readahead brought it */
 	return err ? mapping_error(err) : VM_FAULT_DONE;
 }
 

@@ -14,6 +14,7 @@
 #include "ageing.h"
 #include "clock.h"
 #include "swap_cache.h"
+#include "swap_read.h"
 #include "swap_readahead.h"
 #include "workingset.h"
 
@@ -34,48 +35,23 @@ static struct page *new_page(struct fault *f, gva_t address, gfp_t gfp)
 	return page;
 }
 
-/* A slot that remembers a word instead of a page. */
-static bool fill_from_word(struct mm_host *h, swp_entry_t entry, struct page *page)
-{
-	struct swap_map *m = &swap_device_of(h, entry)->map;
-	uint64_t *word = page_address(h->frames, page);
-
-	pthread_mutex_lock(&m->lock);
-	struct swap_slot slot = m->slot[swp_slot(entry)];
-	pthread_mutex_unlock(&m->lock);
-	if (!(slot.flags & SLOT_SAME))
-		return false;
-	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*word); i++)
-		word[i] = slot.value;
-	atomic_fetch_or(&page->flags, PG_UPTODATE);
-	frames_count(h->frames, SWPIN_ZERO, 1);
-	return true;
-}
-
 /* Has the page of an entry read, which comes into the cache; its lock is the transfer's until that is done. */
 static enum vm_fault_result read_page(struct fault *f, struct swap_around_entry *e, gfp_t gfp,
 				      struct swap_plug *plug)
 {
 	struct mm_host *h = f->mm->host;
-	swp_entry_t entry = pte_to_swp_entry(e->pte);
 	struct page *page = new_page(f, e->address, gfp);
 
 	if (!page)
 		return VM_FAULT_OOM;
-	if (swap_cache_add(h, entry, page)) {
+	int err = swap_read(h, f->mm->memcg, pte_to_swp_entry(e->pte), page, plug);
+	if (err < 0) {
 		page_unlock(page);
 		page_put(h->frames, page);
 		return VM_FAULT_RETRY;
 	}
 	e->page = page;
-	if (fill_from_word(h, entry, page)) {
-		page_unlock(page);
-		return VM_FAULT_DONE;
-	}
-	workingset_refault(h->frames, f->mm->memcg, RECLAIM_ANON, entry.val);
-	page_get(page);
-	swap_plug_add(plug, page);
-	if (e->address == f->address) {
+	if (err == SWAP_READ_UNDER_WAY && e->address == f->address) {
 		f->vmf.major = true;
 		f->major_since_ns = clock_now_ns();
 	}

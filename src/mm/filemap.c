@@ -8,6 +8,7 @@
 #include "lock_rank.h"
 #include "mm.h"
 #include "page_lock.h"
+#include "shmem_swap.h"
 #include "truncate.h"
 #include "workingset.h"
 #include "writeback.h"
@@ -29,11 +30,8 @@ void address_space_init(struct address_space *as, struct mm_host *h, struct back
 	as->mm_host = h;
 	as->host = host;
 	as->shmem = shmem;
-	list_init(&as->mapping_node);
-	if (shmem)
-		return;
 	pthread_mutex_lock(&h->mappings_lock);
-	list_add(&as->mapping_node, &h->mappings);
+	list_add(&as->mapping_node, shmem ? &h->shmem_mappings : &h->mappings);
 	pthread_mutex_unlock(&h->mappings_lock);
 }
 
@@ -69,31 +67,36 @@ static uint64_t workingset_key(const struct address_space *as, uint64_t index)
 }
 
 /*
- * Makes a filled page visible and returns the page that is in the tree now, with a reference for the caller: the given one,
- * or another that was faster. NULL: no memory; the page is gone.
+ * Makes a filled page visible; *result is the page that is in the tree now, with a reference for the caller: the given one, or another that
+ * was faster. -ENOMEM; -EAGAIN: there is the number of a slot; in both cases the page is gone.
  */
-static struct page *cache_add(struct address_space *as, uint64_t index, struct page *page)
+static int cache_add(struct address_space *as, uint64_t index, struct page *page, struct page **result)
 {
 	struct frames *f = as->mm_host->frames;
+	struct radix_entry there;
+	int err = 0;
 
 	pthread_mutex_lock(&as->lock);
-	struct page *other = radix_find(&as->pages, index);
-	int err = other ? -EEXIST : radix_insert(&as->pages, index, page);
-	if (!err) {
+	if (radix_find_entry(&as->pages, index, &there))
+		err = there.is_number ? -EAGAIN : 0;
+	else
+		err = radix_insert(&as->pages, index, page);
+	bool added = !err && !there.page;
+	if (added) {
 		page->mapping = as;
 		page->index = index;
 		atomic_fetch_or(&page->flags,
 				PG_CACHE | PG_UPTODATE | (as->shmem ? PG_SWAPBACKED : PG_MAPPEDTODISK));
 	}
-	if (!err && !as->shmem && page->memcg)
+	if (added && !as->shmem && page->memcg)
 		workingset_refault(f, page->memcg, RECLAIM_FILE, workingset_key(as, index));
-	struct page *result = other ? other : err ? NULL : page;
-	if (result)
-		page_get(result);
+	*result = err ? NULL : added ? page : there.page;
+	if (!err)
+		page_get(*result);
 	pthread_mutex_unlock(&as->lock);
-	if (err)
+	if (!added)
 		page_put(f, page);
-	return result;
+	return err;
 }
 
 static int64_t read_until_end(struct backing *b, char *buffer, uint64_t bytes, uint64_t offset)
@@ -143,35 +146,36 @@ static int fill_page(struct address_space *as, uint64_t index, struct memcg *cg,
 			return (int)n;
 		}
 	}
-	*result = cache_add(as, index, page);
-	return *result ? 0 : -ENOMEM;
+	return cache_add(as, index, page, result);
 }
 
 int filemap_get_locked(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result)
 {
-	struct page *page;
-
 	*result = filemap_find(as, index);
 	if (*result)
 		return 0;
-	page = cache_page_alloc(as, cg);
-	*result = page ? cache_add(as, index, page) : NULL;
-	return *result ? 0 : -ENOMEM;
+	if (shmem_is_away(as, index))
+		return -EAGAIN;
+	struct page *page = cache_page_alloc(as, cg);
+	return page ? cache_add(as, index, page, result) : -ENOMEM;
 }
 
 int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, struct page **result, bool *major)
 {
-	struct page *page = filemap_find(as, index);
+	int err = 0;
 
 	*major = false;
-	if (page) {
-		*result = page;
-		return 0;
-	}
-	*major = !as->shmem;
-	pthread_rwlock_rdlock(&as->io_lock);
-	int err = fill_page(as, index, cg, result);
-	pthread_rwlock_unlock(&as->io_lock);
+	*result = filemap_find(as, index);
+	do {
+		if (!*result && as->shmem)
+			err = shmem_find(as, index, cg, result, major);
+		if (*result || err)
+			return err;
+		*major |= !as->shmem;
+		pthread_rwlock_rdlock(&as->io_lock);
+		err = fill_page(as, index, cg, result);
+		pthread_rwlock_unlock(&as->io_lock);
+	} while (err == -EAGAIN && as->shmem);
 	return err;
 }
 
@@ -224,8 +228,8 @@ static unsigned int read_run(struct address_space *as, uint64_t index, unsigned 
 		memset(buffer + bytes, 0, filled * PAGE_SIZE - (uint64_t)bytes);
 	for (unsigned int i = 0; i < nr; i++) {
 		page_set_memcg(&block[i], cg);
-		struct page *page = i < filled ? cache_add(as, index + i, &block[i]) : &block[i];
-		if (page)
+		struct page *page = &block[i];
+		if (i >= filled || !cache_add(as, index + i, &block[i], &page))
 			page_put(f, page);
 	}
 	return filled == nr ? nr : 0;
@@ -312,25 +316,35 @@ static bool may_drop(const struct page *page, const struct drop *what)
 	       (!what->cg || (page->memcg == what->cg && page_age(page, what->cg) >= what->min_age));
 }
 
+/* The lock is held. */
+static bool drop_page(struct address_space *as, uint64_t index, struct page *page, const struct drop *what)
+{
+	if (!page_trylock(page))
+		return false;
+	bool goes = what->all || may_drop(page, what);
+	if (goes)
+		take_out(as, index, page);
+	page_unlock(page);
+	if (goes)
+		page_put(as->mm_host->frames, page);
+	return goes;
+}
+
 static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t last, struct drop what)
 {
 	uint64_t dropped = 0, index = first;
-	struct page *page;
+	struct radix_entry e;
 
 	pthread_mutex_lock(&as->lock);
-	while (index <= last && (page = radix_next(&as->pages, &index)) && index <= last) {
-		bool locked = page_trylock(page);
-		if (!locked && what.all) {
-			wait_for_mover(as, page);
-			continue;
-		}
-		if (locked && (what.all || may_drop(page, &what))) {
-			take_out(as, index, page);
-			page_unlock(page);
-			page_put(as->mm_host->frames, page);
+	while (index <= last && radix_next_entry(&as->pages, &index, &e) && index <= last) {
+		if (e.is_number && what.all) {
+			radix_remove(&as->pages, index);
+			shmem_forget(as, e.number);
+		} else if (e.page && drop_page(as, index, e.page, &what)) {
 			dropped++;
-		} else if (locked) {
-			page_unlock(page);
+		} else if (e.page && what.all) {
+			wait_for_mover(as, e.page);
+			continue;
 		}
 		if (++index == 0)
 			break;
@@ -460,6 +474,14 @@ uint64_t filemap_nr_pages(struct address_space *as)
 {
 	pthread_mutex_lock(&as->lock);
 	uint64_t nr = as->pages.nr_pages;
+	pthread_mutex_unlock(&as->lock);
+	return nr;
+}
+
+uint64_t filemap_nr_swapped(struct address_space *as)
+{
+	pthread_mutex_lock(&as->lock);
+	uint64_t nr = as->pages.nr_numbers;
 	pthread_mutex_unlock(&as->lock);
 	return nr;
 }

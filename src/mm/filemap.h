@@ -13,7 +13,7 @@
  * the file changes by other ways than through a mapping. lock, rank LOCK_CACHE: the tree and the flags of C1 and C2.
  *
  * Memory that is shared without a file (shmem.h) lives in an address_space too; there a page that is missing is zero, and none
- * is ever written back.
+ * is ever written back: it goes to swap, and the tree says to which slot (shmem_swap.h).
  * Not here: when to write back (writeback.h), how far to read ahead (readahead.h), files that shrink (truncate.h).
  */
 #ifndef LODGE_MM_FILEMAP_H
@@ -35,7 +35,7 @@ struct address_space {
 	bool shmem;			 /* (C) the pages are all there is */
 	struct radix_tree pages;	 /* (lock) */
 	struct list_head dirty_node;	 /* (writeback.lock of the host) C5 */
-	struct list_head mapping_node;	 /* (mappings_lock of the host) of a file's */
+	struct list_head mapping_node;	 /* (mappings_lock of the host) on the list of its kind */
 	uint64_t shrink_pass;		 /* (mappings_lock of the host) the last one that looked here */
 	_Atomic uint64_t shrink_next;	 /* (A) hint: where that goes on */
 	uint64_t dirtied_ns;		 /* (lock) when the oldest dirty page became so; CLOCK_MONOTONIC */
@@ -43,6 +43,9 @@ struct address_space {
 	_Atomic int wb_err;		 /* (A) -errno of a write that failed and was not reported yet */
 	pthread_mutex_t i_mmap_lock;	 /* rank LOCK_IMMAP */
 	struct interval_tree i_mmap;	 /* (i_mmap_lock) areas that map it, see i_mmap.h */
+	uint64_t swap_window_start;	 /* (lock) what was read from swap last, from here on */
+	uint32_t swap_window_pages;	 /* (lock) */
+	_Atomic bool unevictable;	 /* (A) of shared memory: none of its pages goes to swap */
 	_Atomic int32_t i_mmap_writable; /* (A) of them, shared and may be written; negative: none may come */
 };
 
@@ -59,12 +62,12 @@ struct page *filemap_find(struct address_space *as, uint64_t index);
 
 /*
  * The page at `index`, read from the file if it is not there; *page gets a reference for the caller. New frames are
- * charged to cg. 0, -ENOMEM (no frame or limit), -ENXIO (beyond the end of the file), or the file's -errno. *major says
- * whether the file was read.
+ * charged to cg. 0, -ENOMEM (no frame or limit), -ENXIO (beyond the end of the file), or the -errno of the file or swap device. *major
+ * says whether that was read.
  */
 int filemap_get(struct address_space *as, uint64_t index, struct memcg *cg, struct page **page, bool *major);
 
-/* The same for a page of shared memory, wherever that ends, with io_lock held: 0 or -ENOMEM. */
+/* The same for a page of shared memory, wherever that ends, with io_lock held: 0, -ENOMEM, or -EAGAIN: it is in a slot (shmem_find). */
 int filemap_get_locked(struct address_space *as, uint64_t index, struct memcg *cg, struct page **page);
 
 /*
@@ -129,7 +132,9 @@ void filemap_refresh(struct address_space *as, uint64_t start, uint64_t end);
 /* True when pages are newer than the file, or on their way there. */
 bool filemap_is_dirty(struct address_space *as);
 
+/* In memory; and, of shared memory, in slots of swap devices. */
 uint64_t filemap_nr_pages(struct address_space *as);
+uint64_t filemap_nr_swapped(struct address_space *as);
 
 /* Number of violations of C1, C2 and the tree's rules. */
 unsigned int filemap_check(struct address_space *as);

@@ -27,6 +27,7 @@
 #include "lock.h"
 #include "populate.h"
 #include "shmem.h"
+#include "shmem_swap.h"
 #include "swap_bring.h"
 #include "zap.h"
 
@@ -236,18 +237,20 @@ static int advise_cold(const struct madvise *m, struct vma *vma)
 	return 0;
 }
 
-/* Files not under mmap_lock: it may take long. */
+/* Files not under mmap_lock: it may take long. What is in swap comes for as long as nothing has to go for it. */
 static int willneed(const struct madvise *m, struct vma *vma)
 {
-	uint64_t first = vma_linear_index(vma, m->start);
+	uint64_t first = vma_linear_index(vma, m->start), nr = (m->end - m->start) >> PAGE_SHIFT;
 
-	if (vma_anon_vma(vma)) /* for as long as nothing has to go for it */
+	if (vma_anon_vma(vma))
 		swap_bring_range(vma, m->start, m->end, SWAP_AROUND_PAGES);
+	if (vma->mapping && vma->mapping->shmem)
+		shmem_bring(vma->mapping, first, first + nr - 1, m->mm->memcg, SWAP_AROUND_PAGES);
 	if (!vma->mapping || vma->mapping->shmem)
 		return 0;
 	struct backing *file = backing_get(vma->file);
 	mm_read_unlock(m->mm);
-	filemap_readahead(&file->cache, first, (m->end - m->start) >> PAGE_SHIFT, m->mm->memcg);
+	filemap_readahead(&file->cache, first, nr, m->mm->memcg);
 	backing_put(file);
 	mm_read_lock(m->mm);
 	return 0;

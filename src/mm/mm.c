@@ -85,6 +85,7 @@ int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops,
 		swap_init(h);
 		pthread_mutex_init(&h->mappings_lock, NULL);
 		list_init(&h->mappings);
+		list_init(&h->shmem_mappings);
 		reclaim_set_ops(f, &mm_reclaim_ops, h);
 	}
 	return err;

@@ -82,6 +82,7 @@ struct mm_host {
 	struct writeback writeback;
 	pthread_mutex_t mappings_lock;	 /* a leaf, but for references of files */
 	struct list_head mappings;	 /* (mappings_lock) caches of files, by mapping_node */
+	struct list_head shmem_mappings; /* (mappings_lock) those of shared memory */
 	_Atomic uint64_t shrink_pass;	 /* (A) */
 	_Atomic uint64_t shmem_ino;	 /* (A) of the newest object of shared memory */
 	_Atomic int64_t committed_pages; /* (A) of all spaces */

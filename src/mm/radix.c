@@ -29,7 +29,26 @@ static bool covers(unsigned int height, uint64_t index)
 	return height * RADIX_SHIFT >= 64 || index >> (height * RADIX_SHIFT) == 0;
 }
 
-struct page *radix_find(const struct radix_tree *t, uint64_t index)
+/* --- numbers have bit 0 set ----------------------------------------------------------------------------------------- */
+
+static bool is_number(const void *leaf)
+{
+	return (uintptr_t)leaf & 1;
+}
+
+static struct page *to_page(void *leaf)
+{
+	return is_number(leaf) ? NULL : leaf;
+}
+
+static struct radix_entry to_entry(void *leaf)
+{
+	return (struct radix_entry){to_page(leaf), is_number(leaf), (uintptr_t)leaf >> 1};
+}
+
+/* --- looking for one ------------------------------------------------------------------------------------------------ */
+
+static void *find(const struct radix_tree *t, uint64_t index)
 {
 	const struct radix_node *n = t->root;
 
@@ -38,6 +57,19 @@ struct page *radix_find(const struct radix_tree *t, uint64_t index)
 	for (unsigned int level = t->height - 1; level > 0 && n; level--)
 		n = n->slot[slot_of(index, level)];
 	return n ? n->slot[slot_of(index, 0)] : NULL;
+}
+
+struct page *radix_find(const struct radix_tree *t, uint64_t index)
+{
+	return to_page(find(t, index));
+}
+
+bool radix_find_entry(const struct radix_tree *t, uint64_t index, struct radix_entry *e)
+{
+	void *leaf = find(t, index);
+
+	*e = to_entry(leaf);
+	return leaf;
 }
 
 bool radix_tagged(const struct radix_tree *t, enum radix_tag tag)
@@ -95,10 +127,12 @@ static void trim(struct radix_tree *t, struct radix_path *path, uint64_t index)
 	}
 }
 
-/* Others read it without the lock, for a hint. */
-static void count(struct radix_tree *t, int by)
+/* Others read them without the lock, for a hint. */
+static void count(struct radix_tree *t, const void *leaf, int by)
 {
-	__atomic_store_n(&t->nr_pages, t->nr_pages + (uint64_t)by, __ATOMIC_RELAXED);
+	uint64_t *nr = is_number(leaf) ? &t->nr_numbers : &t->nr_pages;
+
+	__atomic_store_n(nr, *nr + (uint64_t)by, __ATOMIC_RELAXED);
 }
 
 int radix_insert(struct radix_tree *t, uint64_t index, struct page *page)
@@ -122,7 +156,7 @@ int radix_insert(struct radix_tree *t, uint64_t index, struct page *page)
 	if (err)
 		trim(t, &path, index);
 	else
-		count(t, 1);
+		count(t, page, 1);
 	return err;
 }
 
@@ -159,29 +193,43 @@ void radix_tag_clear(struct radix_tree *t, uint64_t index, enum radix_tag tag)
 	}
 }
 
-void radix_replace(struct radix_tree *t, uint64_t index, struct page *page)
+static void exchange(struct radix_tree *t, uint64_t index, void *leaf)
 {
 	struct radix_path path;
 
 	walk(t, index, &path);
-	path.node[0]->slot[slot_of(index, 0)] = page;
+	void **slot = &path.node[0]->slot[slot_of(index, 0)];
+	count(t, *slot, -1);
+	count(t, leaf, 1);
+	*slot = leaf;
+}
+
+void radix_replace(struct radix_tree *t, uint64_t index, struct page *page)
+{
+	exchange(t, index, page);
+}
+
+void radix_set_number(struct radix_tree *t, uint64_t index, uint64_t number)
+{
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is told apart from a page by bit 0 */
+	exchange(t, index, (void *)(uintptr_t)(number << 1 | 1));
 }
 
 struct page *radix_remove(struct radix_tree *t, uint64_t index)
 {
 	struct radix_path path;
-	struct page *page = radix_find(t, index);
+	void *leaf = find(t, index);
 
-	if (!page)
+	if (!leaf)
 		return NULL;
 	for (unsigned int tag = 0; tag < NR_RADIX_TAGS; tag++)
 		radix_tag_clear(t, index, (enum radix_tag)tag);
 	walk(t, index, &path);
 	path.node[0]->slot[slot_of(index, 0)] = NULL;
 	path.node[0]->count--;
-	count(t, -1);
+	count(t, leaf, -1);
 	trim(t, &path, index);
-	return page;
+	return to_page(leaf);
 }
 
 /* Is there anything to look for below a slot? */
@@ -190,8 +238,8 @@ static bool occupied(const struct radix_node *n, unsigned int slot, int tag)
 	return tag < 0 ? n->slot[slot] != NULL : n->tag[tag] >> slot & 1;
 }
 
-/* tag < 0: any page. */
-static struct page *next(const struct radix_tree *t, uint64_t *index, int tag)
+/* tag < 0: anything. */
+static void *next(const struct radix_tree *t, uint64_t *index, int tag)
 {
 	for (uint64_t at = *index; t->root && covers(t->height, at);) {
 		const struct radix_node *n = t->root;
@@ -213,7 +261,20 @@ static struct page *next(const struct radix_tree *t, uint64_t *index, int tag)
 
 struct page *radix_next(const struct radix_tree *t, uint64_t *index)
 {
-	return next(t, index, -1);
+	struct radix_entry e;
+
+	while (radix_next_entry(t, index, &e) && e.is_number)
+		if (++*index == 0)
+			return NULL;
+	return e.page;
+}
+
+bool radix_next_entry(const struct radix_tree *t, uint64_t *index, struct radix_entry *e)
+{
+	void *leaf = next(t, index, -1);
+
+	*e = to_entry(leaf);
+	return leaf;
 }
 
 struct page *radix_next_tagged(const struct radix_tree *t, uint64_t *index, enum radix_tag tag)
@@ -221,7 +282,7 @@ struct page *radix_next_tagged(const struct radix_tree *t, uint64_t *index, enum
 	return next(t, index, (int)tag);
 }
 
-static unsigned int check_node(const struct radix_node *n, unsigned int level, uint64_t *nr_pages)
+static unsigned int check_node(const struct radix_node *n, unsigned int level, uint64_t nr[2])
 {
 	unsigned int bad = 0, count = 0;
 
@@ -234,19 +295,21 @@ static unsigned int check_node(const struct radix_node *n, unsigned int level, u
 			bad += level && child && set != (child->tag[tag] != 0);
 		}
 		if (child && level)
-			bad += check_node(child, level - 1, nr_pages);
+			bad += check_node(child, level - 1, nr);
 		else if (child)
-			++*nr_pages;
+			nr[is_number(child)]++;
 	}
 	return bad + !count + (count != n->count);
 }
 
 unsigned int radix_check(const struct radix_tree *t)
 {
-	uint64_t nr_pages = 0, highest = 0;
-	unsigned int bad = t->root ? check_node(t->root, t->height - 1, &nr_pages) : t->height;
+	uint64_t nr[2] = {0}, highest = 0;
+	unsigned int bad = t->root ? check_node(t->root, t->height - 1, nr) : t->height;
+	struct radix_entry e;
 
-	for (uint64_t at = 0; radix_next(t, &at); at++)
+	for (uint64_t at = 0; radix_next_entry(t, &at, &e); at++)
 		highest = at;
-	return bad + (nr_pages != t->nr_pages) + (t->height > 1 && covers(t->height - 1, highest));
+	return bad + (nr[0] != t->nr_pages) + (nr[1] != t->nr_numbers) +
+	       (t->height > 1 && covers(t->height - 1, highest));
 }

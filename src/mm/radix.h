@@ -5,6 +5,10 @@
  *   X1  a node on the way to a page has at least one slot in use
  *   X2  the height is the least that reaches the highest index in the tree
  *   X3  a node has a tag on a slot exactly when a page below that slot has it
+ *
+ * An index may hold a number in the place of a page: what became of it. Whoever asks for pages does not see it. Exchanging one for the
+ * other allocates nothing.
+ *
  * The owner locks; nothing here sleeps. Not here: what a page is, and who holds it (filemap.h).
  */
 #ifndef LODGE_MM_RADIX_H
@@ -21,7 +25,7 @@ struct page;
 enum radix_tag { RADIX_DIRTY, RADIX_WRITEBACK, NR_RADIX_TAGS };
 
 struct radix_node {
-	void *slot[RADIX_SLOTS];     /* nodes, or pages in the lowest level */
+	void *slot[RADIX_SLOTS];     /* nodes, or pages and numbers in the lowest level */
 	uint64_t tag[NR_RADIX_TAGS]; /* a bit for each slot */
 	unsigned int count;	     /* slots in use */
 };
@@ -30,7 +34,14 @@ struct radix_tree {
 	struct kmem_cache *nodes; /* (C) of struct radix_node */
 	struct radix_node *root;
 	unsigned int height; /* levels of nodes; 0: empty */
-	uint64_t nr_pages;
+	uint64_t nr_pages, nr_numbers;
+};
+
+/* What an index holds: a page, a number below 2^63, or nothing. */
+struct radix_entry {
+	struct page *page;
+	bool is_number;
+	uint64_t number;
 };
 
 void radix_init(struct radix_tree *t, struct kmem_cache *nodes);
@@ -42,13 +53,20 @@ struct page *radix_find(const struct radix_tree *t, uint64_t index);
 struct page *radix_next(const struct radix_tree *t, uint64_t *index);
 struct page *radix_next_tagged(const struct radix_tree *t, uint64_t *index, enum radix_tag tag);
 
-/* Puts a page where none is. 0, or -ENOMEM with the tree as it was. */
+/* The same of whatever is there; false: nothing. */
+bool radix_find_entry(const struct radix_tree *t, uint64_t index, struct radix_entry *e);
+bool radix_next_entry(const struct radix_tree *t, uint64_t *index, struct radix_entry *e);
+
+/* Puts a page where nothing is. 0, or -ENOMEM with the tree as it was. */
 int radix_insert(struct radix_tree *t, uint64_t index, struct page *page);
 
-/* Puts another page where one is; its tags stay. */
+/* Puts another page where one is, or a number; tags stay. */
 void radix_replace(struct radix_tree *t, uint64_t index, struct page *page);
 
-/* Takes the page at `index` out, with its tags; NULL: there was none. */
+/* Puts a number where a page without tags is, or another number. */
+void radix_set_number(struct radix_tree *t, uint64_t index, uint64_t number);
+
+/* Takes what is at `index` out, with its tags; NULL: it was no page. */
 struct page *radix_remove(struct radix_tree *t, uint64_t index);
 
 /* Of a page that is there. */

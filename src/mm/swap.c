@@ -190,6 +190,17 @@ uint32_t swap_count(struct mm_host *h, swp_entry_t entry)
 	return count;
 }
 
+struct memcg *swap_get_memcg(struct mm_host *h, swp_entry_t entry)
+{
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+
+	pthread_mutex_lock(&m->lock);
+	struct memcg *cg = m->slot[swp_slot(entry)].memcg;
+	memcg_get(cg);
+	pthread_mutex_unlock(&m->lock);
+	return cg;
+}
+
 void swap_totals(struct mm_host *h, struct swap_totals *t)
 {
 	struct swap_device *d;

@@ -17,6 +17,8 @@
  *   S4  PG_SWAPCACHE is set and cleared under the page's lock; it is cleared only when nobody but one space has the page, or when its
  *	 frame goes. So whoever maps a page, finds its mapcount 1 and then no PG_SWAPCACHE, has it alone
  *   S5  transfers hold the page's lock from when they are queued until they are done
+ *   S6  a page of shared memory is its object's, or cached, never both; the object's index is the one entry that says its slot:
+ *	 shmem_swap.h
  *
  * Locking: LOCK_PAGE for the page; the device's map.lock, rank LOCK_CACHE, for its slots. An entry in a table whose page_table_lock is
  * held keeps its slot and its device; without the lock the device is held (swap_hold).
@@ -145,7 +147,10 @@ void swap_put(struct mm_host *h, swp_entry_t entry);
 /* Entries that say the slot. */
 uint32_t swap_count(struct mm_host *h, swp_entry_t entry);
 
-/* Keeps the device of an entry, whose page_table_lock is held, until swap_unhold. */
+/* Who has the slot of an entry that the caller has under its lock, with a reference. */
+struct memcg *swap_get_memcg(struct mm_host *h, swp_entry_t entry);
+
+/* Keeps the device of an entry, whose page_table_lock (mapping->lock) is held, until swap_unhold. */
 struct swap_device *swap_hold(struct mm_host *h, swp_entry_t entry);
 void swap_unhold(struct swap_device *d);
 
@@ -158,8 +163,9 @@ void swap_fork(struct mm *child, struct mm *parent);
 void swap_forget_space(struct mm *mm);
 
 /*
- * swap_out.c: takes nr anonymous pages out of every space that maps them, writes what their slots do not hold yet, and frees them. Takes
- * over the caller's reference on each. A page stays where it is when it is locked, pinned, in a locked area or of the pool of hugetlb,
+ * swap_out.c: takes nr pages, anonymous ones or of shared memory, out of every space that maps them, writes what their slots do not hold
+ * yet, and frees them. Takes over the caller's reference on each. A page stays where it is when it is locked, pinned, in a locked area or
+ * object or of the pool of hugetlb,
  * when a space with it cannot be entered just now, or when no device has room. A block loses its huge entries first.
  * Returns how many frames are free or will be when their transfers are done (swap_wait); a page that somebody touches meanwhile is not.
  * mmap_lock and locks of areas may be held, and nothing that comes after them.

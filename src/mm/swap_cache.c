@@ -84,14 +84,62 @@ bool swap_cache_move(struct mm_host *h, struct page *page)
 	return true;
 }
 
-/* map.lock is held, and the caller has a reference beside the cache's. */
-static void remove_from(struct swap_map *m, struct swap_slot *slot, struct page *page)
+/* --- shared memory -------------------------------------------------------------------------------------------------- */
+
+bool swap_cache_reserve(struct mm_host *h, struct page *page)
+{
+	swp_entry_t entry;
+
+	if (!swap_alloc(h, page->memcg, page, &entry))
+		return false;
+	__atomic_store_n(&page->swap_entry, entry.val, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void free_slot(struct swap_map *m, struct swap_slot *slot)
 {
 	slot->page = NULL;
 	m->nr_cached--;
+	swap_map_release(m, (uint64_t)(slot - m->slot));
+}
+
+void swap_cache_unreserve(struct mm_host *h, struct page *page)
+{
+	struct swap_map *m;
+	struct swap_slot *slot = lock_slot(h, page, &m);
+
+	free_slot(m, slot);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void swap_cache_take(struct mm_host *h, struct page *page)
+{
+	struct swap_map *m;
+
+	lock_slot(h, page, &m)->count++;
+	atomic_fetch_or(&page->flags, PG_SWAPCACHE | PG_DIRTY);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void swap_cache_give(struct mm_host *h, struct page *page)
+{
+	struct swap_map *m;
+	struct swap_slot *slot = lock_slot(h, page, &m);
+
+	atomic_fetch_and(&page->flags, ~(uint32_t)(PG_SWAPCACHE | PG_DIRTY));
+	slot->count--;
+	free_slot(m, slot);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* --- leaving -------------------------------------------------------------------------------------------------------- */
+
+/* map.lock is held, and the caller has a reference beside the cache's. */
+static void remove_from(struct swap_map *m, struct swap_slot *slot, struct page *page)
+{
 	atomic_fetch_and(&page->flags, ~(uint32_t)PG_SWAPCACHE);
 	atomic_fetch_sub(&page->refs, 1);
-	swap_map_release(m, (uint64_t)(slot - m->slot));
+	free_slot(m, slot);
 }
 
 void swap_cache_remove(struct mm_host *h, struct page *page)

@@ -37,6 +37,17 @@ int swap_cache_add(struct mm_host *h, swp_entry_t entry, struct page *page);
 /* Gives a locked page whose slot no entry says another one. False: there is none. */
 bool swap_cache_move(struct mm_host *h, struct page *page);
 
+/*
+ * Of a page of shared memory (shmem_swap.h), locked: gives it a slot of its account's, while it is its object's still (false: there is
+ * none); gives that up again; or makes it the cached page of the slot, which one entry says, and which takes over the object's reference.
+ */
+bool swap_cache_reserve(struct mm_host *h, struct page *page);
+void swap_cache_unreserve(struct mm_host *h, struct page *page);
+void swap_cache_take(struct mm_host *h, struct page *page);
+
+/* And back: a locked page leaves the cache and its slot, which the one entry says no more; the reference is the caller's. */
+void swap_cache_give(struct mm_host *h, struct page *page);
+
 /* Takes a locked page out; its slot goes if no entry says it. */
 void swap_cache_remove(struct mm_host *h, struct page *page);
 

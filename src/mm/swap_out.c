@@ -12,6 +12,9 @@
  * A page that was read in and not written since has its slot still: step 2 and the transfer are left out. One whose words are all equal
  * is not written either: its slot remembers the word.
  *
+ * Pages of shared memory go the same way, but that their entries become empty, and that it is the index of their object that says the
+ * slot: from step 4 on, so until then they are the object's and not cached (shmem_swap.h).
+ *
  * An entry is replaced only while nobody but entries, cache and caller has the page: pins are taken under page_table_lock, so that is
  * exact. Contents are looked at when all entries are gone and processors have forgotten them.
  *
@@ -22,6 +25,7 @@
 
 #include "block.h"
 #include "rmap.h"
+#include "shmem_swap.h"
 #include "swap_cache.h"
 #include "workingset.h"
 #include "zap.h"
@@ -35,6 +39,8 @@
 struct leaving {
 	struct mm_host *host;
 	struct anon_vma *family; /* its root's lock is held; NULL: none */
+	struct address_space
+		*object; /* its i_mmap_lock is held, and a page of it locked; NULL: none. Not both */
 	unsigned int nr_spaces;
 	struct space {
 		struct mm *mm; /* page_table_lock is held */
@@ -79,9 +85,12 @@ static struct gather *enter_space(struct leaving *l, struct mm *mm)
 	return &s->gather;
 }
 
-static void leave_family(struct leaving *l)
+static void leave_areas(struct leaving *l)
 {
 	leave_spaces(l);
+	if (l->object)
+		pthread_mutex_unlock(&l->object->i_mmap_lock);
+	l->object = NULL;
 	if (!l->family)
 		return;
 	anon_vma_unlock(l->family);
@@ -93,11 +102,22 @@ static bool enter_family(struct leaving *l, struct anon_vma *av)
 {
 	if (l->family && l->family->root == av->root)
 		return true;
-	leave_family(l);
+	leave_areas(l);
 	if (!try_hard(&av->root->lock))
 		return false;
 	atomic_fetch_add(&av->refs, 1);
 	l->family = av;
+	return true;
+}
+
+static bool enter_object(struct leaving *l, struct address_space *as)
+{
+	if (l->object == as)
+		return true;
+	leave_areas(l);
+	if (!try_hard(&as->i_mmap_lock))
+		return false;
+	l->object = as;
 	return true;
 }
 
@@ -108,10 +128,18 @@ static bool hook_agrees(struct vma *vma, gva_t address, struct page *page)
 	return !vma->vm_ops || !vma->vm_ops->swapout || vma->vm_ops->swapout(vma, address, page);
 }
 
+/* Of an object of shared memory, as long as it is not cached for a slot. */
+static bool is_shmem(const struct page *page)
+{
+	return (atomic_load(&page->flags) & (PG_CACHE | PG_SWAPBACKED)) == (PG_CACHE | PG_SWAPBACKED);
+}
+
 /* Nobody but entries, the cache and the caller. */
 static bool is_unpinned(const struct page *page)
 {
-	return atomic_load(&page->refs) == atomic_load(&page->mapcount) + page_in_swap_cache(page) + 1;
+	bool cached = atomic_load(&page->flags) & (PG_SWAPCACHE | PG_CACHE);
+
+	return atomic_load(&page->refs) == atomic_load(&page->mapcount) + cached + 1;
 }
 
 /* The slot of level 0 in a table of the space's own; NULL: the page must stay. */
@@ -125,17 +153,24 @@ static pte_t *own_slot(struct mm *mm, pte_t *slot, gva_t address, struct gather 
 	return slot;
 }
 
-/* The entry's reference goes at once: the caller's and the cache's keep the frame until processors have forgotten it. */
+/*
+ * The entry's reference goes at once: the caller's and the cache's keep the frame until processors have forgotten it. An entry of shared
+ * memory becomes empty.
+ */
 static void replace_entry(struct mm *mm, struct page *page, pte_t *slot, gva_t address, struct gather *g)
 {
-	swp_entry_t entry = page_swap_entry(page);
+	bool shmem = is_shmem(page);
+	pte_t pte = shmem ? 0 : swp_entry_to_pte(page_swap_entry(page));
 
-	swap_dup(mm->host, entry);
-	if (pte_exchange(slot, swp_entry_to_pte(entry)) & PTE_PRESENT)
+	if (!shmem)
+		swap_dup(mm->host, page_swap_entry(page));
+	if (pte_exchange(slot, pte) & PTE_PRESENT)
 		gather_entry(g, slot, address);
 	atomic_fetch_sub(&page->mapcount, 1);
 	atomic_fetch_sub(&page->refs, 1);
-	atomic_fetch_sub_explicit(&mm->rss[MM_ANONPAGES], 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&mm->rss[page_counter(page)], 1, memory_order_relaxed);
+	if (shmem)
+		return;
 	atomic_fetch_add_explicit(&mm->rss[MM_SWAPENTS], 1, memory_order_relaxed);
 	swap_note_space(mm);
 }
@@ -177,8 +212,24 @@ static bool unmap_family(struct leaving *l, struct page *page, const struct anon
 	return more;
 }
 
+static void unmap_shmem(struct leaving *l, struct page *page, struct address_space *as)
+{
+	struct interval_node *node;
+	bool more = true;
+
+	if (!atomic_load(&page->mapcount) || !enter_object(l, as))
+		return;
+	for (node = interval_tree_first(&as->i_mmap, page->index, page->index); node && more;
+	     node = interval_tree_next(node, page->index, page->index))
+		more = unmap_from(l, page, list_entry(node, struct vma, shared));
+}
+
 static void unmap(struct leaving *l, struct page *page)
 {
+	if (is_shmem(page)) {
+		unmap_shmem(l, page, page_mapping(page));
+		return;
+	}
 	struct anon_vma *av = page_get_anon_vma(page);
 
 	if (!av)
@@ -231,14 +282,17 @@ static bool slot_serves(struct mm_host *h, struct page *page)
 	return !closed && (!bad || (!stuck && swap_cache_move(h, page)));
 }
 
-/* Steps 1 and 2; false: the page stays, and is not locked. */
+/* Steps 1 and 2; false: the page stays, and is not locked. A page of an object is cached only when it leaves that. */
 static bool prepare(struct mm_host *h, struct page *page)
 {
 	if (!page_trylock(page))
 		return false;
-	bool goes = !(atomic_load(&page->flags) & (PG_RESERVED | PG_HUGETLB | PG_CACHE)) &&
+	bool goes = !(atomic_load(&page->flags) & (PG_RESERVED | PG_HUGETLB)) &&
 		    (!page_in_block(page) || split_block(h, page)) && is_unpinned(page);
-	if (goes && page_in_swap_cache(page))
+	if (goes && is_shmem(page))
+		goes = page->memcg && !atomic_load(&page_mapping(page)->unevictable) &&
+		       swap_cache_reserve(h, page);
+	else if (goes && page_in_swap_cache(page))
 		goes = (atomic_load(&page->flags) & PG_UPTODATE) && slot_serves(h, page);
 	else
 		goes = goes && page_anon(page) && atomic_load(&page->mapcount) &&
@@ -280,11 +334,11 @@ static void stay(struct mm_host *h, struct page *page)
 /* Steps 4 and 5: what became of the page; its lock and the caller's reference go. True: it goes, too. */
 static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 {
-	bool goes = !atomic_load(&page->mapcount);
+	bool shmem = is_shmem(page), goes = shmem ? shmem_exchange(h, page) : !atomic_load(&page->mapcount);
 
-	if (!goes) {
+	if (!goes && !shmem) {
 		stay(h, page);
-	} else if (swap_count(h, page_swap_entry(page))) {
+	} else if (goes && swap_count(h, page_swap_entry(page))) {
 		const uint64_t *word = page_address(h->frames, page);
 		bool dirty = atomic_load(&page->flags) & PG_DIRTY;
 		workingset_evict(page->memcg, page_swap_entry(page).val);
@@ -328,7 +382,7 @@ static uint64_t out_batch(struct mm_host *h, struct page **page, unsigned int nr
 	nr = prepare_all(h, page, nr);
 	for (unsigned int i = 0; i < nr; i++)
 		unmap(&l, page[i]);
-	leave_family(&l);
+	leave_areas(&l);
 	swap_plug_begin(&plug, h, SWAP_WRITE);
 	for (unsigned int i = 0; i < nr; i++)
 		gone += finish(h, page[i], &plug);

@@ -2,7 +2,7 @@
 /*
  * swap_unuse.c - see swap_unuse.h.
  *
- *	1  every space that may have swapped pages: each entry that says the device is faulted in
+ *	1  every space that may have swapped pages: each entry that says the device is faulted in; objects of shared memory likewise
  *	2  each space's page_table_lock is taken once, so that nobody is still judging a page by what its flags were before (S4 of swap.h)
  *	3  pages that are mapped only, but cached still, leave the cache
  *
@@ -16,6 +16,7 @@
 #include "anon_vma.h"
 #include "fault.h"
 #include "lock.h"
+#include "shmem_swap.h"
 #include "swap_bring.h"
 #include "swap_cache.h"
 #include "zap.h"
@@ -102,7 +103,7 @@ static int unuse_spaces(struct swap_device *d)
 		err = unuse_space(d, mm);
 	if (err)
 		mmput(mm);
-	return err;
+	return err ? err : shmem_unuse(d);
 }
 
 /* --- steps 2 and 3 ------------------------------------------------------------------------------------------------- */

@@ -144,12 +144,34 @@ static void walk_area(const struct vma *vma, const struct pte_walk_ops *ops, voi
 	pthread_mutex_unlock(&vma->mm->page_table_lock);
 }
 
+/* Pages of the object that are in slots, where the area has no page of its own instead: no entry says these. */
+static void add_swapped_shmem(const struct vma *vma, struct vma_usage *sum)
+{
+	struct address_space *as = vma->mapping;
+	bool all = (vma->flags & VM_SHARED) || !(vma->flags & VM_WRITE);
+	uint64_t index = vma->pgoff, end = vma_linear_index(vma, vma->end);
+	struct radix_entry e;
+
+	pthread_mutex_lock(&vma->mm->page_table_lock);
+	pthread_mutex_lock(&as->lock);
+	for (; radix_next_entry(&as->pages, &index, &e) && index < end; index++) {
+		gva_t address = vma->start + ((index - vma->pgoff) << PAGE_SHIFT);
+		const pte_t *slot = all ? NULL : pgtable_find(&vma->mm->pgt, address);
+		if (e.is_number && (!slot || pte_none(pte_read(slot))))
+			sum->swap += PAGE_SIZE;
+	}
+	pthread_mutex_unlock(&as->lock);
+	pthread_mutex_unlock(&vma->mm->page_table_lock);
+}
+
 void vma_usage_add(const struct vma *vma, struct vma_usage *sum)
 {
 	static const struct pte_walk_ops ops = {.pte = add_entry, .huge = add_huge};
 	struct usage_walk w = {vma, sum};
 
 	walk_area(vma, &ops, &w);
+	if (vma->mapping && vma->mapping->shmem && vma->mapping->pages.nr_numbers)
+		add_swapped_shmem(vma, sum);
 }
 
 /* --- numa_maps ------------------------------------------------------------------------------- */

@@ -8,14 +8,18 @@
 #include "kswapd.h"
 #include "migrate.h"
 #include "reclaim.h"
+#include "shmem_shrink.h"
 #include "swap_io.h"
 #include "vmscan.h"
 #include "workingset.h"
 
 /* An epoch ends when this part of what the account has was evicted in it, so that four to five ages are told apart. */
-#define EPOCH_PART 4
-#define MAX_AGE	   8
-#define MIN_AGE	   1 /* what was used in the epoch under way stays */
+#define EPOCH_PART  4
+#define MAX_AGE	    8
+#define MIN_AGE	    1 /* what was used in the epoch under way stays */
+
+/* Indices of shared memory that are looked at before anything else. */
+#define SHMEM_LOOKS 4096
 
 struct scan {
 	struct mm_host *host;
@@ -44,6 +48,11 @@ static bool epoch_is_over(const struct scan *s)
 	return s->cg->ageing.nr_evicted >= atomic_load(&s->cg->usage_pages) / EPOCH_PART;
 }
 
+static unsigned int max_age(const struct scan *s, unsigned int age)
+{
+	return age > s->min_age ? age : s->min_age;
+}
+
 /* Until so many have gone in all: the oldest first, and younger ones when the hand has come round. */
 static void evict_type(struct scan *s, enum reclaim_type type, uint64_t target)
 {
@@ -54,7 +63,7 @@ static void evict_type(struct scan *s, enum reclaim_type type, uint64_t target)
 		struct evict e = {.host = s->host,
 				  .cg = s->cg,
 				  .type = type,
-				  .min_age = hand->age > s->min_age ? hand->age : s->min_age,
+				  .min_age = max_age(s, hand->age),
 				  .wanted = (unsigned int)min_u64(target - s->freed, EVICT_BATCH)};
 		evict_turn(&e);
 		s->freed += e.nr_freed;
@@ -100,11 +109,17 @@ static void shrink(struct scan *s)
 
 	if (epoch_is_over(s))
 		end_epoch(s);
-	if (room)
-		evict_type(s, RECLAIM_ANON, min_u64(begin + min_u64(anon_share(s), room), s->wanted));
+	if (room) {
+		uint64_t share = min_u64(anon_share(s), room);
+		s->freed += shmem_shrink(s->host, s->cg, share, max_age(s, hand_of(s, RECLAIM_ANON)->age),
+					 SHMEM_LOOKS);
+		evict_type(s, RECLAIM_ANON, min_u64(begin + share, s->wanted));
+	}
 	evict_type(s, RECLAIM_FILE, s->wanted);
 	if (room && s->freed < s->wanted)
 		evict_type(s, RECLAIM_ANON, min_u64(s->freed + room, s->wanted));
+	if (room && s->freed < s->wanted)
+		s->freed += shmem_shrink(s->host, s->cg, s->wanted - s->freed, s->min_age, SHMEM_SHRINK_ALL);
 	if (s->freed < s->wanted)
 		s->freed += filemap_shrink_unmapped(s->host, s->cg, s->wanted - s->freed, s->min_age);
 }

@@ -111,8 +111,9 @@ static void sizes_and_priorities(void **state)
 	outcome_free(&o);
 }
 
-/* The set of pages, on swap of its own, with up to two more words for lodge. */
-static struct outcome run_set(const char *seconds, const char *lossy, const char *option, const char *value)
+/* The set of pages, of a memfd's if `shared`, on swap of its own, with up to two more words for lodge. */
+static struct outcome run_pages(const char *shared, const char *seconds, const char *lossy,
+				const char *option, const char *value)
 {
 	char *swap = strdup(swap_option("swap", ":64M"));
 	struct command c = lodge_command("--memory", "5M", "--swap", swap, "--stats", NULL);
@@ -132,9 +133,16 @@ static struct outcome run_set(const char *seconds, const char *lossy, const char
 	command_add(&c, "1");
 	if (lossy)
 		command_add(&c, lossy);
+	if (shared)
+		command_add(&c, shared);
 	o = command_run(&c);
 	free(swap);
 	return o;
+}
+
+static struct outcome run_set(const char *seconds, const char *lossy, const char *option, const char *value)
+{
+	return run_pages(NULL, seconds, lossy, option, value);
 }
 
 static void expect_ok(struct outcome *o)
@@ -150,6 +158,21 @@ static void four_times_the_memory(void **state)
 
 	(void)state;
 	assert_null(strstr(o.err, "; 0 pages written"));
+	expect_ok(&o);
+}
+
+static void shared_memory(void **state)
+{
+	struct outcome o = run_pages("shared", "0", NULL, NULL, NULL);
+
+	(void)state;
+	assert_null(strstr(o.err, "; 0 pages written"));
+	expect_ok(&o);
+	o = run_pages("shared", "0", NULL, "--inject", "swap.write=enospc@p=0.02");
+	assert_null(strstr(o.err, "; 0 transfers failed"));
+	expect_ok(&o);
+	o = run_pages("shared", "0", "lossy", "--inject", "swap.read=eio@every=200");
+	assert_null(strstr(o.out, " 0 lost"));
 	expect_ok(&o);
 }
 
@@ -234,6 +257,8 @@ int main(void)
 		CASE("inject: files that are slow, short, broken or stuck", files_that_fail),
 		CASE("swap: files get their size, devices their order [O2]", sizes_and_priorities),
 		CASE("swap: four times the memory, every page as it was [O1][K24]", four_times_the_memory),
+		CASE("swap: four times the memory of shared pages, and devices that fail [O1][K24]",
+		     shared_memory),
 		CASE("swap: huge pages are taken apart and go too [O1]", huge_pages_too),
 		CASE("swap: a page whose write fails stays [O1]", failed_writes_lose_nothing),
 		CASE("swap: short transfers are finished [O1]", short_transfers_lose_nothing),

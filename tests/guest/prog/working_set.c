@@ -2,16 +2,18 @@
 /*
  * working_set.c - more memory than there is, used in every order, with a checksum in each page.
  *
- *	working_set MIB SECONDS SEED [lossy]
+ *	working_set MIB SECONDS SEED [lossy] [shared]
  *
  * SECONDS 0: all pages written, some work of most kinds, all pages read, however long that takes.
  *
  * Each page holds its number, a version, and words made of both; the versions are kept apart as well. A page that does not hold
  * what it should is the end, with status 1. With `lossy` a page may be lost, which SIGBUS tells: it is mapped anew and begins again.
- * Half a dozen kinds of work take turns: reading and writing in order, backwards, in strides and at random; children that share the pages
- * and change their own; pages given back; a second thread all the while on the last quarter.
+ * Half a dozen kinds of work take turns: reading and writing in order, backwards, in strides and at random, or nearly always the same tenth;
+ * children that share the pages and change their own; pages given back; a second thread all the while on the last quarter. With `shared`
+ * it is a memfd's: children change what the parent sees, and some work is done by pread and pwrite.
  * Prints "ok OPERATIONS operations, LOST lost".
  */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,6 +35,7 @@ static char *base;
 static uint32_t *version;	      /* of each page; 0: nothing was written yet, or it was given back */
 static uint64_t nr_pages, deadline_s; /* 0: none */
 static bool lossy;
+static int memfd = -1; /* with `shared` */
 static atomic_ulong nr_operations, nr_lost;
 static __thread sigjmp_buf lost;
 static __thread volatile sig_atomic_t may_lose;
@@ -69,18 +72,18 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 	siglongjmp(lost, 1);
 }
 
-static void fill(uint64_t page, uint32_t v)
+static void fill_at(void *at, uint64_t page, uint32_t v)
 {
-	uint64_t *word = (uint64_t *)(void *)(base + page * PAGE);
+	uint64_t *word = at;
 
 	for (unsigned int i = 0; i < WORDS; i += 16)
 		word[i] = word_of(page, v, i);
 }
 
-/* True: it holds version v of the page; of untouched memory, zeroes. */
-static bool holds(uint64_t page, uint32_t v)
+/* True: there is version v of the page; of untouched memory, zeroes. */
+static bool holds_at(const void *at, uint64_t page, uint32_t v)
 {
-	const uint64_t *word = (const uint64_t *)(const void *)(base + page * PAGE);
+	const uint64_t *word = at;
 	bool right = true;
 
 	for (unsigned int i = 0; i < WORDS && right; i += 16)
@@ -90,22 +93,30 @@ static bool holds(uint64_t page, uint32_t v)
 	return right;
 }
 
+static void lose(uint64_t page)
+{
+	char *at = base + page * PAGE;
+
+	atomic_fetch_add(&nr_lost, 1);
+	version[page] = 0;
+	if (memfd >= 0 ? madvise(at, PAGE, MADV_REMOVE)
+		       : mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			      0) == MAP_FAILED)
+		_exit(4);
+}
+
 /* One page looked at, and written if `write`. */
 static void touch(uint64_t page, bool write)
 {
 	if (sigsetjmp(lost, 1)) {
-		atomic_fetch_add(&nr_lost, 1);
-		version[page] = 0;
-		if (mmap(base + page * PAGE, PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-			_exit(4);
+		lose(page);
 		return;
 	}
 	may_lose = lossy;
-	if (!holds(page, version[page]))
+	if (!holds_at(base + page * PAGE, page, version[page]))
 		_exit(1);
 	if (write)
-		fill(page, ++version[page]);
+		fill_at(base + page * PAGE, page, ++version[page]);
 	may_lose = 0;
 	atomic_fetch_add(&nr_operations, 1);
 }
@@ -146,6 +157,42 @@ static void at_random(struct range r)
 		touch(r.first + next_random(&r.seed) % r.nr, i % 2);
 }
 
+/* Nine times out of ten one of the first tenth. */
+static void hot_and_cold(struct range r)
+{
+	for (uint64_t i = 0; i < r.nr / 4 && (i % 512 || time_left()); i++) {
+		uint64_t n = next_random(&r.seed) % r.nr;
+		touch(r.first + (i % 10 ? n / 10 : n), i % 4 == 0);
+	}
+}
+
+/* The same page by calls; false: it cannot be had. */
+static bool by_call(uint64_t page)
+{
+	uint64_t word[WORDS];
+
+	if (pread(memfd, word, PAGE, (off_t)(page * PAGE)) != (ssize_t)PAGE)
+		return false;
+	if (!holds_at(word, page, version[page]))
+		_exit(1);
+	memset(word, 0, PAGE); /* words in between, too */
+	fill_at(word, page, ++version[page]);
+	return pwrite(memfd, word, PAGE, (off_t)(page * PAGE)) == (ssize_t)PAGE;
+}
+
+static void by_calls(struct range r)
+{
+	for (uint64_t i = 0; i < r.nr / 8 && (i % 512 || time_left()); i++) {
+		uint64_t page = r.first + next_random(&r.seed) % r.nr;
+		if (!by_call(page)) {
+			if (!lossy || errno != EIO)
+				_exit(5);
+			lose(page);
+		}
+		atomic_fetch_add(&nr_operations, 1);
+	}
+}
+
 /* The page was given back and is zeroes again; false also when it cannot be told. */
 static bool is_gone(uint64_t page)
 {
@@ -161,7 +208,10 @@ static void given_back(struct range r)
 {
 	uint64_t first = r.first + next_random(&r.seed) % (r.nr - 64), nr = 1 + next_random(&r.seed) % 64;
 
-	madvise(base + first * PAGE, nr * PAGE, next_random(&r.seed) % 2 ? MADV_DONTNEED : MADV_PAGEOUT);
+	madvise(base + first * PAGE, nr * PAGE,
+		next_random(&r.seed) % 2 ? MADV_PAGEOUT
+		: memfd < 0		 ? MADV_DONTNEED
+					 : MADV_REMOVE);
 	for (uint64_t i = first; i < first + nr; i++) {
 		if (is_gone(i))
 			version[i] = 0;
@@ -169,7 +219,10 @@ static void given_back(struct range r)
 	}
 }
 
-/* A child sees the pages as they were, whatever the parent writes, and the parent nothing of what the child does. */
+/*
+ * A child sees private pages as they were, whatever the parent writes, and the parent nothing of what the child does; of shared ones the
+ * parent sees afterwards what the child wrote.
+ */
 static void with_child(struct range r)
 {
 	uint64_t first = r.first + next_random(&r.seed) % (r.nr - 256);
@@ -184,7 +237,8 @@ static void with_child(struct range r)
 		backwards(part);
 		_exit(0);
 	}
-	in_order(part, true);
+	if (memfd < 0)
+		in_order(part, true);
 	if (waitpid(child, &status, 0) != child)
 		_exit(2);
 	/* Its stack is not locked: what cannot be told by a signal is a worse one. */
@@ -193,9 +247,11 @@ static void with_child(struct range r)
 		fprintf(stderr, "working_set: a child ended with %#x\n", (unsigned int)status);
 		_exit(2);
 	}
+	if (memfd >= 0 && !status)
+		in_order(part, false);
 }
 
-#define NR_KINDS    9
+#define NR_KINDS    10
 #define FIRST_SHORT 4 /* kinds from here on do not go through all pages */
 
 static void one_kind(struct range r, unsigned int kind)
@@ -220,6 +276,15 @@ static void one_kind(struct range r, unsigned int kind)
 	case 6:
 		if (r.first == 0) /* the first thread */
 			with_child(r);
+		break;
+	case 7:
+		if (memfd >= 0)
+			by_calls(r);
+		else
+			at_random(r);
+		break;
+	case 8:
+		hot_and_cold(r);
 		break;
 	default:
 		at_random(r);
@@ -247,6 +312,27 @@ static void *second_thread(void *arg)
 /* Locked with all that is there from the beginning. */
 static char thread_stack[256 << 10] __attribute__((aligned(4096)));
 
+static bool has_word(char **argv, const char *word)
+{
+	while (*argv && strcmp(*argv, word))
+		argv++;
+	return *argv;
+}
+
+/* The pages, and their versions, which stay in memory. */
+static bool make_pages(bool shared)
+{
+	int flags = shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+
+	memfd = shared ? memfd_create("working_set", 0) : -1;
+	if (shared && (memfd < 0 || ftruncate(memfd, (off_t)(nr_pages * PAGE))))
+		return false;
+	base = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE, flags, memfd, 0);
+	version = mmap(NULL, nr_pages * sizeof(*version), PROT_READ | PROT_WRITE,
+		       MAP_ANONYMOUS | (shared ? MAP_SHARED : MAP_PRIVATE), -1, 0);
+	return base != MAP_FAILED && version != MAP_FAILED && !mlock(version, nr_pages * sizeof(*version));
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER};
@@ -259,12 +345,9 @@ int main(int argc, char **argv)
 	deadline_s = strtoull(argv[2], NULL, 10);
 	deadline_s += deadline_s ? now_s() : 0;
 	uint64_t seed = strtoull(argv[3], NULL, 10) * 2 + 1;
-	lossy = argc > 4;
+	lossy = has_word(argv + 4, "lossy");
 	mlockall(MCL_CURRENT); /* what cannot be mapped anew is not lost */
-	base = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	version = mmap(NULL, nr_pages * sizeof(*version), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		       -1, 0);
-	if (base == MAP_FAILED || version == MAP_FAILED || mlock(version, nr_pages * sizeof(*version)))
+	if (!make_pages(has_word(argv + 4, "shared")))
 		return 2;
 	sigaction(SIGBUS, &action, NULL);
 	struct range most = {0, nr_pages / 4 * 3, seed}, rest = {nr_pages / 4 * 3, nr_pages / 4, seed + 2};
