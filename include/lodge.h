@@ -254,6 +254,40 @@ enum lodge_dump {
 /* For looking for faults: the parts named in `what`, in this order. The text may change with any version. 0, -EINVAL, -EIO. */
 int lodge_space_dump(struct lodge_space *space, unsigned int what, FILE *out);
 
+/*
+ * A second space in the state of one that runs, on a thread of its own, or of one that did not run yet. Its processes, threads,
+ * registers, signals, timers and open files are its own from here on; memory is shared until either writes to it, and charged to whom it
+ * was charged; what it gets later is charged to the clone, up to the same limit. A clone does not run before lodge_space_run, and
+ * until then it is a snapshot: as many clones as wanted can be made of it, and spaces be reset to it.
+ *
+ * `fds` take the place of the descriptors that the space was created with, as in lodge_space_options; NULL: the same ones. Files, and
+ * what else is outside the space, are the same for both. Any thread but that of on_oom and log; the program notices nothing.
+ * Errors: -EINVAL (the program has ended), -ENOTSUP (it has what cannot be cloned, a socket for one: *err names it), -EBUSY (a thread is in a
+ * call of the host that does not end), -EMFILE, -ENOMEM.
+ */
+int lodge_space_clone(struct lodge_space *space, const int fds[3], struct lodge_space **clone,
+		      struct lodge_error *err);
+
+/*
+ * Puts a space that does not run, or has run to its end, into the state of another one of its host, as lodge_space_clone would; it
+ * keeps its limit and its descriptors. Takes as long as a clone, and as it takes to free what the space has alone. Errors as
+ * lodge_space_clone, and -EBUSY: it runs; the space is as it was.
+ */
+int lodge_space_reset(struct lodge_space *space, struct lodge_space *to, struct lodge_error *err);
+
+/* Memory that was written to, by the process that has this number. */
+struct lodge_dirty {
+	int pid;
+	uint64_t address, pages;
+};
+
+/*
+ * Where the private memory of a space is not what it is in `since`, a clone of it or what it is a clone of: up to `max` ranges, in the
+ * order of processes and addresses. How many there are, even if there is no room for them; or -errno as lodge_space_clone.
+ */
+int64_t lodge_space_dirty(struct lodge_space *space, struct lodge_space *since, struct lodge_dirty *ranges,
+			  size_t max, struct lodge_error *err);
+
 /* Frees the space and all it owns. NULL is allowed. */
 void lodge_space_destroy(struct lodge_space *space);
 

@@ -10,7 +10,7 @@ bench_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
 bench_driver_objects = $(patsubst %,$(bench_dir)/%.o,bench cases result side)
 bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/*.c)) $(bench_dir)/floor \
 		 $(bench_dir)/core_fault $(bench_dir)/kmalloc $(bench_dir)/pages $(bench_dir)/vma \
-		 $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_reclaim $(bench_dir)/swapdev
+		 $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_clone $(bench_dir)/core_reclaim $(bench_dir)/swapdev
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
@@ -49,9 +49,9 @@ $(bench_dir)/swapdev: $(bench_dir)/swapdev.o $(B)/liblodge.a
 
 # What else a program over the core is made of.
 $(bench_dir)/vma: $(bench_dir)/textbook.o
-$(bench_dir)/core_fault $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_reclaim: $(bench_dir)/core.o
+$(bench_dir)/core_fault $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_clone $(bench_dir)/core_reclaim: $(bench_dir)/core.o
 
-$(bench_dir)/core_fault $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_reclaim $(bench_dir)/pages $(bench_dir)/vma: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
+$(bench_dir)/core_fault $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_clone $(bench_dir)/core_reclaim $(bench_dir)/pages $(bench_dir)/vma: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge-mm.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -static -o $@ $(filter %.o,$^) $(filter %.a,$^)
 

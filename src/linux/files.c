@@ -69,7 +69,7 @@ static void look_at(struct guest_file *file)
 /* --- open files ------------------------------------------------------------------------------ */
 
 /* Takes host_fd over; NULL: no memory, and it is still the caller's. */
-static struct guest_file *file_create(int host_fd, bool owned)
+struct guest_file *guest_file_new(int host_fd, bool owned)
 {
 	struct guest_file *file = malloc(sizeof(*file));
 
@@ -83,14 +83,14 @@ static struct guest_file *file_create(int host_fd, bool owned)
 	return file;
 }
 
-static struct guest_file *file_share(struct guest_file *file)
+struct guest_file *guest_file_share(struct guest_file *file)
 {
 	atomic_fetch_add(&file->refs, 1);
 	return file;
 }
 
 /* 0, or what the host said about closing. */
-static int file_release(struct guest_file *file)
+int guest_file_put(struct guest_file *file)
 {
 	int ret = 0;
 
@@ -114,7 +114,7 @@ void files_holds_enter(struct files_holds *h)
 void files_holds_drop(struct files_holds *h)
 {
 	while (h->nr)
-		file_release(h->file[--h->nr]);
+		guest_file_put(h->file[--h->nr]);
 }
 
 /* Keeps a file that others could close until the end of the call. False: too many. */
@@ -124,13 +124,13 @@ static bool hold(struct guest_file *file, bool shared)
 		return true;
 	if (holds->nr == FILES_MAX_HOLDS)
 		return false;
-	holds->file[holds->nr++] = file_share(file);
+	holds->file[holds->nr++] = guest_file_share(file);
 	return true;
 }
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
-static struct files *table_new(void)
+struct files *files_new(struct view *view)
 {
 	struct files *f = calloc(1, sizeof(*f));
 
@@ -138,6 +138,7 @@ static struct files *table_new(void)
 		atomic_store(&f->refs, 1);
 		pthread_mutex_init(&f->lock, NULL);
 		filelocks_init(&f->locks);
+		f->view = view_share(view);
 	}
 	return f;
 }
@@ -147,7 +148,7 @@ static int take_caller_fds(struct files *f, const int fds[3])
 	for (int i = 0; i < 3; i++) {
 		if (fds[i] < 0 || fcntl(fds[i], F_GETFD) < 0)
 			continue;
-		f->fd[i].file = file_create(fds[i], false);
+		f->fd[i].file = guest_file_new(fds[i], false);
 		if (!f->fd[i].file)
 			return -ENOMEM;
 	}
@@ -156,12 +157,11 @@ static int take_caller_fds(struct files *f, const int fds[3])
 
 int files_create(const int fds[3], struct view *view, struct files **result)
 {
-	struct files *f = table_new();
+	struct files *f = files_new(view);
 	int err;
 
 	if (!f)
 		return -ENOMEM;
-	f->view = view_share(view);
 	err = take_caller_fds(f, fds);
 	if (err)
 		files_release(f);
@@ -178,16 +178,15 @@ struct files *files_share(struct files *f)
 
 struct files *files_copy(struct files *f)
 {
-	struct files *copy = table_new();
+	struct files *copy = files_new(f->view);
 
 	if (!copy)
 		return NULL;
-	copy->view = view_share(f->view);
 	pthread_mutex_lock(&f->lock);
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++) {
 		if (!f->fd[i].file)
 			continue;
-		copy->fd[i].file = file_share(f->fd[i].file);
+		copy->fd[i].file = guest_file_share(f->fd[i].file);
 		copy->fd[i].cloexec = f->fd[i].cloexec;
 	}
 	pthread_mutex_unlock(&f->lock);
@@ -201,7 +200,7 @@ void files_release(struct files *f)
 	filelocks_drop(&f->locks);
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
 		if (f->fd[i].file)
-			file_release(f->fd[i].file);
+			guest_file_put(f->fd[i].file);
 	view_release(f->view);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
@@ -315,14 +314,14 @@ static int install(struct files *f, struct guest_file *file, bool cloexec, int m
 	}
 	pthread_mutex_unlock(&f->lock);
 	if (n < 0)
-		file_release(file);
+		guest_file_put(file);
 	return n;
 }
 
 /* An open file that is lodge's own kind of thing where `like` is. NULL: no memory, and host_fd is closed. */
 static struct guest_file *file_create_like(int host_fd, const struct guest_file *like)
 {
-	struct guest_file *file = file_create(host_fd, true);
+	struct guest_file *file = guest_file_new(host_fd, true);
 
 	if (!file)
 		close(host_fd);
@@ -358,7 +357,7 @@ static struct guest_file *replace(struct files *f, int guest_fd, struct guest_fi
 static int close_file(struct files *f, struct guest_file *old)
 {
 	filelocks_closed(&f->locks, old->host_fd);
-	return file_release(old);
+	return guest_file_put(old);
 }
 
 int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const struct guest_file *like)
@@ -415,7 +414,7 @@ static int open_cwd(const struct view *view, const char *cwd)
 int fs_create(const struct view *view, const char *cwd, struct fs **result)
 {
 	int fd = open_cwd(view, cwd);
-	struct guest_file *file = fd < 0 ? NULL : file_create(fd, true);
+	struct guest_file *file = fd < 0 ? NULL : guest_file_new(fd, true);
 	mode_t mask = host_umask();
 
 	if (fd < 0)
@@ -427,7 +426,7 @@ int fs_create(const struct view *view, const char *cwd, struct fs **result)
 	*result = fs_new(file, mask, mask);
 	if (*result)
 		return 0;
-	file_release(file);
+	guest_file_put(file);
 	return -ENOMEM;
 }
 
@@ -443,11 +442,11 @@ struct fs *fs_copy(struct fs *fs)
 	struct fs *copy;
 
 	pthread_mutex_lock(&fs->lock);
-	cwd = file_share(fs->cwd);
+	cwd = guest_file_share(fs->cwd);
 	pthread_mutex_unlock(&fs->lock);
 	copy = fs_new(cwd, atomic_load(&fs->umask), fs->host_umask);
 	if (!copy)
-		file_release(cwd);
+		guest_file_put(cwd);
 	return copy;
 }
 
@@ -455,14 +454,14 @@ void fs_release(struct fs *fs)
 {
 	if (!fs || atomic_fetch_sub(&fs->refs, 1) != 1)
 		return;
-	file_release(fs->cwd);
+	guest_file_put(fs->cwd);
 	pthread_mutex_destroy(&fs->lock);
 	free(fs);
 }
 
 int fs_set_cwd(struct fs *fs, int host_fd)
 {
-	struct guest_file *cwd = file_create(host_fd, true), *old;
+	struct guest_file *cwd = guest_file_new(host_fd, true), *old;
 
 	if (!cwd) {
 		close(host_fd);
@@ -472,7 +471,7 @@ int fs_set_cwd(struct fs *fs, int host_fd)
 	old = fs->cwd;
 	fs->cwd = cwd;
 	pthread_mutex_unlock(&fs->lock);
-	file_release(old);
+	guest_file_put(old);
 	return 0;
 }
 

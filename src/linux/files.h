@@ -66,6 +66,15 @@ struct fs {
 	mode_t host_umask; /* (C) of our own process: the host applies it as well */
 };
 
+/* An open file; takes host_fd over if it is owned. NULL: no memory, and host_fd is still the caller's. */
+struct guest_file *guest_file_new(int host_fd, bool owned);
+struct guest_file *guest_file_share(struct guest_file *file);
+/* 0, or what the host said about closing. */
+int guest_file_put(struct guest_file *file);
+
+/* An empty table, with a reference of the view; NULL: no memory. */
+struct files *files_new(struct view *view);
+
 /* fds: host descriptors for 0, 1, 2, or -1. Takes a reference of the view. 0 or -ENOMEM. */
 int files_create(const int fds[3], struct view *view, struct files **result);
 struct files *files_share(struct files *f);

@@ -27,6 +27,7 @@
 #include "oom.h"
 #include "report.h"
 #include "shm.h"
+#include "space.h"
 #include "swapfile.h"
 #include "task.h"
 #include "vdso.h"
@@ -39,27 +40,6 @@
 #define KILL_REPEAT_NS	     2000000l
 #define KILL_REPEATS	     1000
 #define MAX_SWAP_PRIORITY    32767
-
-struct lodge_host {
-	struct arena arena;
-	bool has_arena;
-	struct vm *vm;
-	struct hostfile_table hostfiles;
-	struct vdso vdso;
-	struct inject *inject;
-	int nr_swaps;			     /* that have a priority of their own */
-	struct zeropool_thread *zero_thread; /* NULL: not asked for */
-	struct khugepaged *khugepaged;	     /* likewise */
-	struct kswapd *kswapd;
-};
-
-struct lodge_space {
-	struct lodge_host *host;
-	struct sandbox *sandbox;
-	struct shm_ns *shm;
-	bool loaded; /* a program is there that did not run yet */
-	bool ended;  /* it ran */
-};
 
 const char *lodge_version(void)
 {
@@ -461,7 +441,8 @@ static void run_sandbox(struct sandbox *s, struct inject *inject)
 	struct timespec begin, end;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	task_run(s->first_task);
+	if (s->first_task->vcpu)
+		task_run(s->first_task);
 	inject_abort(inject);
 	sandbox_drain(s);
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -476,12 +457,12 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lo
 
 	if (!space->loaded)
 		return report_error(err, -EINVAL, "no program is loaded");
-	ret = vcpu_take(s->first_task->vm, &s->first_task->vcpu);
+	ret = sandbox_start(s);
 	if (ret)
 		return report_error(err, -EIO, "no processor for the guest: %s", strerror(-ret));
-	run_sandbox(s, space->host->inject);
 	space->loaded = false;
 	space->ended = true;
+	run_sandbox(s, space->host->inject);
 	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
 	return s->oom.stopped ? report_error(err, -ENOMEM, "%s", s->oom.text) : 0;
 }

@@ -111,6 +111,11 @@ struct sandbox {
 	struct list_head workers; /* (P) idle ones */
 	struct list_head all_workers; /* (P) */
 	struct list_head signalfds;   /* (P) */
+	/* pause.c */
+	bool started;		      /* (P) its tasks run, or did */
+	bool paused;		      /* (P) somebody wants them to stand still */
+	pthread_cond_t pause_changed; /* (P) a task has come to stand, or all may go on */
+	int caller_fds[3];	      /* (C) what the first process got for 0, 1, 2; -1: nothing */
 	/* timers.c */
 	bool timers_run, timers_stop; /* (P) there is a thread; it is to end */
 	pthread_t timers_thread;
@@ -135,6 +140,18 @@ struct sandbox_setup {
 
 /* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: what could not be opened, or NULL. */
 int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, const char **bad);
+
+/*
+ * Gives every task what it needs to run, and lets all but the first run; that is the caller's, if it has a processor then: it may have
+ * ended before its threads. 0 or -errno, and none runs.
+ */
+int sandbox_start(struct sandbox *s);
+
+/* Whether a task of it runs. */
+bool sandbox_is_running(struct sandbox *s);
+
+/* An empty one. NULL: no memory. */
+struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids);
 
 /* Kills whatever runs but the caller, waits until it is gone, frees all. Nobody uses the sandbox any more. */
 void sandbox_destroy(struct sandbox *s);

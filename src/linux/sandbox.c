@@ -55,31 +55,48 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	return 0;
 }
 
-/* What a task that never ran has of the sandbox. */
+/* What a task that never ran has. */
+static void drop_task(struct task *t)
+{
+	if (t->vcpu)
+		vcpu_put(t->vcpu);
+	free(t->xsave);
+	files_release(t->files);
+	fs_release(t->fs);
+	sighand_release(t->sighand);
+	mmput(t->mm);
+	free(t);
+}
+
 static void drop_first_task(struct sandbox *s)
 {
 	struct task *t = s->first_task;
 
 	if (!t)
 		return;
-	files_release(t->files);
-	fs_release(t->fs);
-	sighand_release(t->sighand);
-	mmput(t->mm);
 	if (!s->first && t->process)
 		process_free(t->process);
-	free(t);
+	drop_task(t);
 }
 
-int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, const char **bad)
+/* Those of a sandbox that was never started, but for the first. */
+static void drop_other_tasks(struct sandbox *s, struct process *p)
+{
+	struct task *t, *next;
+
+	list_for_each_entry_safe (t, next, &p->threads, thread_node)
+		if (t != s->first_task)
+			drop_task(t);
+}
+
+struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 {
 	struct sandbox *s = calloc(1, sizeof(*s));
-	int err;
 
-	*bad = NULL;
 	if (!s)
-		return -ENOMEM;
+		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->pause_changed, NULL);
 	list_init(&s->processes);
 	list_init(&s->workers);
 	list_init(&s->all_workers);
@@ -88,15 +105,124 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
 	list_init(&s->orphans.children);
 	list_init(&s->orphans.threads);
-	s->max_tasks = setup->max_pids ? setup->max_pids : DEFAULT_MAX_PIDS;
+	s->max_tasks = max_pids ? max_pids : DEFAULT_MAX_PIDS;
+	s->sockets = sockets_create(net);
+	if (s->sockets)
+		return s;
+	sandbox_destroy(s);
+	return NULL;
+}
+
+int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, const char **bad)
+{
+	struct sandbox *s = sandbox_new(setup->net, setup->max_pids);
+	int err;
+
+	*bad = NULL;
+	if (!s)
+		return -ENOMEM;
 	s->last_pid = setup->first_pid;
-	s->sockets = sockets_create(setup->net);
-	err = s->sockets ? first_task(s, setup, bad) : -ENOMEM;
+	memcpy(s->caller_fds, setup->fds, sizeof(s->caller_fds));
+	err = first_task(s, setup, bad);
 	if (err)
 		sandbox_destroy(s);
 	else
 		*result = s;
 	return err;
+}
+
+/* --- beginning ------------------------------------------------------------------------------ */
+
+/* A task and the thread that is to run it. */
+struct start {
+	struct task *task;
+	struct worker *worker;
+};
+
+static int take_processor(struct task *t)
+{
+	int err = vcpu_take(t->vm, &t->vcpu);
+
+	if (!err && t->xsave)
+		err = vcpu_set_xsave(t->vcpu, t->xsave, t->xsave_bytes);
+	return err;
+}
+
+/* A processor for each task, and a thread for all but the first: *nr of them. */
+static int equip_all(struct sandbox *s, struct start *start, unsigned int *nr)
+{
+	struct process *p;
+	struct task *t;
+
+	list_for_each_entry (p, &s->processes, node) {
+		list_for_each_entry (t, &p->threads, thread_node) {
+			int err = take_processor(t);
+			if (err)
+				return err;
+			if (t == s->first_task)
+				continue;
+			start[*nr] = (struct start){t, worker_get(s)};
+			if (!start[*nr].worker)
+				return -EAGAIN;
+			++*nr;
+		}
+	}
+	return 0;
+}
+
+/* Leaves all as they were. */
+static void unequip_all(struct sandbox *s, const struct start *start, unsigned int nr)
+{
+	struct process *p;
+	struct task *t;
+
+	for (unsigned int i = 0; i < nr; i++)
+		worker_put(start[i].worker);
+	list_for_each_entry (p, &s->processes, node) {
+		list_for_each_entry (t, &p->threads, thread_node) {
+			if (t->vcpu)
+				vcpu_put(t->vcpu);
+			t->vcpu = NULL;
+		}
+	}
+}
+
+/* From here on it may be paused only as one that runs. */
+static void mark_started(struct sandbox *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->paused)
+		pthread_cond_wait(&s->pause_changed, &s->lock);
+	s->started = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool sandbox_is_running(struct sandbox *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool running = s->started && (s->nr_tasks || s->nr_busy);
+	pthread_mutex_unlock(&s->lock);
+	return running;
+}
+
+int sandbox_start(struct sandbox *s)
+{
+	struct start *start = calloc(s->nr_tasks, sizeof(*start));
+	unsigned int nr = 0;
+	int err = start ? equip_all(s, start, &nr) : -ENOMEM;
+
+	if (!err)
+		err = timers_resume(s);
+	if (err) {
+		unequip_all(s, start, nr);
+		free(start);
+		return err;
+	}
+	mark_started(s);
+	for (unsigned int i = 0; i < nr; i++)
+		worker_run(start[i].worker, start[i].task);
+	free(start);
+	return 0;
 }
 
 void sandbox_kill(struct sandbox *s, int signo)
@@ -146,6 +272,8 @@ void sandbox_destroy(struct sandbox *s)
 
 	timers_stop(s);
 	workers_stop(s);
+	list_for_each_entry (p, &s->processes, node)
+		drop_other_tasks(s, p);
 	drop_first_task(s);
 	mmput(s->first_mm);
 	list_for_each_entry_safe (p, next, &s->processes, node) {
@@ -153,6 +281,7 @@ void sandbox_destroy(struct sandbox *s)
 		process_free(p);
 	}
 	sockets_destroy(s->sockets);
+	pthread_cond_destroy(&s->pause_changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

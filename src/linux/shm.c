@@ -54,6 +54,14 @@ struct shm_ns *shm_ns_create(struct mm_host *h)
 	return ns;
 }
 
+bool shm_ns_is_empty(struct shm_ns *ns)
+{
+	pthread_mutex_lock(&ns->lock);
+	bool empty = !ns->nr;
+	pthread_mutex_unlock(&ns->lock);
+	return empty;
+}
+
 /* Takes a segment out; the caller puts its object and frees it without the lock. */
 static void unlink_segment(struct segment *s)
 {

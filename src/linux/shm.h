@@ -20,6 +20,9 @@ struct task;
 
 struct shm_ns *shm_ns_create(struct mm_host *h);
 
+/* Whether there is a segment. */
+bool shm_ns_is_empty(struct shm_ns *ns);
+
 /* Nobody is in it any more. */
 void shm_ns_destroy(struct shm_ns *ns);
 

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pause.h"
 #include "report.h"
 #include "sigframe.h"
 #include "signalfd.h"
@@ -598,7 +599,8 @@ static void deliver_one(struct task *t, const siginfo_t *info)
 static void stay_stopped(struct task *t)
 {
 	while ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED)) == ATTENTION_STOP)
-		sleep_stopped(t);
+		if (!pause_park(t))
+			sleep_stopped(t);
 }
 
 void signal_deliver(struct task *t)
@@ -606,7 +608,7 @@ void signal_deliver(struct task *t)
 	struct sigstate *s = &t->sig;
 	siginfo_t info;
 
-	while (atomic_load(&t->attention) && !task_dying(t)) {
+	while ((atomic_load(&t->attention) & ~ATTENTION_PAUSE) && !task_dying(t)) {
 		stay_stopped(t);
 		if (signal_dequeue(t, ~s->blocked, &info))
 			deliver_one(t, &info);

@@ -95,6 +95,7 @@ void sleep_stopped(struct task *t)
 {
 	uint32_t event = atomic_load(&t->event);
 
-	if ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED)) == ATTENTION_STOP)
+	if ((atomic_load(&t->attention) & (ATTENTION_STOP | ATTENTION_KILLED | ATTENTION_PAUSE)) ==
+	    ATTENTION_STOP)
 		wait_for_event(t, event, NULL);
 }

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "../../include/lodge.h"
+#include "pause.h"
 #include "syscall.h"
 
 #define NR_ARGUMENTS 6
@@ -111,6 +112,8 @@ void syscall_dispatch(struct task *t)
 		count_unknown(t, nr);
 	if (ret != -EINTR)
 		t->restart = RESTART_NOT;
+	else if (!t->restart && pause_alone(t))
+		t->restart = RESTART_NO_HANDLER;
 	t->regs.rax = (uint64_t)ret;
 	files_holds_drop(&t->holds);
 	if (t->trace & LODGE_TRACE_SYSCALL)

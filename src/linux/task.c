@@ -23,6 +23,7 @@
 #include "exec.h"
 #include "futex.h"
 #include "oom.h"
+#include "pause.h"
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
@@ -315,8 +316,10 @@ int64_t task_restart_with(struct task *t, const struct restart_block *b)
 /* True while the guest should run. */
 static bool task_may_run(struct task *t)
 {
-	if (atomic_load(&t->attention) || t->restart || t->sig.restore_mask)
-		signal_deliver(t);
+	do {
+		if (atomic_load(&t->attention) || t->restart || t->sig.restore_mask)
+			signal_deliver(t);
+	} while (pause_park(t));
 	return !task_dying(t);
 }
 
@@ -530,6 +533,7 @@ static void store_child_tid(struct task *t)
 
 	if (t->set_child_tid)
 		copy_to_user(t->mm, t->set_child_tid, &tid, sizeof(tid));
+	t->set_child_tid = 0;
 }
 
 void task_run(struct task *t)
@@ -541,6 +545,8 @@ void task_run(struct task *t)
 	thread_signals_enter(&signals);
 	enter_processors(t, &processors);
 	vcpu_bind(t->vcpu);
+	free(t->xsave);
+	t->xsave = NULL;
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);

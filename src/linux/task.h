@@ -35,6 +35,7 @@ struct log_hook {
 #define ATTENTION_KILLED 1u /* its process ends, or another thread of it has called execve */
 #define ATTENTION_SIGNAL 2u /* a signal may be there for it */
 #define ATTENTION_STOP	 4u /* its process is to stop */
+#define ATTENTION_PAUSE	 8u /* somebody wants the sandbox to stand still: pause.h */
 
 /* What becomes of a call that was interrupted before it did anything: signal_deliver sees to it. */
 enum task_restart {
@@ -65,6 +66,8 @@ struct task {
 	struct vm *vm;
 	struct vcpu *vcpu;
 	struct cpu_regs regs;
+	void *xsave; /* of a task that has not run yet: the vector state that it begins with, owned; NULL: a new program's */
+	size_t xsave_bytes;
 	struct files *files;	 /* (P) to change; one reference. NULL at its end */
 	struct fs *fs;		 /* one reference */
 	struct sighand *sighand; /* one reference */
@@ -102,6 +105,7 @@ struct task {
 	_Atomic uint32_t attention;   /* (A) ATTENTION_; set under sandbox->lock */
 	_Atomic uint32_t event;	      /* (A) the word that a sleeping task waits on (sleep.h) */
 	bool running;		      /* (P) its vcpu is its own and may be kicked */
+	bool parked;		      /* (P) stands still until the pause is over */
 	pthread_t thread;	      /* (P) valid while running */
 	int host_tid;		      /* (P) likewise; 0: it never ran */
 	bool has_mask;		      /* it begins on these processors; false: on those of its host thread */

@@ -247,6 +247,48 @@ void timers_stop(struct sandbox *s)
 	s->timers_run = false;
 }
 
+/* --- copies ---------------------------------------------------------------------------------- */
+
+static bool has_timers(const struct process *p)
+{
+	bool on = p->rlimit[RLIMIT_CPU].set || !list_empty(&p->timers);
+
+	for (int i = 0; i < NR_ITIMERS; i++)
+		on |= p->itimer[i].at != 0;
+	return on;
+}
+
+int timers_resume(struct sandbox *s)
+{
+	struct process *p;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	list_for_each_entry (p, &s->processes, node)
+		if (!err && has_timers(p))
+			err = start_thread(s);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+int timers_copy(struct process *to, const struct process *from)
+{
+	const struct posix_timer *x;
+
+	memcpy(to->itimer, from->itimer, sizeof(to->itimer));
+	to->cpu_warned_s = from->cpu_warned_s;
+	list_for_each_entry (x, &from->timers, node) {
+		struct posix_timer *copy = malloc(sizeof(*copy));
+
+		if (!copy)
+			return -ENOMEM;
+		*copy = *x;
+		list_add_tail(&copy->node, &to->timers);
+	}
+	to->next_timer_id = from->next_timer_id;
+	return 0;
+}
+
 /* --- interval timers ------------------------------------------------------------------------ */
 
 void timers_init(struct process *p)

@@ -92,6 +92,15 @@ void timers_signal_dropped(struct process *p, const siginfo_t *info);
 /* RLIMIT_CPU was set. 0 or -EAGAIN. */
 int timers_limit_changed(struct process *p);
 
+/* Gives processes that were made with timers their thread. Nothing else runs. 0 or -EAGAIN. */
+int timers_resume(struct sandbox *s);
+
+/*
+ * Puts copies of the timers of one process into another, which has none: they ring when the others do. 0 or -ENOMEM. Both
+ * locks are held, or nobody has the second one.
+ */
+int timers_copy(struct process *to, const struct process *from);
+
 /* Ends the thread, if there is one; nothing else runs. */
 void timers_stop(struct sandbox *s);
 

@@ -36,6 +36,7 @@
 
 struct fork {
 	struct mm *parent, *child;
+	bool whole;	       /* a clone: all areas, as they are */
 	const struct vma *vma; /* the parent's, that is being copied */
 	struct vma *copy;      /* the child's */
 	struct gather gather;  /* what the parent's processors must forget */
@@ -66,13 +67,18 @@ static bool left_to_faults(const struct vma *vma)
 	       !(vma->flags & (VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB));
 }
 
-static enum plan plan_of_areas(const struct mm *mm, gva_t address)
+static bool is_withheld(const struct fork *f, const struct vma *vma)
+{
+	return !f->whole && (vma->flags & (VM_DONTCOPY | VM_WIPEONFORK));
+}
+
+static enum plan plan_of_areas(const struct fork *f, gva_t address)
 {
 	gva_t start = address & PMD_MASK, end = start + PMD_SIZE;
 	enum plan plan = PLAN_LEAVE;
 
-	for (const struct vma *v = vma_find(&mm->vmas, start); v && v->start < end; v = v->next) {
-		if (v->flags & (VM_DONTCOPY | VM_WIPEONFORK))
+	for (const struct vma *v = vma_find(&f->parent->vmas, start); v && v->start < end; v = v->next) {
+		if (is_withheld(f, v))
 			return PLAN_COPY;
 		if (!left_to_faults(v))
 			plan = PLAN_SHARE;
@@ -195,9 +201,9 @@ static void copy_entry(void *ctx, pte_t *slot, gva_t address)
 
 /* --- by tables ----------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_left(const struct vma *vma)
+static bool is_left(const struct fork *f)
 {
-	return (vma->flags & (VM_DONTCOPY | VM_WIPEONFORK)) || left_to_faults(vma);
+	return is_withheld(f, f->vma) || left_to_faults(f->vma);
 }
 
 /* copy_pte_range for what cannot be shared. */
@@ -205,7 +211,7 @@ static void copy_entries(struct fork *f, gva_t address, gva_t end)
 {
 	static const struct pte_walk_ops leave = {.pte = leave_entry}, copy = {.pte = copy_entry};
 
-	if (is_left(f->vma)) {
+	if (is_left(f)) {
 		pte_walk(f->parent, address, end, &leave, f);
 		return;
 	}
@@ -220,7 +226,7 @@ static void copy_entries(struct fork *f, gva_t address, gva_t end)
 static bool copy_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
 	struct fork *f = ctx;
-	enum plan plan = plan_of_areas(f->parent, address);
+	enum plan plan = plan_of_areas(f, address);
 	const pte_t *there = pgtable_find_pmd(&f->child->pgt, address);
 	pte_t has = there ? pte_read(there) : 0;
 	const pte_t *table = pfn_address(f->parent->frames, pte_pfn(pte_read(pmd)));
@@ -285,7 +291,7 @@ static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned
 
 	if (f->err)
 		return;
-	if (is_left(f->vma)) {
+	if (is_left(f)) {
 		if (counted)
 			rss_less(f, pte, (int64_t)((end - address) >> PAGE_SHIFT));
 		return;
@@ -323,11 +329,12 @@ static struct vma *dup_area(struct fork *f, const struct vma *vma)
 		return NULL;
 	vma_copy(copy, vma);
 	copy->mm = mm;
-	copy->flags &= ~VM_LOCKED_MASK;
+	if (!f->whole)
+		copy->flags &= ~VM_LOCKED_MASK;
 	copy->window_end = 0;
 	copy->anon_vma = NULL;
 	list_init(&copy->anon_vma_chain);
-	if (!(vma->flags & VM_WIPEONFORK) && anon_vma_fork(copy, vma)) {
+	if ((f->whole || !(vma->flags & VM_WIPEONFORK)) && anon_vma_fork(copy, vma)) {
 		kmem_cache_free(&mm->host->vma_cache, copy);
 		return NULL;
 	}
@@ -337,12 +344,17 @@ static struct vma *dup_area(struct fork *f, const struct vma *vma)
 	return copy;
 }
 
+static bool is_given(const struct fork *f, const struct vma *vma)
+{
+	return f->whole || !(vma->flags & VM_DONTCOPY);
+}
+
 static int dup_areas(struct fork *f)
 {
 	const struct vma *vma;
 
 	vma_for_each (vma, &f->parent->vmas)
-		if (!(vma->flags & VM_DONTCOPY) && !dup_area(f, vma))
+		if (is_given(f, vma) && !dup_area(f, vma))
 			return -ENOMEM;
 	return 0;
 }
@@ -368,7 +380,7 @@ static int copy_areas(struct fork *f)
 
 	vma_for_each (vma, &f->parent->vmas) {
 		f->vma = vma;
-		f->copy = vma->flags & VM_DONTCOPY ? NULL : copy;
+		f->copy = is_given(f, vma) ? copy : NULL;
 		copy = f->copy ? copy->next : copy;
 		pthread_mutex_lock(&f->parent->page_table_lock);
 		lock_nested(&f->child->page_table_lock);
@@ -397,9 +409,12 @@ static int dup_mmap(struct fork *f)
 
 /* --- the space -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Layout, limits and what the loader left; not what is locked, nor that future areas be. */
-static void copy_fields(struct mm *to, const struct mm *from)
+/* Layout, limits and what the loader left; of a child's not what is locked, nor that future areas be. */
+static void copy_fields(const struct fork *f)
 {
+	const struct mm *from = f->parent;
+	struct mm *to = f->child;
+
 	to->mmap_base = from->mmap_base;
 	to->task_size = from->task_size;
 	to->start_code = from->start_code;
@@ -416,7 +431,7 @@ static void copy_fields(struct mm *to, const struct mm *from)
 	to->env_end = from->env_end;
 	memcpy(to->saved_auxv, from->saved_auxv, sizeof(to->saved_auxv));
 	to->nr_auxv_words = from->nr_auxv_words;
-	to->def_flags = from->def_flags & VM_NOHUGEPAGE;
+	to->def_flags = f->whole ? from->def_flags : from->def_flags & VM_NOHUGEPAGE;
 	to->get_unmapped_area = from->get_unmapped_area;
 	to->stack_limit_bytes = from->stack_limit_bytes;
 	to->as_limit_bytes = from->as_limit_bytes;
@@ -430,13 +445,11 @@ static void copy_fields(struct mm *to, const struct mm *from)
 	atomic_store(&to->membarrier_state, atomic_load(&from->membarrier_state));
 }
 
+/* Into f->child, which is empty and unseen; it is gone when that fails. */
 static int dup_mm(struct fork *f)
 {
 	trace(f, "dup_mm", 0);
-	f->child = mm_create_unseen(f->parent->host, f->parent->memcg);
-	if (!f->child)
-		return -ENOMEM;
-	copy_fields(f->child, f->parent);
+	copy_fields(f);
 	gather_begin(&f->gather, f->parent);
 	gather_begin(&f->unheard, f->child);
 	mm_write_lock_nested(f->child); /* who looks through all spaces can find it by now */
@@ -452,14 +465,29 @@ static int dup_mm(struct fork *f)
 	return err;
 }
 
+static int duplicate(struct fork *f, struct mm **child)
+{
+	if (!f->child)
+		return -ENOMEM;
+	mm_write_lock(f->parent);
+	int err = dup_mm(f);
+	mm_write_unlock(f->parent);
+	if (!err)
+		*child = f->child;
+	return err;
+}
+
 int mm_fork(struct mm *parent, struct mm **child)
 {
-	struct fork f = {.parent = parent};
+	struct fork f = {.parent = parent, .child = mm_create_unseen(parent->host, parent->memcg)};
 
-	mm_write_lock(parent);
-	int err = dup_mm(&f);
-	mm_write_unlock(parent);
-	if (!err)
-		*child = f.child;
-	return err;
+	return duplicate(&f, child);
+}
+
+int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)
+{
+	struct fork f = {.parent = from, .whole = true};
+
+	f.child = account ? mm_create_unseen(from->host, account) : mm_create_alike(from);
+	return duplicate(&f, clone);
 }

@@ -26,6 +26,19 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 	cg->release = release;
 }
 
+void memcg_copy_settings(struct memcg *to, const struct memcg *from)
+{
+	atomic_store(&to->max_pages, atomic_load(&from->max_pages));
+	atomic_store(&to->high_pages, atomic_load(&from->high_pages));
+	atomic_store(&to->swappiness, atomic_load(&from->swappiness));
+	atomic_store(&to->thp, atomic_load(&from->thp));
+	atomic_store(&to->overcommit_memory, atomic_load(&from->overcommit_memory));
+	atomic_store(&to->overcommit_ratio, atomic_load(&from->overcommit_ratio));
+	atomic_store(&to->overcommit_kbytes, atomic_load(&from->overcommit_kbytes));
+	atomic_store(&to->admin_reserve_kbytes, atomic_load(&from->admin_reserve_kbytes));
+	atomic_store(&to->user_reserve_kbytes, atomic_load(&from->user_reserve_kbytes));
+}
+
 static void drop_refs(struct memcg *cg, uint64_t nr)
 {
 	if (atomic_fetch_sub_explicit(&cg->refs, nr, memory_order_acq_rel) != nr)

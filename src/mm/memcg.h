@@ -101,6 +101,8 @@ static inline uint64_t memcg_low_mark(const struct memcg *cg)
 
 /* An account with one owner, who calls memcg_put. release may be NULL. */
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg));
+/* Limits and policies of another account; not what is on it. */
+void memcg_copy_settings(struct memcg *to, const struct memcg *from);
 void memcg_get(struct memcg *cg);
 void memcg_put(struct memcg *cg);
 

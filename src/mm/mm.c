@@ -173,7 +173,7 @@ bool mm_out_of_memory(struct mm_host *h, struct memcg *cg, unsigned int attempts
 	return h->out_of_memory && h->out_of_memory(h->out_of_memory_ctx, cg, attempts);
 }
 
-struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
+static struct memcg *account_new(struct mm_host *h, uint64_t max_pages)
 {
 	struct host_memcg *m = kmem_cache_zalloc(&h->memcg_cache);
 
@@ -182,8 +182,29 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
 	m->host = h;
 	memcg_init(&m->memcg, max_pages, host_memcg_release);
 	atomic_init(&m->memcg.kswapd, atomic_load(&h->kswapd));
-	struct mm *mm = mm_create_in(h, &m->memcg);
-	memcg_put(&m->memcg); /* from here on the space's alone */
+	return &m->memcg;
+}
+
+struct mm *mm_create(struct mm_host *h, uint64_t max_pages)
+{
+	struct memcg *cg = account_new(h, max_pages);
+
+	if (!cg)
+		return NULL;
+	struct mm *mm = mm_create_in(h, cg);
+	memcg_put(cg); /* from here on the space's alone */
+	return mm;
+}
+
+struct mm *mm_create_alike(const struct mm *from)
+{
+	struct memcg *cg = account_new(from->host, atomic_load(&from->memcg->max_pages));
+
+	if (!cg)
+		return NULL;
+	memcg_copy_settings(cg, from->memcg);
+	struct mm *mm = mm_create_unseen(from->host, cg);
+	memcg_put(cg);
 	return mm;
 }
 

@@ -172,6 +172,8 @@ struct mm *mm_create(struct mm_host *h, uint64_t max_pages);
 struct mm *mm_create_in(struct mm_host *h, struct memcg *cg);
 /* The same, but nobody who goes round the spaces comes to it before mm_show: it is filled without locks. */
 struct mm *mm_create_unseen(struct mm_host *h, struct memcg *cg);
+/* The same, on a new account with the limits and settings of that of another space. */
+struct mm *mm_create_alike(const struct mm *from);
 void mm_show(struct mm *mm);
 
 /*
@@ -180,6 +182,12 @@ void mm_show(struct mm *mm);
  * or -ENOMEM and there is no child, the parent as it was.
  */
 int mm_fork(struct mm *parent, struct mm **child);
+
+/*
+ * The same for a space that is to live on by itself: all areas as they are, locked ones too, on another account; NULL: on a new one with
+ * the same limits. Frames and tables that both have stay on the account that they are on. Nobody runs in `from` who could change areas.
+ */
+int mm_clone(struct mm *from, struct memcg *account, struct mm **clone);
 
 /*
  * A user runs in the space or works on its areas; when mmput takes the last one away everything is unmapped, and no processor may be

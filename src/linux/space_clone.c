@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space_clone.c - lodge_space_clone, lodge_space_reset and lodge_space_dirty.
+ *
+ * A reset makes the sandbox anew as a clone of the one to go back to, on the account that the space has, and drops what was: that costs
+ * what a clone costs, and the frames that were written. Nothing has to be looked for.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../mm/diff.h"
+#include "../vmm/vm.h"
+#include "pause.h"
+#include "report.h"
+#include "sandbox_clone.h"
+#include "shm.h"
+#include "space.h"
+#include "task.h"
+
+static int stop(struct lodge_space *space, struct lodge_error *err)
+{
+	int ret = pause_begin(space->sandbox);
+
+	if (ret == -ESRCH)
+		return report_error(err, -EINVAL, "the program has ended");
+	if (ret)
+		return report_error(err, ret, "a task is in a call that does not end");
+	if (!space->sandbox->first->exe_path)
+		ret = report_error(err, -EINVAL, "no program is loaded");
+	else if (!shm_ns_is_empty(space->shm))
+		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
+	if (ret)
+		pause_end(space->sandbox);
+	return ret;
+}
+
+/* A sandbox like that of `from`, in a space that has none yet. */
+static int clone_into(struct lodge_space *to, struct lodge_space *from, const int *fds, struct memcg *account,
+		      struct sandbox **result, struct lodge_error *err)
+{
+	const struct sandbox_clone_setup setup = {.from = from->sandbox,
+						  .fds = fds,
+						  .account = account,
+						  .shm = to->shm};
+	int ret = stop(from, err);
+
+	if (ret)
+		return ret;
+	ret = sandbox_clone(&setup, result, err);
+	pause_end(from->sandbox);
+	return ret;
+}
+
+int lodge_space_clone(struct lodge_space *space, const int fds[3], struct lodge_space **result,
+		      struct lodge_error *err)
+{
+	struct lodge_space *clone = calloc(1, sizeof(*clone));
+	int ret = -ENOMEM;
+
+	if (!clone)
+		return report_error(err, -ENOMEM, "out of memory");
+	clone->host = space->host;
+	clone->shm = shm_ns_create(vm_mm_host(space->host->vm));
+	if (clone->shm)
+		ret = clone_into(clone, space, fds, NULL, &clone->sandbox, err);
+	else
+		report_error(err, -ENOMEM, "out of memory");
+	if (ret) {
+		lodge_space_destroy(clone);
+		return ret;
+	}
+	clone->loaded = true;
+	*result = clone;
+	return 0;
+}
+
+int lodge_space_reset(struct lodge_space *space, struct lodge_space *to, struct lodge_error *err)
+{
+	struct sandbox *old = space->sandbox, *new;
+	int ret;
+
+	if (space == to || space->host != to->host)
+		return report_error(err, -EINVAL, "a space is reset to another one of its host");
+	if (sandbox_is_running(old))
+		return report_error(err, -EBUSY, "the space runs");
+	ret = clone_into(space, to, old->caller_fds, old->first_mm->memcg, &new, err);
+	if (ret)
+		return ret;
+	space->sandbox = new;
+	space->loaded = true;
+	space->ended = false;
+	sandbox_destroy(old);
+	return 0;
+}
+
+/* --- what was written ------------------------------------------------------------------------- */
+
+struct dirty {
+	struct lodge_dirty *at;
+	size_t max;
+	int64_t nr; /* also those that `at` has no room for */
+	struct lodge_dirty last;
+};
+
+static void end_range(struct dirty *d)
+{
+	if (!d->last.pages)
+		return;
+	if ((uint64_t)d->nr < d->max)
+		d->at[d->nr] = d->last;
+	d->nr++;
+	d->last.pages = 0;
+}
+
+static void note_page(void *ctx, gva_t address)
+{
+	struct dirty *d = ctx;
+
+	if (d->last.pages && d->last.address + (d->last.pages << PAGE_SHIFT) != address)
+		end_range(d);
+	if (!d->last.pages)
+		d->last.address = address;
+	d->last.pages++;
+}
+
+static struct mm *mm_of(const struct process *p)
+{
+	return list_entry(p->threads.next, struct task, thread_node)->mm;
+}
+
+/* Both stand still. */
+static void compare(struct dirty *d, struct sandbox *s, struct sandbox *since)
+{
+	const struct process *p, *before;
+
+	list_for_each_entry (p, &s->processes, node) {
+		before = process_find(since, p->pid);
+		if (process_is_zombie(p) || !before || process_is_zombie(before))
+			continue;
+		d->last.pid = p->pid;
+		mm_diff(mm_of(p), mm_of(before), note_page, d);
+		end_range(d);
+	}
+}
+
+int64_t lodge_space_dirty(struct lodge_space *space, struct lodge_space *since, struct lodge_dirty *ranges,
+			  size_t max, struct lodge_error *err)
+{
+	struct dirty d = {.at = ranges, .max = max};
+	int ret;
+
+	if (space == since || space->host != since->host)
+		return report_error(err, -EINVAL, "a space is compared with another one of its host");
+	ret = stop(since, err);
+	if (ret)
+		return ret;
+	ret = stop(space, err);
+	if (!ret) {
+		compare(&d, space->sandbox, since->sandbox);
+		pause_end(space->sandbox);
+	}
+	pause_end(since->sandbox);
+	return ret ? ret : d.nr;
+}

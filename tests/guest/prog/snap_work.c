@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * snap_work.c - work whose result does not depend on when it is interrupted, copied or gone on with.
+ *
+ *	snap_work sum THREADS MIB ROUNDS	threads walk over memory of their own; prints the checksum of all
+ *	snap_work talk MIB			fills memory, prints "ready", then obeys lines from its input
+ *	snap_work tree CHILDREN ROUNDS		processes that pass a number round in pipes, and signals; prints the sum
+ *
+ * talk: "w N" writes to N pages, "s" prints the sum of all, "k" makes a pair of sockets, "c" closes them, "q" ends.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096ul
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 31;
+	x *= 0x9e3779b97f4a7c15ull;
+	return x ^ x >> 29;
+}
+
+static uint64_t *map_pages(uint64_t nr)
+{
+	void *at = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		exit(2);
+	return at;
+}
+
+/* --- sum --------------------------------------------------------------------------------------- */
+
+struct worker {
+	pthread_t thread;
+	uint64_t seed, words, rounds, sum;
+	double real;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t turns;
+static _Thread_local uint64_t own;
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t *word = map_pages(w->words * sizeof(*word) / PAGE);
+	double real = 1.0;
+
+	own = w->seed;
+	for (uint64_t r = 0; r < w->rounds; r++) {
+		for (uint64_t i = 0; i < w->words; i++) {
+			own = mix(own + word[i]);
+			word[i] ^= own;
+			real = real * 0.999 + (double)(own >> 40);
+		}
+		pthread_mutex_lock(&lock);
+		turns++;
+		pthread_mutex_unlock(&lock);
+	}
+	w->sum = own;
+	w->real = real;
+	return NULL;
+}
+
+static int sum(int threads, uint64_t mib, uint64_t rounds)
+{
+	struct worker *w = calloc((size_t)threads, sizeof(*w));
+	uint64_t total = 0;
+
+	for (int i = 0; i < threads; i++) {
+		w[i] = (struct worker){.seed = (uint64_t)i + 1,
+				       .words = (mib << 20) / sizeof(uint64_t) / (uint64_t)threads,
+				       .rounds = rounds};
+		if (pthread_create(&w[i].thread, NULL, work, &w[i]))
+			return 2;
+	}
+	for (int i = 0; i < threads; i++) {
+		pthread_join(w[i].thread, NULL);
+		total = mix(total + w[i].sum) ^ (uint64_t)w[i].real;
+	}
+	printf("sum %016lx of %lu turns\n", total, turns);
+	return 0;
+}
+
+/* --- talk -------------------------------------------------------------------------------------- */
+
+static int talk(uint64_t mib)
+{
+	uint64_t nr = mib << 20 >> 12, *word = map_pages(nr), total;
+	char line[256];
+	int pair[2] = {-1, -1};
+
+	for (uint64_t i = 0; i < nr; i++)
+		word[i * PAGE / 8] = i + 1;
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		switch (line[0]) {
+		case 'w':
+			for (uint64_t i = 0, to = strtoul(line + 2, NULL, 10); i < to && i < nr; i++)
+				word[i * PAGE / 8] += 1000000;
+			puts("done");
+			break;
+		case 's':
+			total = 0;
+			for (uint64_t i = 0; i < nr; i++)
+				total += word[i * PAGE / 8];
+			printf("%lu\n", total);
+			break;
+		case 'k':
+			puts(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? "failed" : "done");
+			break;
+		case 'c':
+			puts(close(pair[0]) || close(pair[1]) ? "failed" : "done");
+			break;
+		default:
+			return 0;
+		}
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* --- tree -------------------------------------------------------------------------------------- */
+
+static atomic_ulong heard;
+
+static void hear(int signo)
+{
+	(void)signo;
+	atomic_fetch_add(&heard, 1);
+}
+
+static void pass_on(int from, int to, uint64_t rounds, uint64_t number)
+{
+	uint64_t x;
+
+	for (uint64_t r = 0; r < rounds; r++) {
+		if (read(from, &x, sizeof(x)) != sizeof(x))
+			exit(3);
+		x = mix(x + number);
+		if (write(to, &x, sizeof(x)) != sizeof(x))
+			exit(4);
+	}
+	kill(getppid(), SIGUSR1);
+	exit(0);
+}
+
+static int tree(int children, uint64_t rounds)
+{
+	struct sigaction sa = {.sa_handler = hear, .sa_flags = SA_RESTART};
+	int first[2], from, status, ok = 0;
+	uint64_t x = 1;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	if (pipe(first))
+		return 2;
+	from = first[0];
+	for (int i = 0; i < children; i++) {
+		int next[2];
+		if (pipe(next))
+			return 2;
+		pid_t pid = fork();
+		if (!pid) {
+			close(first[1]);
+			close(next[0]);
+			pass_on(from, next[1], rounds, (uint64_t)i);
+		}
+		if (pid < 0)
+			return 2;
+		close(from);
+		close(next[1]);
+		from = next[0];
+	}
+	for (uint64_t r = 0; r < rounds; r++)
+		if (write(first[1], &x, sizeof(x)) != sizeof(x) || read(from, &x, sizeof(x)) != sizeof(x))
+			return 3;
+	while (wait(&status) > 0)
+		ok += !status;
+	printf("number %016lx, %d children, signals %s\n", x, ok, heard ? "heard" : "not heard");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 5 && !strcmp(argv[1], "sum"))
+		return sum(atoi(argv[2]), strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
+	if (argc == 3 && !strcmp(argv[1], "talk"))
+		return talk(strtoul(argv[2], NULL, 10));
+	if (argc == 4 && !strcmp(argv[1], "tree"))
+		return tree(atoi(argv[2]), strtoul(argv[3], NULL, 10));
+	return 2;
+}
