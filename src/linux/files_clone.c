@@ -224,16 +224,19 @@ static int clone_pipe(struct file_twins *w, const struct file_twin *t, int flags
 
 /* --- what has no name --------------------------------------------------------------------------- */
 
-/* A number behind a word in what the host tells of a descriptor; false: it does not. */
-static bool fdinfo(int fd, const char *format, void *a, void *b)
+/* The number behind "name:" in what the host tells of a descriptor; false: it tells none. */
+static bool fdinfo(int fd, const char *name, int base, uint64_t *value)
 {
 	char path[PROC_FD_BYTES], line[256];
+	size_t length = strlen(name);
 	bool found = false;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	FILE *f = fopen(path, "re");
 	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, format, a, b) == (b ? 2 : 1);
+		found = !strncmp(line, name, length) && line[length] == ':';
+	if (found)
+		*value = strtoull(line + length + 1, NULL, base);
 	if (f)
 		fclose(f);
 	return found;
@@ -241,12 +244,11 @@ static bool fdinfo(int fd, const char *format, void *a, void *b)
 
 static int clone_eventfd(const struct file_twin *t, int flags)
 {
-	unsigned long long count = 0;
-	int semaphore = 0;
+	uint64_t count = 0, semaphore = 0;
 
-	if (!fdinfo(t->old->host_fd, "eventfd-count: %llx", &count, NULL))
+	if (!fdinfo(t->old->host_fd, "eventfd-count", 16, &count))
 		return -ENOTSUP;
-	fdinfo(t->old->host_fd, "eventfd-semaphore: %d", &semaphore, NULL); /* Linux 6.7 */
+	fdinfo(t->old->host_fd, "eventfd-semaphore", 10, &semaphore); /* Linux 6.7 */
 	int fd = eventfd(0, EFD_CLOEXEC | (semaphore ? EFD_SEMAPHORE : 0) | (flags & O_NONBLOCK));
 	if (fd >= 0 && count)
 		eventfd_write(fd, count);
@@ -256,16 +258,15 @@ static int clone_eventfd(const struct file_twin *t, int flags)
 /* One that has rung and was not read yet rings at once. */
 static int clone_timerfd(const struct file_twin *t, int flags)
 {
-	unsigned long long ticks = 0;
+	uint64_t ticks = 0, clock;
 	struct itimerspec left;
-	int clock;
 
-	if (!fdinfo(t->old->host_fd, "clockid: %d", &clock, NULL) || timerfd_gettime(t->old->host_fd, &left))
+	if (!fdinfo(t->old->host_fd, "clockid", 10, &clock) || timerfd_gettime(t->old->host_fd, &left))
 		return -ENOTSUP;
-	fdinfo(t->old->host_fd, "ticks: %llu", &ticks, NULL);
+	fdinfo(t->old->host_fd, "ticks", 10, &ticks);
 	if (ticks)
 		left.it_value = (struct timespec){.tv_nsec = 1};
-	int fd = timerfd_create(clock, TFD_CLOEXEC | (flags & O_NONBLOCK));
+	int fd = timerfd_create((int)clock, TFD_CLOEXEC | (flags & O_NONBLOCK));
 	if (fd >= 0)
 		timerfd_settime(fd, 0, &left, NULL);
 	return fd < 0 ? -errno : fd;
