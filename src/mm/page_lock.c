@@ -10,21 +10,23 @@
 
 #define SPINS 64
 
-static void futex(struct page *page, int op, uint32_t value)
+static bool futex(struct page *page, int op, uint32_t value)
 {
-	syscall(SYS_futex, &page->flags, op, value, NULL, NULL, 0);
+	return syscall(SYS_futex, &page->flags, op, value, NULL, NULL, 0) >= 0;
 }
 
-/* Sleeps while the page is locked and nothing else about its flags changes. */
-static void sleep_while_locked(struct page *page)
+/*
+ * Sleeps while the page is locked and nothing else about its flags changes. False: it is locked, perhaps all the time; a signal came, or a
+ * flag changed.
+ */
+static bool sleep_while_locked(struct page *page)
 {
 	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
 
 	while ((flags & PG_LOCKED) && !(flags & PG_WAITERS))
 		if (atomic_compare_exchange_weak(&page->flags, &flags, flags | PG_WAITERS))
 			flags |= PG_WAITERS;
-	if (flags & PG_LOCKED)
-		futex(page, FUTEX_WAIT_PRIVATE, flags);
+	return !(flags & PG_LOCKED) || futex(page, FUTEX_WAIT_PRIVATE, flags) || !page_locked(page);
 }
 
 void page_lock(struct page *page)
@@ -56,5 +58,6 @@ void page_wait_unlocked(struct page *page)
 			return;
 		sched_yield();
 	}
-	sleep_while_locked(page);
+	while (!sleep_while_locked(page))
+		;
 }

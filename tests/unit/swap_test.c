@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Pages that go to a swap device and come back. */
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+
 #include "../../src/mm/block.h"
 #include "../../src/mm/fault.h"
 #include "../../src/mm/swap_cache.h"
@@ -623,6 +627,66 @@ static void failed_reads(void **state)
 	assert_sound(x, NULL);
 }
 
+static void on_signal(int signo)
+{
+	(void)signo;
+}
+
+static bool is_waiting(void)
+{
+	pthread_mutex_lock(&dev.lock);
+	bool waiting = dev.nr_waiting;
+	pthread_mutex_unlock(&dev.lock);
+	return waiting;
+}
+
+struct reader {
+	struct fixture *x;
+	_Atomic bool done;
+	struct fault_signal sig;
+	uint64_t value;
+};
+
+static void *read_one(void *arg)
+{
+	struct reader *r = arg;
+
+	r->sig = sim_load(r->x->cpu, A, &r->value, 8);
+	atomic_store(&r->done, true);
+	return NULL;
+}
+
+/* Whoever waits for his page waits until it is there, though signals come. */
+static void signals_while_waiting(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART */
+	const struct timespec some_time = {.tv_nsec = 2000000};
+	struct reader r = {.x = *state};
+	struct sigaction old;
+	pthread_t thread;
+
+	fixture_map(r.x, A, 1, RW, MAP_FIXED);
+	fill(r.x, A, 1, 7);
+	assert_int_equal(out(r.x, A, 1), 1);
+	assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
+	dev.held = true;
+	assert_int_equal(pthread_create(&thread, NULL, read_one, &r), 0);
+	while (!is_waiting())
+		sched_yield();
+	for (unsigned int i = 0; i < 10; i++) {
+		nanosleep(&some_time, NULL);
+		assert_int_equal(pthread_kill(thread, SIGUSR1), 0);
+	}
+	nanosleep(&some_time, NULL);
+	assert_false(atomic_load(&r.done));
+	dev.held = false;
+	sim_swap_complete(&dev);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(sigaction(SIGUSR1, &old, NULL), 0);
+	assert_int_equal(r.sig.signo, 0);
+	assert_int_equal(r.value, 7);
+}
+
 static void torn_writes(void **state)
 {
 	struct fixture *x = *state;
@@ -894,6 +958,7 @@ int main(void)
 		CASE("swap: what smaps, meminfo, pagemap and mincore are told", usage),
 		CASE("swap: pages whose write failed stay, and go to other slots", failed_writes),
 		CASE("swap: a read that failed is SIGBUS, and is tried again", failed_reads),
+		CASE("swap: a signal is no failed read [Y11]", signals_while_waiting),
 		CASE("swap: what is not what was written is SIGBUS", torn_writes),
 		CASE("swap_off: all that it holds comes back, in all spaces [O2]", off_and_on),
 		CASE("swap_off: without room the device stays [O2]", off_without_room),
