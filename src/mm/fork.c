@@ -29,6 +29,7 @@
 #include "hugetlb.h"
 #include "memcg.h"
 #include "pagewalk.h"
+#include "retry.h"
 #include "rmap.h"
 #include "swap_cache.h"
 #include "vma_lock.h"
@@ -479,9 +480,16 @@ static int duplicate(struct fork *f, struct mm **child)
 
 int mm_fork(struct mm *parent, struct mm **child)
 {
-	struct fork f = {.parent = parent, .child = mm_create_unseen(parent->host, parent->memcg)};
+	struct retry retry = retry_begin(parent->host, parent->memcg);
+	struct fork f;
+	int err;
 
-	return duplicate(&f, child);
+	do {
+		f = (struct fork){.parent = parent,
+				  .child = mm_create_unseen(parent->host, parent->memcg)};
+		err = duplicate(&f, child);
+	} while (retry_with_room(&retry, err));
+	return err;
 }
 
 int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)

@@ -26,6 +26,7 @@
 #include "i_mmap.h"
 #include "lock.h"
 #include "populate.h"
+#include "retry.h"
 #include "shmem.h"
 #include "shmem_swap.h"
 #include "swap_bring.h"
@@ -361,15 +362,18 @@ int mm_madvise(struct mm *mm, gva_t start, uint64_t length, int advice)
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
 		return mm_populate_for(mm, start, start + bytes,
 				       advice == MADV_POPULATE_READ ? POPULATE_READ : POPULATE_WRITE);
+	struct retry retry = retry_begin(mm->host, mm->memcg);
 	int err;
-	if (changes_flags(advice)) {
-		mm_write_lock(mm);
-		err = advise_range(&m, start, start + bytes);
-		mm_write_unlock(mm);
-	} else {
-		mm_read_lock(mm);
-		err = advise_range(&m, start, start + bytes);
-		mm_read_unlock(mm);
-	}
+	do {
+		if (changes_flags(advice)) {
+			mm_write_lock(mm);
+			err = advise_range(&m, start, start + bytes);
+			mm_write_unlock(mm);
+		} else {
+			mm_read_lock(mm);
+			err = advise_range(&m, start, start + bytes);
+			mm_read_unlock(mm);
+		}
+	} while (retry_with_room(&retry, err));
 	return err;
 }

@@ -14,6 +14,7 @@
 #include "lock_rank.h"
 #include "mm.h"
 #include "reclaim.h"
+#include "retry.h"
 #include "shmem.h"
 #include "unmapped_area.h"
 #include "vmscan.h"
@@ -161,8 +162,12 @@ void mm_show(struct mm *mm)
 
 struct mm *mm_create_in(struct mm_host *h, struct memcg *cg)
 {
-	struct mm *mm = mm_create_unseen(h, cg);
+	struct retry retry = retry_begin(h, cg);
+	struct mm *mm;
 
+	do
+		mm = mm_create_unseen(h, cg);
+	while (!mm && retry_with_room(&retry, -ENOMEM));
 	if (mm)
 		mm_show(mm);
 	return mm;

@@ -15,6 +15,7 @@
 
 #include "area.h"
 #include "lock.h"
+#include "retry.h"
 #include "shmem.h"
 #include "unmapped_area.h"
 #include "vma_merge.h"
@@ -306,11 +307,15 @@ static int64_t do_mmap(struct mm *mm, const struct mmap_request *r, uint64_t *vm
 
 int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 {
+	struct retry retry = retry_begin(mm->host, mm->memcg);
 	uint64_t vm_flags = 0;
+	int64_t start;
 
-	mm_write_lock(mm);
-	int64_t start = do_mmap(mm, r, &vm_flags);
-	mm_write_unlock(mm);
+	do {
+		mm_write_lock(mm);
+		start = do_mmap(mm, r, &vm_flags);
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, start));
 	/* As Linux: the mapping stands even if this fails. */
 	if (start >= 0 &&
 	    ((vm_flags & VM_LOCKED) || (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
@@ -386,9 +391,12 @@ int mm_munmap(struct mm *mm, gva_t start, uint64_t length)
 
 	if (err)
 		return err;
-	mm_write_lock(mm);
-	err = do_munmap(mm, start, length);
-	mm_write_unlock(mm);
+	struct retry retry = retry_begin(mm->host, mm->memcg);
+	do {
+		mm_write_lock(mm);
+		err = do_munmap(mm, start, length);
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, err));
 	return err;
 }
 

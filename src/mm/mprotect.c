@@ -15,6 +15,7 @@
 #include "lock.h"
 #include "pagewalk.h"
 #include "populate.h"
+#include "retry.h"
 #include "rmap.h"
 
 #define PROT_SEM_BIT 0x8u /* accepted, and without a meaning on x86 */
@@ -212,8 +213,12 @@ int mm_mprotect(struct mm *mm, gva_t start, uint64_t length, unsigned int prot)
 		return -ENOMEM;
 	if (prot & ~(grows | PROT_BITS_READ | PROT_BITS_WRITE | PROT_BITS_EXEC | PROT_SEM_BIT))
 		return -EINVAL;
-	mm_write_lock(mm);
-	int err = do_mprotect(mm, start, end, access, grows);
-	mm_write_unlock(mm);
+	struct retry retry = retry_begin(mm->host, mm->memcg);
+	int err;
+	do {
+		mm_write_lock(mm);
+		err = do_mprotect(mm, start, end, access, grows);
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, err));
 	return err;
 }

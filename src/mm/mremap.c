@@ -10,6 +10,7 @@
 #include "area.h"
 #include "gather.h"
 #include "pagewalk.h"
+#include "retry.h"
 #include "rmap.h"
 #include "unmapped_area.h"
 #include "vma_lock.h"
@@ -403,14 +404,20 @@ int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, 
 
 	if (err)
 		return err;
-	mm_write_lock(mm);
-	bool grows = growth_pages(&m), locked = false;
-	uint64_t had = m.old_len;
-	/* A move needs up to three areas more for a moment. */
-	int64_t result = place_given(&m) && mm->vmas.nr + 5 >= mm->max_map_count ? -ENOMEM : do_mremap(&m);
-	if (result >= 0 && grows)
-		locked = vma_find(&mm->vmas, (gva_t)result)->flags & VM_LOCKED;
-	mm_write_unlock(mm);
+	struct retry retry = retry_begin(mm->host, mm->memcg);
+	bool grows, locked = false;
+	uint64_t had;
+	int64_t result;
+	do {
+		mm_write_lock(mm);
+		grows = growth_pages(&m);
+		had = m.old_len;
+		/* A move needs up to three areas more for a moment. */
+		result = place_given(&m) && mm->vmas.nr + 5 >= mm->max_map_count ? -ENOMEM : do_mremap(&m);
+		if (result >= 0 && grows)
+			locked = vma_find(&mm->vmas, (gva_t)result)->flags & VM_LOCKED;
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, result));
 	if (locked)
 		mm_populate(mm, (gva_t)result + had, m.new_len - had);
 	return result;

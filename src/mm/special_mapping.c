@@ -5,6 +5,7 @@
 #include "area.h"
 #include "fault_internal.h"
 #include "lock.h"
+#include "retry.h"
 #include "special_mapping.h"
 #include "unmapped_area.h"
 
@@ -116,8 +117,13 @@ static int64_t install_locked(struct mm *mm, const struct special_mapping *s, un
 
 int64_t install_special_mappings(struct mm *mm, const struct special_mapping *s, unsigned int nr)
 {
-	mm_write_lock(mm);
-	int64_t start = install_locked(mm, s, nr);
-	mm_write_unlock(mm);
+	struct retry retry = retry_begin(mm->host, mm->memcg);
+	int64_t start;
+
+	do {
+		mm_write_lock(mm);
+		start = install_locked(mm, s, nr);
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, start));
 	return start;
 }

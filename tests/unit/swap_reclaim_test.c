@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* More private memory than the account may have: it goes to swap and comes back, and nobody notices. */
+/* More memory than the account may have: it goes to swap and comes back, and nobody notices. */
+#include <errno.h>
+
+#include "../../src/mm/shmem.h"
 #include "../../src/mm/swap_cache.h"
 #include "../../src/mm/vmscan.h"
 #include "../sim/fixture.h"
 #include "../sim/sim_swap.h"
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
 #define A     0x10000000ull
+#define B     0x700000000000ull
 #define P     PAGE_SIZE
 #define RW    (PROT_READ | PROT_WRITE)
 #define SLOTS 8192
@@ -165,6 +172,82 @@ static void left_by_children(void **state)
 	assert_mm_sound(x->mm);
 }
 
+static void shared(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED | MAP_SHARED);
+	limit(x, 500);
+	store_all(x, 2000, 1);
+	load_all(x, 2000, 1);
+	store_all(x, 2000, 7);
+	load_all(x, 2000, 7);
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	assert_mm_sound(x->mm);
+}
+
+/* Objects that nobody maps, and calls alone. */
+static void by_calls(void **state)
+{
+	struct fixture *x = *state;
+	struct backing *b = shmem_create(host(x), 2000 * P, NULL);
+	struct iovec iov;
+	uint64_t word;
+
+	limit(x, 500);
+	for (uint64_t i = 0; i < 2000; i++) {
+		word = i * 3;
+		iov = (struct iovec){&word, 8};
+		assert_int_equal(shmem_write(b, x->mm->memcg, &iov, 1, i * P + 8 * (i % 512)), 8);
+	}
+	for (uint64_t i = 0; i < 2000; i++) {
+		iov = (struct iovec){&word, 8};
+		assert_int_equal(shmem_read(b, &iov, 1, i * P + 8 * (i % 512)), 8);
+		assert_int_equal(word, i * 3);
+	}
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	assert_int_equal(filemap_check(&b->cache), 0);
+	backing_put(b);
+}
+
+/* Tables are memory too. Each call finds the account full to the last page, and pages that could go. */
+static void tables(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child, *other;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED);
+	store_all(x, 2000, 1);
+	limit(x, 0);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	limit(x, 0);
+	other = mm_create_in(host(x), x->mm->memcg);
+	assert_non_null(other);
+	mmput(other);
+	limit(x, 0);
+	assert_int_equal(mm_mprotect(x->mm, A + P, P, PROT_READ), 0);
+	limit(x, 0);
+	assert_int_equal(mm_munmap(x->mm, A + 600 * P, P), 0);
+	limit(x, 0);
+	assert_int_equal(mm_mremap(x->mm, A + 1200 * P, 4 * P, 4 * P, MREMAP_MAYMOVE | MREMAP_FIXED,
+				   A + (1ull << 32)),
+			 A + (1ull << 32));
+	limit(x, 0);
+	assert_int_equal(mm_madvise(x->mm, A + 1990 * P, P, MADV_GUARD_INSTALL), 0);
+	limit(x, 0);
+	sim_cpu_load(x->cpu, child);
+	load_all(x, 2000, 1);
+	sim_cpu_load(x->cpu, x->mm);
+	mmput(child);
+	assert_int_equal(fixture_load(x, A + (1ull << 32) + P), 1202);
+	assert_mm_sound(x->mm);
+	/* A hole is a hole at once. */
+	uint64_t scanned = x->mm->frames->event[PGSCAN_DIRECT];
+	limit(x, 0);
+	assert_int_equal(mm_mprotect(x->mm, B, P, PROT_READ), -ENOMEM);
+	assert_int_equal(x->mm->frames->event[PGSCAN_DIRECT], scanned);
+}
+
 static void paged_out(void **state)
 {
 	struct fixture *x = *state;
@@ -217,6 +300,10 @@ int main(void)
 		CASE("reclaim: spaces forked from one another", forked),
 		THREADED("reclaim: the same with a slow device and a shadow MMU", forked),
 		CASE("reclaim: what children had mapped and left", left_by_children),
+		CASE("reclaim: four times the limit of shared memory [O1]", shared),
+		THREADED("reclaim: the same with a slow device and a shadow MMU", shared),
+		CASE("reclaim: four times the limit of shared memory that nobody maps [O1]", by_calls),
+		CASE("reclaim: forks and changes of areas that find the account full [O5]", tables),
 		CASE("reclaim: MADV_PAGEOUT pages out", paged_out),
 		CASE("reclaim: a full device, and the account's limit holds", full),
 	};
