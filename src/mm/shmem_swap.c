@@ -8,6 +8,7 @@
 #include "mm.h"
 #include "swap_cache.h"
 #include "swap_read.h"
+#include "workingset.h"
 
 #define FIRST_WINDOW 8u
 
@@ -223,10 +224,15 @@ static int settle(struct bring *b, unsigned int i)
 static int bring(struct bring *b, struct page **page, bool *major)
 {
 	struct mm_host *h = b->as->mm_host;
-	int err = read_all(b, major);
+	bool recent = workingset_is_recent(b->cg, b->at[b->main].entry.val);
 
+	if (recent)
+		stall_begin(&b->cg->stall);
+	int err = read_all(b, major);
 	if (!err)
 		err = settle(b, b->main);
+	if (recent)
+		stall_end(&b->cg->stall);
 	for (unsigned int i = 0; i < b->nr; i++) {
 		if (!b->at[i].page)
 			continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Swap as a user asks for it: which files, which failures, and programs that need more than their memory. */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,35 @@ static void huge_pages_too(void **state)
 	expect_ok(&o);
 }
 
+static void on_one_processor(void *arg)
+{
+	cpu_set_t set;
+
+	(void)arg;
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* On as many processors as there are, and on one. */
+static void ranges(void **state)
+{
+	const char *swap = swap_option("swap", ":64M");
+	struct command c = lodge_command("--memory", "6M", "--swap", swap, "--stats",
+					 guest_path("swapped_ranges"), NULL);
+
+	(void)state;
+	command_add(&c, SET_MIB);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct outcome o = command_run(&c);
+		assert_null(strstr(o.err, "; 0 pages written"));
+		expect_status(&o, 0);
+		assert_string_equal(o.out, "ok\n");
+		outcome_free(&o);
+		c.in_child = on_one_processor;
+	}
+}
+
 static void failed_writes_lose_nothing(void **state)
 {
 	struct outcome o = run_set("0", NULL, "--inject", "swap.write=enospc@p=0.02");
@@ -260,6 +290,8 @@ int main(void)
 		CASE("swap: four times the memory of shared pages, and devices that fail [O1][K24]",
 		     shared_memory),
 		CASE("swap: huge pages are taken apart and go too [O1]", huge_pages_too),
+		CASE("swap: locked islands, moved and protected ranges, ends in the middle of it [O1][O8]",
+		     ranges),
 		CASE("swap: a page whose write fails stays [O1]", failed_writes_lose_nothing),
 		CASE("swap: short transfers are finished [O1]", short_transfers_lose_nothing),
 		CASE("swap: a page that cannot be had again is SIGBUS to who touches it",
