@@ -2,7 +2,6 @@
 /*
  * view.c - making a view and finding mounts. See view.h. Walks: view_walk.c.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -91,66 +90,10 @@ int view_keep_in_memory(struct view *v, int fd)
 
 /* --- directories of memory ------------------------------------------------------------------- */
 
-static int remove_entry(int dir_fd, const struct dirent *entry);
-
-/* Takes dir_fd over. */
-static void empty_dir(int dir_fd)
-{
-	DIR *dir = fdopendir(dir_fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		close(dir_fd);
-		return;
-	}
-	while ((entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			remove_entry(dirfd(dir), entry);
-	closedir(dir);
-}
-
-static int remove_entry(int dir_fd, const struct dirent *entry)
-{
-	int fd;
-
-	if (!unlinkat(dir_fd, entry->d_name, 0))
-		return 0;
-	fd = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES && !fchmodat(dir_fd, entry->d_name, 0700, 0))
-		fd = openat(dir_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0) {
-		fchmod(fd, 0700); /* its entries could not be removed otherwise */
-		empty_dir(fd);
-	}
-	return unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
-}
-
-static void remove_scratch(struct view *v)
-{
-	int fd = open(v->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0)
-		empty_dir(fd);
-	rmdir(v->scratch);
-	free(v->scratch);
-}
-
 /* The directory that all of them are in. */
 static int make_scratch(struct view *v)
 {
-	const char *tmp = getenv("TMPDIR");
-	char path[PATH_MAX], *real;
-
-	if (v->scratch)
-		return 0;
-	if (snprintf(path, sizeof(path), "%s/lodge-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp") >=
-	    (int)sizeof(path))
-		return -ENAMETOOLONG;
-	if (!mkdtemp(path))
-		return -errno;
-	real = realpath(path, NULL);
-	v->scratch = real ? real : strdup(path);
-	return v->scratch ? 0 : -ENOMEM;
+	return v->scratch.path ? 0 : scratch_make(&v->scratch);
 }
 
 static int open_memory(struct view *v, struct mount *m)
@@ -160,7 +103,7 @@ static int open_memory(struct view *v, struct mount *m)
 
 	if (err)
 		return err;
-	if (snprintf(path, sizeof(path), "%s/%u", v->scratch, v->nr_memory) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%u", v->scratch.path, v->nr_memory) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	if (mkdir(path, 0700) || chmod(path, MEMORY_MODE))
 		return -errno;
@@ -327,7 +270,6 @@ void view_release(struct view *v)
 		free(v->mount[i].guest);
 	}
 	memfd_forget(v);
-	if (v->scratch)
-		remove_scratch(v);
+	scratch_remove(&v->scratch);
 	free(v);
 }

@@ -24,6 +24,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "scratch.h"
+
 struct lodge_mount;
 struct mm_host;
 
@@ -38,8 +40,8 @@ struct mount {
 struct view {
 	_Atomic unsigned int refs;
 	unsigned int nr;
-	bool plain;    /* every mount shows the host's object in the host's place */
-	char *scratch; /* the host's directory that those of memory are in, or NULL */
+	bool plain;		/* every mount shows the host's object in the host's place */
+	struct scratch scratch; /* the host's directory that those of memory are in */
 	unsigned int nr_memory;
 	struct mm_host *mm_host; /* of what memory is made */
 	struct mount mount[];

@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static unsigned int leftovers(void)
 
 	assert_non_null(tmp);
 	while ((e = readdir(tmp)))
-		nr += !strncmp(e->d_name, "lodge-", 6);
+		nr += !strncmp(e->d_name, "lodge-scratch.", 14);
 	closedir(tmp);
 	return nr;
 }
@@ -74,6 +75,46 @@ static void tmp_is_private(void **state)
 	assert_int_equal(leftovers(), 0);
 	unsetenv("TMPDIR");
 	unlink(name);
+}
+
+static struct running begin_sleeper(void)
+{
+	struct command c =
+		lodge_command(SHELL, "echo > /tmp/f; mkdir -m 0 /tmp/d; echo ready; sleep 60", NULL);
+	struct running r = command_start(&c);
+
+	command_expect(&r, "ready");
+	return r;
+}
+
+static void end_sleeper(struct running *r)
+{
+	struct outcome o;
+
+	kill(r->pid, SIGKILL);
+	o = command_wait(r, 30);
+	assert_int_equal(o.signal, SIGKILL);
+	outcome_free(&o);
+}
+
+/* A lodge that is killed cannot clear up: the next one does, and touches nothing of those that live. */
+static void dead_ones_leave_nothing(void **state)
+{
+	struct running dead, alive;
+
+	(void)state;
+	setenv("TMPDIR", scratch_dir(), 1);
+	dead = begin_sleeper();
+	alive = begin_sleeper();
+	assert_int_equal(leftovers(), 2);
+	end_sleeper(&dead);
+	assert_int_equal(leftovers(), 2);
+	expect_output(lodge_run(SHELL, "ls -A /tmp; echo here", NULL), "here\n");
+	assert_int_equal(leftovers(), 1);
+	end_sleeper(&alive);
+	expect_output(lodge_run(SHELL, "ls -A /tmp; echo here", NULL), "here\n");
+	assert_int_equal(leftovers(), 0);
+	unsetenv("TMPDIR");
 }
 
 /* Names, links, data in memory that mappings see, programs. */
@@ -232,6 +273,7 @@ int main(void)
 {
 	struct CMUnitTest tests[] = {
 		CASE("view: /tmp and /dev/shm are the program's own, and gone with it [J2]", tmp_is_private),
+		CASE("view: what a killed lodge leaves goes with the next one [J2]", dead_ones_leave_nothing),
 		CASE("view: names, links, mappings and programs in memory [J2][L16]", tmp_is_a_file_system),
 		CASE("view: a private /tmp counts as the program's memory [J2]",
 		     tmp_is_memory_of_the_program),
