@@ -30,6 +30,7 @@ struct found {
 struct turn {
 	struct piece piece;
 	struct found found;
+	bool closed; /* what comes next is for a batch of its own */
 };
 
 /* Entries that are looked at with one hold of page_table_lock. */
@@ -68,8 +69,9 @@ static bool full(const struct turn *t)
 {
 	const struct evict *e = t->piece.e;
 
-	return t->found.nr_taken + t->found.nr_asked + (e->type == RECLAIM_LAZYFREE ? e->nr_freed : 0) >=
-	       e->wanted;
+	return t->closed ||
+	       t->found.nr_taken + t->found.nr_asked + (e->type == RECLAIM_LAZYFREE ? e->nr_freed : 0) >=
+		       e->wanted;
 }
 
 /* The entry goes, unless a processor has set one of these bits in it meanwhile. */
@@ -194,7 +196,7 @@ static void look_at_file_block(struct piece *p, pte_t *slot, gva_t address, unsi
 		zap_cache_huge(&p->gather, slot, address, level);
 }
 
-/* All of its pages go, and swap_out cuts it; what is left is as old. */
+/* All of its pages go, in one batch: the next one, if others are in this. swap_out cuts it; what is left is as old. */
 static void look_at_anon_block(struct turn *t, struct page *head, gva_t address, gva_t end)
 {
 	struct evict *e = t->piece.e;
@@ -202,7 +204,12 @@ static void look_at_anon_block(struct turn *t, struct page *head, gva_t address,
 	if (!page_anon(head) || (atomic_load(&head->flags) & PG_HUGETLB) ||
 	    atomic_load(&head->block_mapcount) != 1)
 		return;
-	for (gva_t at = address; at < end && !full(t); at += PAGE_SIZE) {
+	t->closed = t->found.nr_asked + ((end - address) >> PAGE_SHIFT) > EVICT_BATCH;
+	if (t->closed) {
+		t->piece.next = address;
+		return;
+	}
+	for (gva_t at = address; at < end; at += PAGE_SIZE) {
 		struct page *page = &head[level_index(at, 0)];
 		e->nr_scanned++;
 		page_stamp_old(page, e->min_age);

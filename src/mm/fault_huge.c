@@ -43,6 +43,11 @@ static bool asked_for(const struct fault *f)
 	       (thp_mode(f->mm) == THP_MADVISE && (f->vma->flags & VM_HUGEPAGE));
 }
 
+bool fault_takes_block(const struct fault *f)
+{
+	return area_takes_block(f->vma, f->address) && asked_for(f);
+}
+
 /* A row of windows has come here, the last of them as wide as growth by four allows before a block. */
 static bool in_dense_row(const struct fault *f)
 {

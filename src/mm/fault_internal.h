@@ -102,6 +102,15 @@ static inline bool fault_page_is_current(const struct fault *f, const struct pag
 	return !f->vma->mapping || page_mapping(page) == f->vma->mapping;
 }
 
+/* Whether 2 MiB of private memory may be mapped at once there, because somebody asked for that. fault_huge.c */
+bool fault_takes_block(const struct fault *f);
+
+/*
+ * fault_swap_huge.c. page_table_lock is held; f->slot and f->orig say a slot. True: 2 MiB came back. False: page by page, then; the lock
+ * may have been released meanwhile, and f->slot, looked up anew, may hold something else, or be NULL for want of memory.
+ */
+bool do_swap_block(struct fault *f);
+
 /* fault_swap.c. Called with page_table_lock, which it releases. */
 enum vm_fault_result do_swap_page(struct fault *f);
 

@@ -194,7 +194,8 @@ static enum vm_fault_result wait_for_pages(const struct swap_around *a, bool ask
 	return filled || !asked ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
 
-enum vm_fault_result do_swap_page(struct fault *f)
+/* One page, with neighbours. */
+static enum vm_fault_result do_swap_small(struct fault *f)
 {
 	struct swap_around a;
 	struct swap_device *d = swap_hold(f->mm->host, pte_to_swp_entry(f->orig));
@@ -219,5 +220,19 @@ enum vm_fault_result do_swap_page(struct fault *f)
 	}
 	put_pages(f, &a);
 	swap_unhold(d);
+	return r;
+}
+
+enum vm_fault_result do_swap_page(struct fault *f)
+{
+	enum vm_fault_result r = VM_FAULT_DONE;
+
+	if (!do_swap_block(f)) {
+		if (f->slot && pte_read(f->slot) == f->orig)
+			return do_swap_small(f);
+		r = f->slot ? VM_FAULT_RETRY : VM_FAULT_OOM;
+	}
+	gather_end(&f->gather);
+	pthread_mutex_unlock(&f->mm->page_table_lock);
 	return r;
 }

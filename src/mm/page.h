@@ -185,6 +185,8 @@ enum vm_event {
 	THP_COLLAPSE_ALLOC,
 	THP_COLLAPSE_ALLOC_FAILED,
 	THP_SPLIT_PMD,
+	THP_SWPOUT, /* blocks that went to swap in one go, */
+	THP_SWPIN,  /* and 2 MiB that came back as a block */
 	THP_ZERO_PAGE_ALLOC,
 	PGSCAN_FILE, /* pages that eviction looked at because they were old enough, */
 	PGSCAN_ANON,

@@ -154,6 +154,23 @@ bool swap_alloc(struct mm_host *h, struct memcg *cg, struct page *page, swp_entr
 	return slot;
 }
 
+void swap_begin_cluster(struct mm_host *h, const struct memcg *cg)
+{
+	struct swap_device *d;
+
+	pthread_mutex_lock(&h->swap.lock);
+	list_for_each_entry (d, &h->swap.devices, node) {
+		pthread_mutex_lock(&d->map.lock);
+		bool closed = d->map.closed;
+		pthread_mutex_unlock(&d->map.lock);
+		if (closed)
+			continue;
+		swap_map_begin_cluster(&d->map, cg);
+		break;
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+}
+
 void swap_dup(struct mm_host *h, swp_entry_t entry)
 {
 	struct swap_map *m = &swap_device_of(h, entry)->map;

@@ -138,6 +138,9 @@ int swap_off(struct swap_device *d);
 /* A slot for a page of the account, from the device whose turn it is; the page is its cached one. False: all are full. */
 bool swap_alloc(struct mm_host *h, struct memcg *cg, struct page *page, swp_entry_t *entry);
 
+/* Pages of the account that go now lie in a cluster of their own, where the device whose turn it is has one. */
+void swap_begin_cluster(struct mm_host *h, const struct memcg *cg);
+
 struct swap_device *swap_device_of(struct mm_host *h, swp_entry_t entry);
 
 /* One more entry says the slot, or one less; whoever calls has one, under its lock. The last one frees the slot. */

@@ -170,6 +170,19 @@ uint64_t swap_map_alloc(struct swap_map *m, struct memcg *cg, struct page *page)
 	return at;
 }
 
+void swap_map_begin_cluster(struct swap_map *m, const struct memcg *cg)
+{
+	struct swap_cluster **current = current_of(m, cg);
+
+	pthread_mutex_lock(&m->lock);
+	if (*current && (*current)->next && !list_empty(&m->free)) {
+		(*current)->current = false;
+		put_on_list(m, *current);
+		*current = take(&m->free);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
 /* --- taking back --------------------------------------------------------------------------------------------------- */
 
 void swap_map_release(struct swap_map *m, uint64_t at)

@@ -75,6 +75,9 @@ void swap_map_destroy(struct swap_map *m);
 /* A free slot, in use for `page` of account cg from now on; 0: there is none. */
 uint64_t swap_map_alloc(struct swap_map *m, struct memcg *cg, struct page *page);
 
+/* The account's next slot begins a cluster, if one is free. */
+void swap_map_begin_cluster(struct swap_map *m, const struct memcg *cg);
+
 /* Frees the slot if nothing uses it any more. lock is held. */
 void swap_map_release(struct swap_map *m, uint64_t slot);
 

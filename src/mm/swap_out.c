@@ -360,6 +360,13 @@ static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 
 /* --- a batch ------------------------------------------------------------------------------------------------------- */
 
+/* The frames of a block, in order. */
+static bool is_whole_block(struct mm_host *h, struct page *const *page, unsigned int nr)
+{
+	return nr == BLOCK_PAGES && page_in_block(page[0]) && page_anon(page[0]) &&
+	       block_head(h->frames, page[0]) == page[0] && page[nr - 1] == page[0] + nr - 1;
+}
+
 static unsigned int prepare_all(struct mm_host *h, struct page **page, unsigned int nr)
 {
 	unsigned int ready = 0;
@@ -379,6 +386,10 @@ static uint64_t out_batch(struct mm_host *h, struct page **page, unsigned int nr
 	struct swap_plug plug;
 	uint64_t gone = 0;
 
+	if (is_whole_block(h, page, nr)) {
+		swap_begin_cluster(h, page[0]->memcg);
+		frames_count(h->frames, THP_SWPOUT, 1);
+	}
 	nr = prepare_all(h, page, nr);
 	for (unsigned int i = 0; i < nr; i++)
 		unmap(&l, page[i]);

@@ -554,6 +554,104 @@ static void blocks(void **state)
 	assert_sound(x, NULL);
 }
 
+/* The entries of a block, and its pages, as they would be with reclaim. */
+static void block_out(struct fixture *x, gva_t address)
+{
+	unsigned int level;
+	const pte_t *slot = pgtable_leaf(&x->mm->pgt, address, &level);
+	struct page *page[512];
+
+	assert_int_equal(level, 1);
+	struct page *head = pfn_to_page(x->mm->frames, pte_pfn(pte_read(slot)));
+	for (unsigned int i = 0; i < 512; i++) {
+		page[i] = head + i;
+		page_get(page[i]);
+	}
+	assert_int_equal(swap_out(host(x), page, 512), 512);
+}
+
+static unsigned int level_at(struct fixture *x, gva_t address)
+{
+	unsigned int level;
+
+	assert_non_null(pgtable_leaf(&x->mm->pgt, address, &level));
+	return level;
+}
+
+/* In a cluster of its own, and back into a block, with the transfers that this takes and no more. */
+static void whole_blocks(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A - P, 1, RW, MAP_FIXED);
+	fill(x, A - P, 1, 5);
+	assert_int_equal(out(x, A - P, 1), 1); /* the current cluster has begun */
+	fixture_map(x, A, 1024, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(x->mm, A, 1024 * P, MADV_HUGEPAGE), 0);
+	fixture_store(x, A, 1);
+	fill(x, A, 512, 1);
+	host(x)->swap.around_pages = SWAP_AROUND_PAGES;
+	uint64_t transfers = dev.nr_transfers, tables = x->mm->pgt.nr_tables;
+	for (unsigned int turn = 0; turn < 3; turn++) {
+		block_out(x, A);
+		assert_int_equal(dev.nr_transfers - transfers, 16 * turn + 8);
+		assert_int_equal(swp_slot(pte_to_swp_entry(fixture_pte(x, A))) % SWAP_CLUSTER_SLOTS, 0);
+		assert_sound(x, NULL);
+		if (turn == 1)
+			fixture_store(x, A + 100 * P + 8, 99);
+		else
+			assert_int_equal(fixture_load(x, A + 100 * P), 101);
+		assert_int_equal(level_at(x, A), 1);
+		assert_int_equal(dev.nr_transfers - transfers, 16 * (turn + 1));
+		assert_int_equal(dev.device.map.nr_used, 1);
+		assert_int_equal(x->mm->pgt.nr_tables, tables);
+		assert_int_equal(mm_counter(x->mm, MM_SWAPENTS), 1);
+		assert_sound(x, NULL);
+		assert_filled(x, A, 512, 1);
+	}
+	assert_int_equal(x->mm->frames->event[THP_SWPOUT], 3);
+	assert_int_equal(x->mm->frames->event[THP_SWPIN], 3);
+	assert_int_equal(fixture_load(x, A + 100 * P + 8), 99);
+}
+
+/* Where others say the slots, one cannot be read, there is no room or no block: page by page. */
+static void blocks_in_pieces(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t most = x->mm->memcg->max_pages;
+	struct mm *child;
+
+	fixture_map(x, A, 512, RW, MAP_FIXED);
+	assert_int_equal(mm_madvise(x->mm, A, 512 * P, MADV_HUGEPAGE), 0);
+	fixture_store(x, A, 1);
+	fill(x, A, 512, 1);
+	block_out(x, A);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_int_equal(level_at(x, A), 0);
+	mmput(child);
+	assert_sound(x, NULL);
+	assert_int_equal(out(x, A, 1), 1);
+	dev.fail_read_every = 100;
+	assert_int_equal(fixture_load(x, A + 7 * P), 8);
+	dev.fail_read_every = 0;
+	assert_int_equal(level_at(x, A), 0);
+	assert_sound(x, NULL);
+	assert_filled(x, A, 512, 1);
+	assert_int_equal(out(x, A, 512), 512);
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 1500;
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_int_equal(level_at(x, A), 0);
+	x->mm->memcg->max_pages = most;
+	assert_int_equal(out(x, A, 1), 1);
+	x->mm->frames->fail_in = 1; /* the block */
+	assert_int_equal(fixture_load(x, A), 1);
+	assert_int_equal(x->mm->frames->nr_fail, 1);
+	assert_int_equal(level_at(x, A), 0);
+	assert_filled(x, A, 512, 1);
+	assert_sound(x, NULL);
+}
+
 /* --- what is told of it -------------------------------------------------------------------------------------------- */
 
 static void usage(void **state)
@@ -954,6 +1052,9 @@ int main(void)
 		CASE("swap: MADV_WILLNEED brings pages back ahead", willneed),
 		CASE("swap: MADV_COLLAPSE brings pages back and takes them from their slots", collapses),
 		CASE("swap: blocks go as small pages", blocks),
+		CASE("swap: 2 MiB go whole, to a cluster of their own, and come back whole [Y11]",
+		     whole_blocks),
+		CASE("swap: 2 MiB that cannot come back whole come in pieces", blocks_in_pieces),
 		SHADOW("swap: the same with a shadow MMU", blocks),
 		CASE("swap: what smaps, meminfo, pagemap and mincore are told", usage),
 		CASE("swap: pages whose write failed stay, and go to other slots", failed_writes),
