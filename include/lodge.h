@@ -127,6 +127,13 @@ enum lodge_oom_answer {
 	LODGE_OOM_KILL_LARGEST, /* as LODGE_OOM_KILL */
 };
 
+/* How system calls reach lodge: docs/traps.md. */
+enum lodge_traps {
+	LODGE_TRAPS_EXIT, /* each by an exit from the virtual machine */
+	LODGE_TRAPS_AUTO, /* without one where that pays at the moment */
+	LODGE_TRAPS_POLL, /* without one wherever that is possible */
+};
+
 /*
  * What stands where in the guest's file system. A mount hides what was there; the longer path counts, of equals the later. A first one
  * for "/" takes the place of the host's root.
@@ -170,6 +177,7 @@ struct lodge_space_options {
 		memory_high_bytes; /* with more than that it gives up what it can, and is slowed down; a multiple of 4096; 0: never */
 	/* What goes rather when memory is short, 0..200: 0 pages of files, 200 anonymous ones, 100 both alike; vm.swappiness there. */
 	uint32_t swappiness;
+	enum lodge_traps traps;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -216,6 +224,7 @@ struct lodge_stats {
 	uint64_t nr_vmas;
 	uint64_t minor_faults, major_faults, fault_around_pages;
 	uint64_t exits, syscalls, fault_exits, exception_exits, kicks;
+	uint64_t gate_answers; /* calls that ended without reaching lodge, and are not among syscalls */
 	uint64_t revocations, revoked_ptes, pokes, flushes;
 	uint64_t unknown_syscalls; /* calls answered -ENOSYS */
 	uint64_t wall_ns, guest_cpu_ns;

@@ -374,6 +374,15 @@ static int set_thp(struct run_options *o, const char *arg)
 	return o->thp < 0 ? o->thp : 0;
 }
 
+static int set_traps(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {
+		[LODGE_TRAPS_EXIT] = "exit", [LODGE_TRAPS_AUTO] = "auto", [LODGE_TRAPS_POLL] = "poll", NULL};
+
+	o->traps = choose("traps", arg, names);
+	return o->traps < 0 ? o->traps : 0;
+}
+
 /* Without an argument: all of it. */
 static int set_net(struct run_options *o, const char *arg)
 {
@@ -447,6 +456,8 @@ static const struct option_spec specs[] = {
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},
 	{"thp", "WHEN", "2 MiB pages: madvise (where asked for or use is dense; default), always, never",
 	 set_thp},
+	{"traps", "HOW", "system calls by exit (default), poll (without where possible), or auto",
+	 set_traps},
 	{"hugepages", "N", "keep N pages of 2 MiB of the memory for MAP_HUGETLB (0)", set_hugepages},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
@@ -528,6 +539,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		message("out of memory");
 		return -ENOMEM;
 	}
+	const char *traps = getenv("LODGE_TRAPS");
+	if (traps && set_traps(o, traps))
+		return -EINVAL;
 	err = parse_options(o, argc, argv);
 	if (err || o->help || o->version)
 		return err;

@@ -29,6 +29,7 @@ struct run_options {
 	int kmem;		     /* enum lodge_kmem */
 	unsigned int dump;	     /* enum lodge_dump bits */
 	int thp;		     /* enum lodge_thp */
+	int traps;		     /* enum lodge_traps */
 	int net;		     /* enum lodge_net */
 	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;

@@ -112,6 +112,7 @@ static int create_space(struct run *r)
 	opt.net = (enum lodge_net)r->options.net;
 	opt.oom = (enum lodge_oom)r->options.oom;
 	opt.thp = (enum lodge_thp)r->options.thp;
+	opt.traps = (enum lodge_traps)r->options.traps;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;
 	opt.mounts = r->mounts.at;

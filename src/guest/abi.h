@@ -34,11 +34,38 @@
 #define GUEST_CPU_NODE	    0x7b
 #define CPU_NODE_SHIFT	    12
 
+/*
+ * Where SYSCALL leads in spaces with a gate (gate.S): for each processor a page of code and one of data, at the same addresses in every
+ * space, in a slot of the root of their own. Guests that run at CPL3 of a machine without rings can read and write the data.
+ */
+#define GATE_BASE	    0xffff808000000000
+#define GATE_STRIDE	    0x2000
+#define NR_GATES	    256
+
+/* Offsets in struct gate_page, for the assembler. */
+#define GATE_RCX	    0x000
+#define GATE_R11	    0x008
+#define GATE_NR_ANSWERED    0x010
+#define GATE_ANSWERS	    0x400
+
 /* Pages in front of the vDSO's image; the first begins with struct vvar. */
 #define VVAR_PAGES	    4
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
+
+/* What a gate reads and writes. The guest can write it at any time, where it runs at the same level. */
+struct gate_page {
+	uint64_t rcx, r11;    /* as SYSCALL left them */
+	uint64_t nr_answered; /* by the gate itself; counted by the guest */
+	uint64_t unused[0x400 / 8 - 3];
+	uint32_t answers
+		[256]; /* by number of the call: the value to return, plus 1; 0: the gate does not know */
+};
+
+_Static_assert(__builtin_offsetof(struct gate_page, nr_answered) == GATE_NR_ANSWERED &&
+		       __builtin_offsetof(struct gate_page, answers) == GATE_ANSWERS,
+	       "the assembler's offsets");
 
 /* A time, with the fraction of a second in units of 2^-32 ns. */
 struct vvar_time {

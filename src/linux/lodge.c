@@ -285,6 +285,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 			return report_error(err, -EINVAL, "descriptor %d for the guest's %d", o->fds[i], i);
 	if ((unsigned int)o->thp > LODGE_THP_NEVER)
 		return report_error(err, -EINVAL, "unknown policy %d for huge pages", (int)o->thp);
+	if ((unsigned int)o->traps > LODGE_TRAPS_POLL)
+		return report_error(err, -EINVAL, "unknown way %d for traps", (int)o->traps);
 	if ((unsigned int)o->net > LODGE_NET_HOST)
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if ((unsigned int)o->oom > LODGE_OOM_STOP)
@@ -337,6 +339,11 @@ static int reserve_hugepages(struct mm *mm, uint64_t nr, struct lodge_error *err
 			    (unsigned long long)nr, (unsigned long long)got);
 }
 
+_Static_assert((int)LODGE_TRAPS_EXIT == (int)VCPU_TRAPS_EXIT &&
+		       (int)LODGE_TRAPS_AUTO == (int)VCPU_TRAPS_AUTO &&
+		       (int)LODGE_TRAPS_POLL == (int)VCPU_TRAPS_POLL,
+	       "the same numbers");
+
 static int space_init(struct lodge_space *space, struct lodge_host *host, const struct lodge_space_options *o,
 		      struct lodge_error *err)
 {
@@ -353,6 +360,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .cwd = o->cwd,
 					    .net = o->net,
 					    .max_pids = o->max_pids,
+					    .traps = (enum vcpu_traps)o->traps,
 					    .first_pid = getpid()};
 	const char *bad = NULL;
 	struct task *t;

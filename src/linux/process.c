@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answers.h"
 #include "cputime.h"
 #include "task.h"
 
@@ -366,6 +367,7 @@ static void adopt_orphan(struct process *child, struct process *parent)
 	list_add_tail(&child->sibling, &parent->children);
 	if (parent != &s->orphans)
 		child->exit_signal = SIGCHLD;
+	answers_tell_parent(child);
 	list_for_each_entry (t, &child->threads, thread_node)
 		if (t->parent_death_signal)
 			signal_send_locked(t, t->parent_death_signal, NULL);

@@ -101,6 +101,7 @@ struct sandbox {
 	_Atomic unsigned int nr_leaving; /* (A) tasks on their way out that may still have memory */
 	unsigned int nr_busy;		 /* (P) workers that have one */
 	unsigned int max_tasks;		 /* (C) */
+	enum vcpu_traps traps;		 /* (C) */
 	int last_pid;			 /* (P) */
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
@@ -135,6 +136,7 @@ struct sandbox_setup {
 	const char *cwd; /* see fs_create */
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
+	enum vcpu_traps traps;
 	int first_pid;
 };
 

@@ -240,6 +240,7 @@ void report_stats(struct sandbox *box, struct lodge_stats *s)
 	s->fault_exits = box->counts.vcpu.faults;
 	s->exception_exits = box->counts.vcpu.exceptions;
 	s->kicks = box->counts.vcpu.kicks;
+	s->gate_answers = box->counts.vcpu.answered;
 	s->pokes = box->counts.vcpu.pokes;
 	s->flushes = box->counts.vcpu.flushes;
 	s->unknown_syscalls = relaxed(&box->counts.nr_unknown);
@@ -277,6 +278,8 @@ static void print_exits(const struct lodge_stats *s, FILE *out)
 		ROW "%" PRIu64 ": %" PRIu64 " system calls, %" PRIu64 " page faults, %" PRIu64
 		    " exceptions, %" PRIu64 " kicks\n",
 		"exits", s->exits, s->syscalls, s->fault_exits, s->exception_exits, s->kicks);
+	if (s->gate_answers)
+		fprintf(out, ROW "%" PRIu64 " calls answered in the guest\n", "gate", s->gate_answers);
 	fprintf(out, ROW "%" PRIu64 " of %" PRIu64 " entries; %" PRIu64 " pokes, %" PRIu64 " flushes\n",
 		"revocations", s->revocations, s->revoked_ptes, s->pokes, s->flushes);
 	fprintf(out, ROW "%.3f ms, of which %.3f ms on a processor\n", "time", (double)s->wall_ns / NS_PER_MS,
@@ -395,6 +398,7 @@ int report_text(struct sandbox *box, FILE *out)
 	F(fault_exits)          \
 	F(exception_exits)      \
 	F(kicks)                \
+	F(gate_answers)         \
 	F(revocations)          \
 	F(revoked_ptes)         \
 	F(pokes)                \

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "answers.h"
 #include "syscall.h"
 
 #define KEEP ~0u
@@ -45,6 +46,7 @@ static int set_uid(struct task *t, uint32_t real, uint32_t effective, uint32_t s
 
 	pthread_mutex_lock(&t->sandbox->lock);
 	err = cred_set_uid(&t->cred, real, effective, saved);
+	answers_tell_cred(t);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return err;
 }
@@ -55,6 +57,7 @@ static int set_gid(struct task *t, uint32_t real, uint32_t effective, uint32_t s
 
 	pthread_mutex_lock(&t->sandbox->lock);
 	err = cred_set_gid(&t->cred, real, effective, saved);
+	answers_tell_cred(t);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return err;
 }

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "answers.h"
 #include "argstack.h"
 #include "exec.h"
 #include "path.h"
@@ -177,8 +178,10 @@ static int kill_others(struct task *t)
 	pthread_mutex_lock(&t->sandbox->lock);
 	if (p->exec_task == t)
 		p->exec_task = NULL;
-	if (!err)
+	if (!err) {
 		t->tid = t->pid;
+		answers_tell(t);
+	}
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return err ? -EAGAIN : 0;
 }
@@ -246,6 +249,7 @@ static void become(struct execve *e)
 	t->process->has_execed = true;
 	timers_delete_all(t->process);
 	cred_exec(&t->cred);
+	answers_tell_cred(t);
 	if (t->process == s->first) {
 		old_first = s->first_mm;
 		s->first_mm = t->mm;

@@ -20,6 +20,7 @@
 #include "../../include/lodge.h"
 #include "../mm/dump.h"
 #include "../vmm/vm.h"
+#include "answers.h"
 #include "exec.h"
 #include "futex.h"
 #include "oom.h"
@@ -418,6 +419,7 @@ static void set_running(struct task *t, bool running)
 	t->thread = pthread_self();
 	t->host_tid = gettid();
 	t->running = running;
+	answers_tell(t);
 	pthread_mutex_unlock(&t->sandbox->lock);
 }
 
@@ -477,6 +479,7 @@ static void add_counts(struct task *t)
 	struct vcpu_stats *sum = &t->sandbox->counts.vcpu;
 	const struct vcpu_stats *s = vcpu_stats(t->vcpu);
 
+	sum->answered += s->answered;
 	sum->runs += s->runs;
 	sum->syscalls += s->syscalls;
 	sum->faults += s->faults;
@@ -547,6 +550,7 @@ void task_run(struct task *t)
 	vcpu_bind(t->vcpu);
 	free(t->xsave);
 	t->xsave = NULL;
+	vcpu_set_traps(t->vcpu, s->traps);
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);

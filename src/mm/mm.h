@@ -122,6 +122,7 @@ struct mm {
 	struct memcg *
 		memcg; /* (C) who pays for its frames; one reference. Spaces forked from one another share it */
 	struct pgtable pgt;				  /* (page_table_lock) */
+	void *mmu_data;					  /* what host->mmu_ops keeps for it */
 	struct vma_tree vmas;				  /* (mmap_lock) */
 	gva_t mmap_base;				  /* mappings are placed below it, top down */
 	gva_t task_size;				  /* (C) */

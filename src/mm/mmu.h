@@ -39,6 +39,11 @@ struct mmu_batch {
 struct mmu_ops {
 	/* See above. Takes every page off freed_tables and sees to it that pgtable_free_page is called on each in the end. */
 	void (*revoke)(void *ctx, struct mmu_batch *batch);
+	/*
+	 * The space ends, and no processor enters it any more: what was kept in mm->mmu_data goes, tables of the upper half are appended to
+	 * `freed`. NULL: nothing is kept.
+	 */
+	void (*release)(void *ctx, struct mm *mm, struct list_head *freed);
 };
 
 #endif

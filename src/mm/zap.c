@@ -311,6 +311,8 @@ void zap_all(struct mm *mm)
 	pthread_mutex_lock(&mm->page_table_lock);
 	zap_with(&g, &(struct zap_areas){.end = mm->task_size}, &ops);
 	pthread_mutex_unlock(&mm->page_table_lock);
+	if (mm->host->mmu_ops->release)
+		mm->host->mmu_ops->release(mm->host->mmu_ctx, mm, &g.batch.freed_tables);
 	/* The root is a table like the others: no processor may take its frame's next life for it. */
 	pgtable_discard(mm->pgt.root, &g.batch.freed_tables);
 	gather_tables(&g, 0, mm->task_size);

@@ -2,7 +2,7 @@
 /*
  * kvm.h - the inside of the machine: what the files of this room share.
  *
- * Lock order: vm->poke_lock, then vm->lock, then a zone's lock. poke_lock is held while a processor runs at ring 0 only. Fields: (L) vm->lock  (K) vm->poke_lock  (A) atomic  (C) constant after creation  (O) owner thread.
+ * Lock order: vm->poke_lock, then vm->lock, then vm->gate_lock, then a zone's lock. poke_lock is held while a processor runs at ring 0 only. Fields: (L) vm->lock  (K) vm->poke_lock  (G) vm->gate_lock  (A) atomic  (C) constant after creation  (O) owner thread.
  */
 #ifndef LODGE_VMM_KVM_H
 #define LODGE_VMM_KVM_H
@@ -37,6 +37,7 @@ struct vm {
 	gva_t idt, stubs, lstar, done; /* (C) in the kernel half */
 	gpa_t kernel_root;	       /* (C) page tables with the kernel half only, for runs at ring 0 */
 	struct page *image;	       /* (C) entry code, idt, tables of the kernel half: one block */
+	pfn_t gate_code[2];	       /* (C) of gate.S: for CPL3, for CPL0 */
 	_Atomic int mmu_kind;	       /* (A) enum mmu_kind */
 	_Atomic bool broken;	       /* (A) a revocation was lost: nothing may run any more */
 
@@ -53,6 +54,8 @@ struct vm {
 	_Atomic uint32_t nr_slots;  /* (A) */
 
 	_Atomic uint64_t tlb_gen; /* (A) counts revocations */
+
+	pthread_mutex_t gate_lock; /* gate.c */
 
 	pthread_mutex_t poke_lock;
 	_Atomic uint32_t nr_pokes; /* (A) written under poke_lock */
@@ -101,6 +104,12 @@ struct vcpu {
 	uint32_t thunk_pokes;		   /* (O) how many of vm->poke it carried */
 	uint64_t thunk_epoch;		   /* (O) vm->poke_epoch when it was written */
 	int cpu;			   /* (O) of the host, that its GDT tells of; -1: none yet */
+	enum vcpu_traps traps;		   /* (O) */
+	unsigned int calls_before_gate;	   /* (O) until the space it is in gets a gate for it */
+	gva_t lstar;			   /* (O) where SYSCALL leads */
+	_Atomic(struct gate_page *) gate;  /* (A) written under gate_lock; of gate_mm. NULL: none */
+	_Atomic(struct mm *) gate_mm;	   /* (A) likewise */
+	uint32_t answers[256];		   /* (G) as in struct gate_page */
 	bool used;			   /* (O) a program ran on it: its vector state is not fresh */
 	struct syscall_site site[SYSCALL_SITES]; /* (O) by return address */
 	struct vcpu_stats stats;		 /* (O) */
@@ -164,6 +173,34 @@ int vcpu_enter_past_nmis(struct vcpu *v);
 
 /* Completes an access that KVM still wants to finish, so that registers set from now on are kept. */
 void vcpu_settle(struct vcpu *v);
+
+/* Where SYSCALL leads from the next entry on. 0 or -errno. */
+int vcpu_set_lstar(struct vcpu *v, gva_t lstar);
+
+/* --- gate.c: what SYSCALL may find instead of an exit ---------------------------------------------------------------- */
+
+/* Writes the code of all gates, which stays, into two frames: what runs at CPL3, what runs at CPL0. */
+void gate_write_code(struct vm *vm, struct page *user, struct page *kernel);
+
+/* Gives `v`, which is between runs, its gate in this space, and says there what it can answer. 0 or -errno: SYSCALL exits. */
+int gate_open(struct vcpu *v, struct mm *mm);
+/* It serves another task from now on; nothing is answered any more. */
+void gate_leave(struct vcpu *v);
+/* Adds what the gate has answered to v->stats. */
+void gate_count(struct vcpu *v);
+/* mmu_ops.release. */
+void gate_release(void *ctx, struct mm *mm, struct list_head *freed);
+
+/* The processor was stopped in its gate. */
+bool gate_holds(struct vcpu *v, uint64_t rip);
+
+enum gate_stop {
+	GATE_CALLS,    /* before anything was answered: it is a system call like any other */
+	GATE_ANSWERED, /* on its way back with the answer */
+};
+
+/* Makes the registers of such a stop those of the program behind its SYSCALL. */
+enum gate_stop gate_resolve(struct vcpu *v, struct cpu_regs *regs);
 
 /* --- trap.c: from an exit to a trap ---------------------------------------------------------------------------------- */
 

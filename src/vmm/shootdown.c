@@ -222,7 +222,7 @@ void vm_barrier(struct vm *vm, struct mm *mm)
 	push_others_out(vm, mm, gen);
 }
 
-const struct mmu_ops vm_mmu_ops = {.revoke = vm_revoke};
+const struct mmu_ops vm_mmu_ops = {.revoke = vm_revoke, .release = gate_release};
 
 bool shootdown_pending(struct vcpu *v, struct mm *mm)
 {

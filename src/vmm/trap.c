@@ -108,6 +108,8 @@ static void syscall_trap(struct vcpu *v, struct cpu_regs *regs, struct trap *tra
 	regs->rflags = regs->r11;
 	trap->kind = TRAP_SYSCALL;
 	v->stats.syscalls++;
+	if (v->calls_before_gate)
+		v->calls_before_gate--;
 }
 
 /* PVM raises #UD for every INT n; the gates' DPL says what it would have been: #BP, #OF, or #GP with the gate's selector. */

@@ -149,7 +149,25 @@ static int set_msrs(struct vcpu *v)
 			    {.index = MSR_CSTAR, .data = v->vm->lstar},
 			    {.index = MSR_SFMASK, .data = SYSCALL_FLAGS}}};
 
+	v->lstar = v->vm->lstar;
 	return ioctl(v->fd, KVM_SET_MSRS, &msrs) == 4 ? 0 : -EIO;
+}
+
+/* A gate at CPL3 returns by a jump, which restores no flags: of those that SYSCALL could take away it stops at TF alone. */
+int vcpu_set_lstar(struct vcpu *v, gva_t lstar)
+{
+	bool jumps = lstar != v->vm->lstar && atomic_load(&v->vm->mmu_kind) == MMU_PVM;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[2];
+	} msrs = {.head.nmsrs = 2,
+		  .entry = {{.index = MSR_LSTAR, .data = lstar},
+			    {.index = MSR_SFMASK, .data = jumps ? FLAG_TF : SYSCALL_FLAGS}}};
+
+	if (lstar == v->lstar)
+		return 0;
+	v->lstar = lstar;
+	return ioctl(v->fd, KVM_SET_MSRS, &msrs) == 2 ? 0 : -EIO;
 }
 
 /*
@@ -291,6 +309,7 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 		err = vcpu_reset_fpu(v);
 	v->used = true;
 	v->stats = (struct vcpu_stats){0};
+	v->traps = VCPU_TRAPS_EXIT;
 	memset(v->site, 0, sizeof(v->site));
 	atomic_fetch_add(&vm->nr_active, 1);
 	if (err)
@@ -321,6 +340,7 @@ void vcpu_put(struct vcpu *v)
 
 	if (current_vcpu == v)
 		current_vcpu = NULL;
+	gate_leave(v);
 	atomic_store(&v->mm, NULL);
 	atomic_fetch_sub(&vm->nr_active, 1);
 	push_idle(v);
@@ -439,6 +459,11 @@ static bool at_syscall_entry(struct vcpu *v)
 	return vcpu_sync(v)->regs.rip == v->vm->lstar;
 }
 
+static bool in_gate(struct vcpu *v)
+{
+	return gate_holds(v, vcpu_sync(v)->regs.rip);
+}
+
 /*
  * An exception has been raised and its delivery was put off by the signal. KVM keeps it apart from the registers and would
  * deliver it to whatever they hold at the next entry: another task, or code of ours at ring 0.
@@ -454,7 +479,7 @@ static bool owes_exception(struct vcpu *v)
 /* A signal can stop the processor on its way to saying what happened. */
 static bool halfway(struct vcpu *v)
 {
-	return at_syscall_entry(v) || (at_ring0(v) && !in_thunk(v)) || owes_exception(v);
+	return at_syscall_entry(v) || (at_ring0(v) && !in_thunk(v) && !in_gate(v)) || owes_exception(v);
 }
 
 /* Enters until there is something to look at. From halfway it is let go on, and the kick waits for the next run. */
@@ -495,6 +520,31 @@ static void bad_rip(uint64_t rip, struct trap *trap)
 		*trap = (struct trap){.kind = TRAP_EXCEPTION, .vector = 13};
 }
 
+/* Calls of a program before it gets a gate: most of those that live shortly make fewer than it would cost. */
+#define CALLS_BEFORE_GATE 16
+
+/* Sees to it that SYSCALL leads where it should in this space. False: the machine has refused. */
+static bool choose_gate(struct vcpu *v, struct mm *mm)
+{
+	if (atomic_load(&v->gate_mm) == mm)
+		return true;
+	if (v->traps == VCPU_TRAPS_AUTO && atomic_load(&v->mm) != mm)
+		v->calls_before_gate = CALLS_BEFORE_GATE;
+	if (v->traps != VCPU_TRAPS_EXIT && !v->calls_before_gate && !gate_open(v, mm))
+		return true;
+	return !vcpu_set_lstar(v, v->vm->lstar);
+}
+
+/* A kick found it on its way through the gate: the call comes first, and the kick with the next run. False: it has been made. */
+static bool stopped_in_gate(struct vcpu *v, struct cpu_regs *regs, struct trap *trap)
+{
+	if (!gate_holds(v, regs->rip) || gate_resolve(v, regs) == GATE_ANSWERED)
+		return false;
+	v->stats.syscalls++;
+	*trap = (struct trap){.kind = TRAP_SYSCALL};
+	return true;
+}
+
 void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
 {
 	bool thunk = false;
@@ -503,6 +553,10 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	/* TASK_SIZE itself is where a system call at the very end returns to: a plain fault. */
 	if (regs->rip > TASK_SIZE) {
 		bad_rip(regs->rip, trap);
+		return;
+	}
+	if (!choose_gate(v, mm)) {
+		dead(trap, "KVM_SET_MSRS failed");
 		return;
 	}
 	atomic_store(&v->mm, mm);
@@ -526,7 +580,8 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	if (err == -EINTR) {
 		if (!unfinished)
 			vcpu_store_regs(v, regs);
-		take_kick(v, trap);
+		if (unfinished || !stopped_in_gate(v, regs, trap))
+			take_kick(v, trap);
 	} else if (err) {
 		vcpu_store_regs(v, regs);
 		dead(trap, err == -EFAULT ? "guest memory is gone on the host" : "KVM_RUN failed");
@@ -542,8 +597,15 @@ void vcpu_kick(struct vcpu *v)
 	pthread_kill(v->owner, KICK_SIGNAL);
 }
 
-const struct vcpu_stats *vcpu_stats(const struct vcpu *v)
+void vcpu_set_traps(struct vcpu *v, enum vcpu_traps traps)
 {
+	v->traps = traps;
+	v->calls_before_gate = traps == VCPU_TRAPS_POLL ? 0 : CALLS_BEFORE_GATE;
+}
+
+const struct vcpu_stats *vcpu_stats(struct vcpu *v)
+{
+	gate_count(v);
 	return &v->stats;
 }
 

@@ -43,6 +43,13 @@ struct trap {
 /* The signal that interrupts a vCPU's thread. The host installs an empty handler for it; tasks keep it unblocked. */
 #define KICK_SIGNAL (SIGRTMAX - 1)
 
+/* How system calls travel: docs/traps.md. */
+enum vcpu_traps {
+	VCPU_TRAPS_EXIT, /* by an exit, always */
+	VCPU_TRAPS_AUTO, /* without one where that pays */
+	VCPU_TRAPS_POLL, /* without one where that is possible */
+};
+
 /* A processor from the pool, or a new one. 0 or -errno. */
 int vcpu_get(struct vm *vm, struct vcpu **vcpu);
 /* The same for another thread, which calls vcpu_bind before anything else. */
@@ -55,6 +62,15 @@ void vcpu_put(struct vcpu *vcpu);
  * corrected; a rip outside the user half gives the trap of a fetch from there. All registers and vector state survive.
  */
 void vcpu_run(struct vcpu *vcpu, struct mm *mm, struct cpu_regs *regs, struct trap *trap);
+
+/* From the next run on; a processor from the pool has VCPU_TRAPS_EXIT. */
+void vcpu_set_traps(struct vcpu *vcpu, enum vcpu_traps traps);
+
+/*
+ * Says what a call without arguments, of a number below 256, returns until something else is said or the processor goes back to the pool:
+ * the guest may then find that answer without a trap. ~0 cannot be said, and takes the answer back. Any thread, while it has an owner.
+ */
+void vcpu_set_answer(struct vcpu *vcpu, unsigned int nr, uint32_t value);
 
 /* Makes the vCPU leave the guest soon, or not enter it; sticky until its next TRAP_KICK. Any thread. */
 void vcpu_kick(struct vcpu *vcpu);
@@ -69,10 +85,11 @@ struct vcpu_stats {
 	uint64_t runs; /* KVM_RUN calls */
 	uint64_t syscalls, faults, exceptions, kicks;
 	uint64_t nmis;	  /* they change nothing for the program */
-	uint64_t pokes;	  /* stores that made a shadow MMU forget an entry */
-	uint64_t flushes; /* entries that began with a TLB flush */
+	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
+	uint64_t flushes;  /* entries that began with a TLB flush */
+	uint64_t answered; /* system calls answered without a trap, as the guest has counted them */
 };
 
-const struct vcpu_stats *vcpu_stats(const struct vcpu *vcpu);
+const struct vcpu_stats *vcpu_stats(struct vcpu *vcpu);
 
 #endif

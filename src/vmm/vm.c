@@ -8,6 +8,7 @@
  *	frame 2		PDPT of the kernel half: [0] data window, [1] text window
  *	frame 3, 4	their PDs: 2 MiB pages over guest-physical 0..1 GiB, data RW+NX, text R+X
  *	frame 5		a root with the kernel half only
+ *	frame 6, 7	code of gates (src/guest/gate.S)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +114,7 @@ static int make_image(struct vm *vm)
 	vm->mm_host.kernel_entry =
 		pte_make(page_to_pfn(f, image) + 2, PTE_PRESENT | PTE_WRITE | PTE_ACCESSED);
 	vm->kernel_root = gpa + 5 * PAGE_SIZE;
+	gate_write_code(vm, image + 6, image + 7);
 	((pte_t *)page_address(f, image + 5))[PTRS_PER_TABLE / 2] = vm->mm_host.kernel_entry;
 	return 0;
 }
@@ -275,6 +277,7 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 		pthread_mutex_init(&vm->lock, NULL);
 		pthread_mutex_init(&vm->poke_lock, NULL);
 		pthread_mutex_init(&vm->boot_lock, NULL);
+		pthread_mutex_init(&vm->gate_lock, NULL);
 		list_init(&vm->stale);
 		what = build(vm, &error);
 		if (!what) {
@@ -310,6 +313,7 @@ uint64_t vm_destroy(struct vm *vm)
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->poke_lock);
 	pthread_mutex_destroy(&vm->boot_lock);
+	pthread_mutex_destroy(&vm->gate_lock);
 	free(vm);
 	return leaked;
 }

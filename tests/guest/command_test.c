@@ -96,6 +96,8 @@ static void bad_options_are_refused_by_one_line(void **state)
 		"--kmem=",
 		"--kmem=slug",
 		"--thp=sometimes",
+		"--traps=",
+		"--traps=never",
 		"--oom=",
 		"--oom=panic",
 		"--timeout=0",

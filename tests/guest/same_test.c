@@ -7,6 +7,8 @@
  * printed for it, and one test more compares how they ended. A program gets an empty directory, fresh for each
  * of its runs and writable, as its working directory and "." as its only argument.
  *
+ * Some programs run once more with system calls that need no exit (--traps=poll).
+ *
  * Both runs lack the capability to map the first pages, which a program under lodge never has.
  */
 #include "harness.h"
@@ -26,6 +28,7 @@
 /* One program: its two outcomes, once some test has asked for them. */
 struct program {
 	char *path;
+	const char *traps; /* an option, or NULL: the default */
 	bool ran;
 	struct outcome native, lodge;
 };
@@ -41,6 +44,10 @@ static size_t nr_tests;
 
 /* Programs that run without the right to lock memory beyond the limit, so that there is one. */
 static const char *const limited[] = {"same_locks"};
+
+/* Programs that run a second time with --traps=poll. */
+static const char *const polled[] = {"same_who", "same_signals", "same_threads", "same_processes",
+				     "same_vdso"};
 
 /* Programs that have the loopback network. */
 static const char *const networked[] = {"same_inet"};
@@ -96,12 +103,14 @@ static const char *fresh_dir(const char *program, const char *kind)
 static void program_run(struct program *p)
 {
 	char *lodge = absolute(lodge_path());
-	const char *native_dir = fresh_dir(p->path, "native"), *lodge_dir = fresh_dir(p->path, "lodge");
+	const char *native_dir = fresh_dir(p->path, p->traps ? "native-again" : "native"),
+		   *lodge_dir = fresh_dir(p->path, p->traps ? "lodge-again" : "lodge");
 	struct command native = {.argv = {p->path, "."},
 				 .in_child = entrance(p->path),
 				 .arg = (void *)native_dir};
 	const char *net = IS_ONE_OF(p->path, networked) ? "--net=local" : "--net=none";
-	struct command guest = {.argv = {lodge, "run", net, "--rw", lodge_dir, p->path, "."},
+	struct command guest = {.argv = {lodge, "run", net, "--rw", lodge_dir, p->traps ? p->traps : "--",
+					 p->path, "."},
 				.in_child = entrance(p->path),
 				.arg = (void *)lodge_dir};
 
@@ -186,12 +195,14 @@ static bool add_program(struct program *p)
 	char *name;
 
 	for (char *title = strtok(list.out, "\n"); title; title = strtok(NULL, "\n")) {
-		if (asprintf(&name, "%s: %s", program, title) < 0)
+		if (asprintf(&name, "%s%s%s: %s", program, p->traps ? " " : "", p->traps ? p->traps : "",
+			     title) < 0)
 			return false;
 		add_test(p, name, strdup(title), prints_the_same);
 	}
 	outcome_free(&list);
-	if (nr_tests == before || asprintf(&name, "%s: ends the same", program) < 0)
+	if (nr_tests == before || asprintf(&name, "%s%s%s: ends the same", program, p->traps ? " " : "",
+					   p->traps ? p->traps : "") < 0)
 		return false;
 	add_test(p, name, NULL, ends_the_same);
 	return true;
@@ -206,10 +217,12 @@ int main(void)
 		fprintf(stderr, "FAIL same: no programs %s\n", guest_path("same_*"));
 		return 1;
 	}
-	programs = calloc(found.gl_pathc, sizeof(*programs));
+	programs = calloc(2 * found.gl_pathc, sizeof(*programs));
 	for (size_t i = 0; programs && i < found.gl_pathc; i++) {
-		programs[i].path = absolute(found.gl_pathv[i]);
-		if (!add_program(&programs[i])) {
+		struct program *p = &programs[2 * i];
+		p[0].path = p[1].path = absolute(found.gl_pathv[i]);
+		p[1].traps = "--traps=poll";
+		if (!add_program(p) || (IS_ONE_OF(p->path, polled) && !add_program(p + 1))) {
 			fprintf(stderr, "FAIL same: %s names no cases\n", found.gl_pathv[i]);
 			return 1;
 		}

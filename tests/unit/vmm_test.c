@@ -37,6 +37,10 @@ BLOB(ring0_ltr, "mov $0x40, %eax\n ltr %ax\n jmp *%rbx\n");
 BLOB(ring0_cs, "mov %cs, %eax\n mov %rax, (%rcx)\n jmp *%rbx\n");
 
 BLOB(ring0_count, "1: inc %r12\n dec %rdx\n jnz 1b\n jmp *%rbx\n");
+BLOB(call_twice, "syscall\n ud2\n");
+BLOB(ask_forever,
+     "1: mov $39, %eax\n syscall\n cmp $4711, %eax\n jne 2f\n cmp %r15, %rsp\n jne 2f\n inc %r12\n "
+     "jmp 1b\n 2: ud2\n");
 
 struct machine {
 	struct arena arena;
@@ -418,6 +422,186 @@ static void unreadable_syscall_is_retried(void **state)
 	assert_int_equal(regs.rflags, 0x202);
 }
 
+/* --- gates ---------------------------------------------------------------------------------------------------------------- */
+
+#define NR_ASKED 39
+#define ANSWER	 4711
+
+static void open_gate(struct machine *m)
+{
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	vcpu_set_answer(m->v, NR_ASKED, ANSWER);
+}
+
+/* Runs SYSCALL and then ud2 with these registers, and expects that the gate answered and changed nothing else. */
+static void expect_answer(struct machine *m, struct cpu_regs regs, uint32_t answer)
+{
+	struct cpu_regs before = regs;
+	uint64_t syscalls = vcpu_stats(m->v)->syscalls;
+	struct trap t = run(m->v, m->mm, &regs);
+
+	assert_int_equal(t.kind, TRAP_EXCEPTION);
+	assert_int_equal(t.vector, 6);
+	assert_int_equal(vcpu_stats(m->v)->syscalls, syscalls);
+	assert_int_equal(regs.rcx, CODE_VA + 2);
+	assert_int_equal(regs.r11 & ~0x10000ull, before.rflags);
+	assert_int_equal(regs.rflags & ~0x10000ull, before.rflags);
+	before.rax = answer;
+	before.rcx = regs.rcx;
+	before.r11 = regs.r11;
+	before.rip = CODE_VA + 2;
+	before.rflags = regs.rflags;
+	assert_memory_equal(&before, &regs, sizeof(regs));
+}
+
+static struct cpu_regs asking(uint64_t rax)
+{
+	struct cpu_regs regs = {.rax = rax,
+				.rbx = 2,
+				.rdx = 4,
+				.rsi = 5,
+				.rdi = 6,
+				.rbp = 7,
+				.rsp = 0x1234567,
+				.rip = CODE_VA,
+				.rflags = 0x202,
+				.fs_base = 0x7000,
+				.gs_base = 0x8000};
+	uint64_t *r8 = &regs.r8;
+
+	for (unsigned int i = 0; i < 8; i++)
+		r8[i] = 100 + i;
+	return regs;
+}
+
+/* Status flags, DF, AC and ID, one by one and all together; rsp points nowhere, so that nothing can have been stored there. */
+static void gate_keeps_registers(void **state)
+{
+	static const uint64_t flags[] = {0,    0x1,   0x4,     0x10,	 0x40,
+					 0x80, 0x400, 0x40000, 0x200000, 0x2408d5 | 0x400};
+	struct machine *m = machine(state);
+
+	PUT(m->mm, call_twice);
+	open_gate(m);
+	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct cpu_regs regs = asking(NR_ASKED);
+		regs.rflags |= flags[i];
+		expect_answer(m, regs, ANSWER);
+	}
+	expect_answer(m, asking(0xffffffff00000000 | NR_ASKED), ANSWER); /* the low half is what counts */
+	assert_int_equal(vcpu_stats(m->v)->answered, ARRAY_SIZE(flags) + 1);
+}
+
+static void expect_call(struct machine *m, struct cpu_regs regs)
+{
+	struct cpu_regs before = regs;
+	struct trap t = run(m->v, m->mm, &regs);
+
+	assert_int_equal(t.kind, TRAP_SYSCALL);
+	before.rip = before.rcx = CODE_VA + 2;
+	before.r11 = regs.r11;
+	assert_int_equal(regs.r11 & ~0x10000ull, before.rflags);
+	before.rflags = regs.rflags;
+	assert_memory_equal(&before, &regs, sizeof(regs));
+}
+
+static void gate_lets_others_pass(void **state)
+{
+	static const uint64_t numbers[] = {NR_ASKED + 1, NR_ASKED + 256, NR_ASKED | 0x80000000, ~0ull, 512};
+	struct machine *m = machine(state);
+
+	PUT(m->mm, call_twice);
+	open_gate(m);
+	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++)
+		expect_call(m, asking(numbers[i]));
+	vcpu_set_answer(m->v, NR_ASKED, ~0u);
+	expect_call(m, asking(NR_ASKED));
+	vcpu_set_answer(m->v, NR_ASKED, 5);
+	expect_answer(m, asking(NR_ASKED), 5);
+	vcpu_set_traps(m->v, VCPU_TRAPS_EXIT);
+	struct mm *other = make_space(m);
+	PUT(other, call_twice);
+	struct cpu_regs regs = asking(NR_ASKED);
+	assert_int_equal(run(m->v, other, &regs).kind, TRAP_SYSCALL);
+	mmput(other);
+}
+
+/* Whoever has the processor, or the space, next finds nothing of what was said before. */
+static void gate_forgets(void **state)
+{
+	struct machine *m = machine(state);
+
+	PUT(m->mm, call_twice);
+	for (unsigned int round = 0; round < 20; round++) {
+		struct mm *mm = make_space(m), *mine = m->mm;
+		PUT(mm, call_twice);
+		m->mm = mm;
+		open_gate(m);
+		expect_answer(m, asking(NR_ASKED), ANSWER);
+		m->mm = mine;
+		expect_answer(m, asking(NR_ASKED), ANSWER);
+		if (round % 2)
+			m->mm = mm;
+		vcpu_put(m->v);
+		assert_int_equal(vcpu_get(m->vm, &m->v), 0);
+		expect_call(m, asking(NR_ASKED));
+		vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+		expect_call(m, asking(NR_ASKED));
+		m->mm = mine;
+		mmput(mm);
+	}
+}
+
+struct kicker {
+	struct vcpu *v;
+	_Atomic bool stop;
+};
+
+static void *kick_on(void *arg)
+{
+	struct kicker *k = arg;
+
+	for (unsigned int i = 0; !atomic_load(&k->stop); i++) {
+		vcpu_kick(k->v);
+		for (volatile unsigned int wait = i * 7919 % 120000; wait; wait--)
+			;
+	}
+	return NULL;
+}
+
+/* Wherever in the gate a kick finds the program, it goes on as if nothing had been. */
+static void kicks_in_the_gate(void **state)
+{
+	struct machine *m = machine(state);
+	struct kicker k = {.v = m->v};
+	struct cpu_regs regs = at_code();
+	uint64_t kicks = 0, calls = 0;
+	pthread_t thread;
+
+	PUT(m->mm, ask_forever);
+	open_gate(m);
+	regs.r15 = regs.rsp;
+	assert_int_equal(pthread_create(&thread, NULL, kick_on, &k), 0);
+	while (kicks + calls < 3000) {
+		struct trap t = run(m->v, m->mm, &regs);
+		if (t.kind == TRAP_SYSCALL) {
+			assert_int_equal(regs.rax, NR_ASKED);
+			assert_int_equal(regs.rip, CODE_VA + 7);
+			regs.rax = ANSWER;
+			calls++;
+		} else {
+			assert_int_equal(t.kind, TRAP_KICK);
+			assert_in_range(regs.rip, CODE_VA,
+					CODE_VA + (uint64_t)(ask_forever_end - ask_forever));
+			kicks++;
+		}
+	}
+	atomic_store(&k.stop, true);
+	pthread_join(thread, NULL);
+	assert_true(kicks);
+	assert_true(regs.r12 >= calls);
+}
+
 static void platform_keeps_the_processor(void **state)
 {
 	struct machine *m = machine(state);
@@ -781,23 +965,6 @@ static void kick_before_entry_is_kept(void **state)
 	expect_fault(m, PF_USER);
 }
 
-struct kicker {
-	struct vcpu *v;
-	_Atomic bool stop;
-};
-
-static void *kick_on(void *arg)
-{
-	struct kicker *k = arg;
-
-	for (unsigned int i = 0; !atomic_load(&k->stop); i++) {
-		vcpu_kick(k->v);
-		for (volatile unsigned int wait = i * 7919 % 120000; wait; wait--)
-			;
-	}
-	return NULL;
-}
-
 #define KICKED_ROUNDS 12000
 
 /* A kick may come when KVM has raised the fault and not delivered it: what runs next must not get it. */
@@ -868,6 +1035,12 @@ int main(void)
 		     unreadable_syscall_is_retried),
 		TEST("vmm: finding out what the machine is leaves the caller its processor",
 		     platform_keeps_the_processor),
+		TEST("vmm: a gate answers and keeps every register, flag and the stack [A9][A10]",
+		     gate_keeps_registers),
+		TEST("vmm: a gate lets calls pass that it has no answer for [A11]", gate_lets_others_pass),
+		TEST("vmm: a gate has nothing to say to the next task or space", gate_forgets),
+		TEST("vmm: a kick anywhere in a gate is as if it had come before or after",
+		     kicks_in_the_gate),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
 		TEST("vmm: forks of forks write for themselves on the real MMU [M3][M4][M7]", tree_of_spaces),
