@@ -224,10 +224,13 @@ struct lodge_stats {
 	uint64_t nr_vmas;
 	uint64_t minor_faults, major_faults, fault_around_pages;
 	uint64_t exits, syscalls, fault_exits, exception_exits, kicks;
-	uint64_t gate_answers; /* calls that ended without reaching lodge, and are not among syscalls */
+	uint64_t polled_syscalls; /* calls without an exit, not among syscalls */
+	uint64_t gate_answers;	  /* calls that ended without reaching lodge, not among either */
 	uint64_t revocations, revoked_ptes, pokes, flushes;
 	uint64_t unknown_syscalls; /* calls answered -ENOSYS */
 	uint64_t wall_ns, guest_cpu_ns;
+	uint64_t
+		poll_cpu_ns; /* processor time of the threads that looked for polled_syscalls and made them */
 	/* Time in which a task of the space waited for memory, and in which none got on for that reason. */
 	uint64_t stall_some_ns, stall_full_ns;
 	uint64_t room_faults;	   /* faults that found no memory and had to make room themselves */

@@ -43,10 +43,23 @@
 #define NR_GATES	    256
 
 /* Offsets in struct gate_page, for the assembler. */
-#define GATE_RCX	    0x000
-#define GATE_R11	    0x008
-#define GATE_NR_ANSWERED    0x010
+#define GATE_STATE	    0x000
+#define GATE_REGS	    0x008
+#define GATE_ATTENDED	    0x0c0
+#define GATE_SPIN_CLAIM	    0x0c4
+#define GATE_SPIN_ANSWER    0x0c8
+#define GATE_RETURN	    0x0d0
+#define GATE_RCX	    0x100
+#define GATE_R11	    0x108
+#define GATE_NR_ANSWERED    0x110
 #define GATE_ANSWERS	    0x400
+
+/* What GATE_STATE says of the mailbox (docs/traps.md); who may change it from what to what: */
+#define GATE_STATE_ANSWERED 0 /* lodge, from TAKEN; the gate leaves by itself */
+#define GATE_STATE_IDLE	    1 /* the gate, from ANSWERED, or lodge while the processor is out */
+#define GATE_STATE_REQUEST  2 /* the gate */
+#define GATE_STATE_TAKEN    3 /* lodge, from REQUEST */
+#define GATE_STATE_EXIT	    4 /* lodge, from TAKEN: the gate is to exit; the gate, when it gives up */
 
 /* Pages in front of the vDSO's image; the first begins with struct vvar. */
 #define VVAR_PAGES	    4
@@ -54,18 +67,46 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-/* What a gate reads and writes. The guest can write it at any time, where it runs at the same level. */
+/* Of a request, in the order in which the gate stores them: all that a program has but rcx and r11, which are in the page already. */
+struct gate_regs {
+	uint64_t rax, rdi, rsi, rdx, r10, r8, r9;
+	uint64_t rsp, rbx, rbp, r12, r13, r14, r15;
+	uint64_t fs_base, gs_base;
+};
+
+/*
+ * What a gate reads and writes, by cache lines: the mailbox, what lodge writes, and what is the gate's own. The guest can write it at any
+ * time, where it runs at the same level.
+ */
 struct gate_page {
+	uint32_t state, unused_state;
+	struct gate_regs regs;
+	uint64_t unused_regs[7];
+	uint32_t attended;    /* somebody looks at `state` */
+	uint32_t spin_claim;  /* how often the gate looks before it gives up a request that nobody takes, */
+	uint32_t spin_answer; /* and one that was taken */
+	uint32_t unused_spin;
+	uint64_t return_value; /* of a request that was answered */
+	uint64_t unused_line[5];
 	uint64_t rcx, r11;    /* as SYSCALL left them */
 	uint64_t nr_answered; /* by the gate itself; counted by the guest */
-	uint64_t unused[0x400 / 8 - 3];
+	uint64_t unused[(GATE_ANSWERS - GATE_NR_ANSWERED) / 8 - 1];
 	uint32_t answers
 		[256]; /* by number of the call: the value to return, plus 1; 0: the gate does not know */
 };
 
-_Static_assert(__builtin_offsetof(struct gate_page, nr_answered) == GATE_NR_ANSWERED &&
-		       __builtin_offsetof(struct gate_page, answers) == GATE_ANSWERS,
-	       "the assembler's offsets");
+#define GATE_FIELD_IS_AT(field, offset) \
+	_Static_assert(__builtin_offsetof(struct gate_page, field) == (offset), "the assembler's offset")
+GATE_FIELD_IS_AT(state, GATE_STATE);
+GATE_FIELD_IS_AT(regs, GATE_REGS);
+GATE_FIELD_IS_AT(attended, GATE_ATTENDED);
+GATE_FIELD_IS_AT(spin_claim, GATE_SPIN_CLAIM);
+GATE_FIELD_IS_AT(spin_answer, GATE_SPIN_ANSWER);
+GATE_FIELD_IS_AT(return_value, GATE_RETURN);
+GATE_FIELD_IS_AT(rcx, GATE_RCX);
+GATE_FIELD_IS_AT(r11, GATE_R11);
+GATE_FIELD_IS_AT(nr_answered, GATE_NR_ANSWERED);
+GATE_FIELD_IS_AT(answers, GATE_ANSWERS);
 
 /* A time, with the fraction of a second in units of 2^-32 ns. */
 struct vvar_time {

@@ -7,17 +7,19 @@
  * SYSCALL has given up already. Every other register is the program's until there is an answer.
  *
  * Twice the same: gate_user runs at CPL3 (where SYSCALL stays there), is nobody's secret and trusts nobody; gate_kernel runs at CPL0,
- * and its page is the kernel's alone. The VMM knows where a processor was that was stopped here by the labels (src/vmm/gate.c).
+ * and its page is the kernel's alone. The VMM knows where a processor was that was stopped here by the labels (gate_resolve).
  */
 #include "abi.h"
 
-	/* The page lies behind the code whatever the address of both is. */
-	.macro	gate_code name, page
+	/* The page lies behind the code, whatever the address of both is. */
+#define PAGE(field) \page+field(%rip)
+
+	.macro	gate_entry name, page
 	.balign	4096
-	.globl	gate_\name, gate_\name\()_saved, gate_\name\()_leave, gate_\name\()_call, gate_\name\()_end
+	.globl	gate_\name, gate_\name\()_saved, gate_\name\()_known, gate_\name\()_gave_up, gate_\name\()_answered, gate_\name\()_end
 gate_\name:
-	mov	%rcx, \page+GATE_RCX(%rip)
-	mov	%r11, \page+GATE_R11(%rip)
+	mov	%rcx, PAGE(GATE_RCX)
+	mov	%r11, PAGE(GATE_R11)
 gate_\name\()_saved:
 	/* A program that steps (TF, bit 8) is stepped by an exit: the lowest bit of %ch, moved to the highest of %cl. */
 	mov	%r11, %rcx
@@ -27,7 +29,7 @@ gate_\name\()_saved:
 	lea	(%rcx,%rcx), %ecx
 	movzbl	%cl, %ecx
 	jrcxz	1f
-	jmp	3f
+	jmp	gate_\name\()_exit
 1:	/* The number is the low half of rax: below 256? */
 	movzbl	%al, %ecx
 	not	%rcx
@@ -35,39 +37,98 @@ gate_\name\()_saved:
 	jrcxz	2f
 	jmp	3f
 2:	movzbl	%al, %ecx
-	lea	\page+GATE_ANSWERS(%rip), %r11
+	lea	PAGE(GATE_ANSWERS), %r11
 	mov	(%r11,%rcx,4), %r11d
 	mov	%r11, %rcx
 	jrcxz	3f
-	mov	\page+GATE_NR_ANSWERED(%rip), %rcx
+	mov	PAGE(GATE_NR_ANSWERED), %rcx
 	lea	1(%rcx), %rcx
-	mov	%rcx, \page+GATE_NR_ANSWERED(%rip)
+	mov	%rcx, PAGE(GATE_NR_ANSWERED)
 	lea	-1(%r11), %rax
+gate_\name\()_known:
+	jmp	gate_\name\()_leave
+
+3:	mov	PAGE(GATE_ATTENDED), %ecx
+	jrcxz	10f
+	jmp	11f
+10:	jmp	gate_\name\()_exit
+11:	mov	%rax, PAGE(GATE_REGS)
+	mov	%rdi, PAGE(GATE_REGS+0x08)
+	mov	%rsi, PAGE(GATE_REGS+0x10)
+	mov	%rdx, PAGE(GATE_REGS+0x18)
+	mov	%r10, PAGE(GATE_REGS+0x20)
+	mov	%r8,  PAGE(GATE_REGS+0x28)
+	mov	%r9,  PAGE(GATE_REGS+0x30)
+	mov	%rsp, PAGE(GATE_REGS+0x38)
+	mov	%rbx, PAGE(GATE_REGS+0x40)
+	mov	%rbp, PAGE(GATE_REGS+0x48)
+	mov	%r12, PAGE(GATE_REGS+0x50)
+	mov	%r13, PAGE(GATE_REGS+0x58)
+	mov	%r14, PAGE(GATE_REGS+0x60)
+	mov	%r15, PAGE(GATE_REGS+0x68)
+	rdfsbase %rcx
+	mov	%rcx, PAGE(GATE_REGS+0x70)
+	rdgsbase %rcx
+	mov	%rcx, PAGE(GATE_REGS+0x78)
+	movl	$GATE_STATE_REQUEST, PAGE(GATE_STATE)
+	mov	PAGE(GATE_SPIN_CLAIM), %r11d
+4:	pause
+	mov	PAGE(GATE_STATE), %ecx
+	jrcxz	7f
+	lea	-GATE_STATE_REQUEST(%rcx), %ecx
+	jrcxz	5f
+	mov	PAGE(GATE_SPIN_ANSWER), %r11d
+	jmp	6f
+5:	lea	-1(%r11), %r11d
+	mov	%r11d, %ecx
+	jrcxz	9f
+	jmp	4b
+6:	pause
+	mov	PAGE(GATE_STATE), %ecx
+7:	jrcxz	gate_\name\()_answered
+	lea	-GATE_STATE_TAKEN(%rcx), %ecx
+	jrcxz	8f
+	jmp	gate_\name\()_exit
+8:	lea	-1(%r11), %r11d
+	mov	%r11d, %ecx
+	jrcxz	9f
+	jmp	6b
+9:	mov	$GATE_STATE_EXIT, %ecx
+	xchg	%ecx, PAGE(GATE_STATE)
+gate_\name\()_gave_up:
+	/* An answer that came between the last look and this counts. */
+	jrcxz	gate_\name\()_answered
+gate_\name\()_exit:
+	mov	PAGE(GATE_R11), %r11
+	mov	PAGE(GATE_RCX), %rcx
+	.endm
+
+	/* Between the two: the exit. Then the way back to the program. */
+	.macro	gate_return name, page
+gate_\name\()_answered:
+	mov	PAGE(GATE_RETURN), %rax
+	movl	$GATE_STATE_IDLE, PAGE(GATE_STATE)
 gate_\name\()_leave:
-	mov	\page+GATE_R11(%rip), %r11
-	mov	\page+GATE_RCX(%rip), %rcx
+	mov	PAGE(GATE_R11), %r11
+	mov	PAGE(GATE_RCX), %rcx
 	.endm
 
 	.section .rodata.gate, "a"
-	gate_code user, gate_user+4096
+	gate_entry user, gate_user+4096
+	jmp	*gate_user_out(%rip)
+	gate_return user, gate_user+4096
 	jmp	*%rcx
-gate_user_call:
-3:	mov	gate_user+4096+GATE_R11(%rip), %r11
-	mov	gate_user+4096+GATE_RCX(%rip), %rcx
-	jmp	*gate_user_exit(%rip)
 	.balign	8
-	.globl	gate_user_exit
-gate_user_exit:
+	.globl	gate_user_out
+gate_user_out:
 	.quad	0 /* entry_lstar, which cannot be fetched from CPL3: the fault is the exit */
 gate_user_end:
 
-	gate_code kernel, gate_kernel+4096
-	sysretq
-gate_kernel_call:
-3:	mov	gate_kernel+4096+GATE_R11(%rip), %r11
-	mov	gate_kernel+4096+GATE_RCX(%rip), %rcx
+	gate_entry kernel, gate_kernel+4096
 	out	%eax, $GUEST_CALL_SYSCALL
 	hlt
+	gate_return kernel, gate_kernel+4096
+	sysretq
 gate_kernel_end:
 
 	.section .note.GNU-stack, "", @progbits

@@ -19,7 +19,7 @@ uint64_t cputime_task(const struct task *t)
 		return 0;
 	if (clock_gettime(clock, &now))
 		return 0;
-	ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec + (uint64_t)task_more_cpu_ns(t);
 	return ns > t->cpu_before_ns ? ns - t->cpu_before_ns : 0;
 }
 

@@ -144,7 +144,9 @@ static void copy_task(struct proc_view *v, const struct task *from)
 	copy->process = &v->process;
 	copy->pid = from->pid;
 	copy->tid = from->tid;
-	copy->host_tid = from->host_tid;
+	copy->host_tid = from->running ? vcpu_runner_tid(from->vcpu) : 0;
+	if (!copy->host_tid)
+		copy->host_tid = from->host_tid;
 	copy->aslr = from->aslr;
 	copy->personality = from->personality;
 	copy->nice = from->nice;

@@ -240,6 +240,8 @@ void report_stats(struct sandbox *box, struct lodge_stats *s)
 	s->fault_exits = box->counts.vcpu.faults;
 	s->exception_exits = box->counts.vcpu.exceptions;
 	s->kicks = box->counts.vcpu.kicks;
+	s->polled_syscalls = box->counts.vcpu.polled;
+	s->poll_cpu_ns = box->counts.vcpu.poll_ns;
 	s->gate_answers = box->counts.vcpu.answered;
 	s->pokes = box->counts.vcpu.pokes;
 	s->flushes = box->counts.vcpu.flushes;
@@ -278,8 +280,12 @@ static void print_exits(const struct lodge_stats *s, FILE *out)
 		ROW "%" PRIu64 ": %" PRIu64 " system calls, %" PRIu64 " page faults, %" PRIu64
 		    " exceptions, %" PRIu64 " kicks\n",
 		"exits", s->exits, s->syscalls, s->fault_exits, s->exception_exits, s->kicks);
-	if (s->gate_answers)
-		fprintf(out, ROW "%" PRIu64 " calls answered in the guest\n", "gate", s->gate_answers);
+	if (s->gate_answers || s->polled_syscalls)
+		fprintf(out,
+			ROW "%" PRIu64
+			    " more system calls without an exit, by %.3f ms of a second processor; %" PRIu64
+			    " answered in the guest\n",
+			"polled", s->polled_syscalls, (double)s->poll_cpu_ns / NS_PER_MS, s->gate_answers);
 	fprintf(out, ROW "%" PRIu64 " of %" PRIu64 " entries; %" PRIu64 " pokes, %" PRIu64 " flushes\n",
 		"revocations", s->revocations, s->revoked_ptes, s->pokes, s->flushes);
 	fprintf(out, ROW "%.3f ms, of which %.3f ms on a processor\n", "time", (double)s->wall_ns / NS_PER_MS,
@@ -398,6 +404,7 @@ int report_text(struct sandbox *box, FILE *out)
 	F(fault_exits)          \
 	F(exception_exits)      \
 	F(kicks)                \
+	F(polled_syscalls)      \
 	F(gate_answers)         \
 	F(revocations)          \
 	F(revoked_ptes)         \
@@ -406,6 +413,7 @@ int report_text(struct sandbox *box, FILE *out)
 	F(unknown_syscalls)     \
 	F(wall_ns)              \
 	F(guest_cpu_ns)         \
+	F(poll_cpu_ns)          \
 	F(stall_some_ns)        \
 	F(stall_full_ns)        \
 	F(room_faults)          \

@@ -97,8 +97,11 @@ static int64_t sys_sched_setaffinity(struct task *t, const uint64_t a[6])
 	if (!other)
 		return -ESRCH;
 	long ret = syscall(SYS_sched_setaffinity, host_thread(other), (size_t)whole, mask);
-	if (!ret)
+	if (!ret) {
 		t->sandbox->masks_are_set = true;
+		if (other->running)
+			vcpu_moved(other->vcpu);
+	}
 	int err = errno;
 	unlock(t);
 	return ret ? -err : 0;

@@ -442,6 +442,14 @@ static struct timeval timeval_since(struct timeval now, const struct timeval *be
 	return now;
 }
 
+static void add_us(struct timeval *tv, int64_t more)
+{
+	int64_t us = tv->tv_sec * 1000000 + tv->tv_usec + more;
+
+	us = us > 0 ? us : 0;
+	*tv = (struct timeval){us / 1000000, us % 1000000};
+}
+
 void task_usage(struct task *t, struct rusage *usage)
 {
 	struct rusage now;
@@ -450,6 +458,7 @@ void task_usage(struct task *t, struct rusage *usage)
 	if (getrusage(RUSAGE_THREAD, &now))
 		return;
 	usage->ru_utime = timeval_since(now.ru_utime, &t->usage_before.ru_utime);
+	add_us(&usage->ru_utime, task_more_cpu_ns(t) / 1000);
 	usage->ru_stime = timeval_since(now.ru_stime, &t->usage_before.ru_stime);
 	usage->ru_nvcsw = now.ru_nvcsw - t->usage_before.ru_nvcsw;
 	usage->ru_nivcsw = now.ru_nivcsw - t->usage_before.ru_nivcsw;
@@ -480,6 +489,8 @@ static void add_counts(struct task *t)
 	const struct vcpu_stats *s = vcpu_stats(t->vcpu);
 
 	sum->answered += s->answered;
+	sum->polled += s->polled;
+	sum->poll_ns += s->poll_ns;
 	sum->runs += s->runs;
 	sum->syscalls += s->syscalls;
 	sum->faults += s->faults;
@@ -487,7 +498,9 @@ static void add_counts(struct task *t)
 	sum->kicks += s->kicks;
 	sum->pokes += s->pokes;
 	sum->flushes += s->flushes;
-	t->sandbox->counts.cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - t->cpu_before_ns;
+	t->cpu_more_ns = task_more_cpu_ns(t);
+	t->sandbox->counts.cpu_ns +=
+		clock_ns(CLOCK_THREAD_CPUTIME_ID) + (uint64_t)t->cpu_more_ns - t->cpu_before_ns;
 }
 
 /*

@@ -114,6 +114,7 @@ struct task {
 	int sched_policy;	    /* (P) as sched_getscheduler tells it */
 	struct rusage usage_before; /* of its host thread when it began */
 	uint64_t cpu_before_ns;	    /* processor time of its host thread then */
+	int64_t cpu_more_ns;	    /* (P) what vcpu_more_cpu_ns said at its end */
 	struct files_holds holds;
 };
 
@@ -157,6 +158,12 @@ void task_release_space(struct task *t);
 void task_exit(struct task *t, int status);
 void task_exit_group(struct task *t, int status);
 void task_die(struct task *t, int signo);
+
+/* What its program used beyond the processor time of its host thread. Under sandbox->lock, or its own. */
+static inline int64_t task_more_cpu_ns(const struct task *t)
+{
+	return t->vcpu ? vcpu_more_cpu_ns(t->vcpu) : t->cpu_more_ns;
+}
 
 /* The processor time and faults of the calling task so far. */
 void task_usage(struct task *t, struct rusage *usage);

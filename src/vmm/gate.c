@@ -21,10 +21,10 @@
 
 #include "kvm.h"
 
-extern const char gate_user[], gate_user_saved[], gate_user_leave[], gate_user_call[], gate_user_exit[],
-	gate_user_end[];
-extern const char gate_kernel[], gate_kernel_saved[], gate_kernel_leave[], gate_kernel_call[],
-	gate_kernel_end[];
+extern const char gate_user[], gate_user_saved[], gate_user_known[], gate_user_gave_up[],
+	gate_user_answered[], gate_user_out[], gate_user_end[];
+extern const char gate_kernel[], gate_kernel_saved[], gate_kernel_known[], gate_kernel_gave_up[],
+	gate_kernel_answered[], gate_kernel_end[];
 
 /* What is kept in mm->mmu_data. */
 struct gate_space {
@@ -238,22 +238,37 @@ bool gate_holds(struct vcpu *v, uint64_t rip)
 	       rip >= gate_va(v) && rip < gate_va(v) + PAGE_SIZE;
 }
 
+#define LABEL(user, name) (uint64_t)((user) ? gate_user_##name - gate_user : gate_kernel_##name - gate_kernel)
+
+/* Is the call over that it was stopped in, `at` in the code? Then its value is in rax. */
+static bool is_over(const struct gate_page *page, bool user, uint64_t at, struct cpu_regs *regs)
+{
+	uint64_t answered = LABEL(user, answered);
+	bool unread = __atomic_load_n(&page->state, __ATOMIC_ACQUIRE) == GATE_STATE_ANSWERED;
+
+	if (at == LABEL(user, known) || at > answered)
+		return true;
+	/* Giving up has written over the state, and what it was is in rcx. */
+	if (at != answered && !(at == LABEL(user, gave_up) ? !regs->rcx : at > LABEL(user, saved) && unread))
+		return false;
+	regs->rax = __atomic_load_n(&page->return_value, __ATOMIC_RELAXED);
+	return true;
+}
+
 enum gate_stop gate_resolve(struct vcpu *v, struct cpu_regs *regs)
 {
 	const struct gate_page *page = atomic_load(&v->gate);
 	bool user = at_cpl3(v->vm);
 	uint64_t at = regs->rip - gate_va(v);
-	uint64_t saved = (uint64_t)(user ? gate_user_saved - gate_user : gate_kernel_saved - gate_kernel);
-	uint64_t leave = (uint64_t)(user ? gate_user_leave - gate_user : gate_kernel_leave - gate_kernel);
-	uint64_t call = (uint64_t)(user ? gate_user_call - gate_user : gate_kernel_call - gate_kernel);
+	enum gate_stop stop = is_over(page, user, at, regs) ? GATE_ANSWERED : GATE_CALLS;
 
-	if (at >= saved) {
+	if (at >= LABEL(user, saved)) {
 		regs->rcx = __atomic_load_n(&page->rcx, __ATOMIC_RELAXED);
 		regs->r11 = __atomic_load_n(&page->r11, __ATOMIC_RELAXED);
 	}
 	regs->rip = regs->rcx;
 	regs->rflags = regs->r11;
-	return at >= leave && at < call ? GATE_ANSWERED : GATE_CALLS;
+	return stop;
 }
 
 /* --- the code -------------------------------------------------------------------------------------------------------- */
@@ -264,7 +279,7 @@ void gate_write_code(struct vm *vm, struct page *user, struct page *kernel)
 	char *code = page_address(f, user);
 
 	memcpy(code, gate_user, (size_t)(gate_user_end - gate_user));
-	memcpy(code + (gate_user_exit - gate_user), &vm->lstar, sizeof(vm->lstar));
+	memcpy(code + (gate_user_out - gate_user), &vm->lstar, sizeof(vm->lstar));
 	memcpy(page_address(f, kernel), gate_kernel, (size_t)(gate_kernel_end - gate_kernel));
 	vm->gate_code[0] = page_to_pfn(f, user);
 	vm->gate_code[1] = page_to_pfn(f, kernel);

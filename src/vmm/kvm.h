@@ -10,12 +10,16 @@
 #include <linux/kvm.h>
 
 #include "../guest/abi.h"
+#include "../mm/cpu.h"
 #include "../mm/gather.h"
 #include "../uffd/arena.h"
+#include "runner.h"
 #include "vcpu.h"
 #include "vm.h"
 
-#define MAX_POKES 2048
+#define MAX_POKES    2048
+
+#define CR4_FSGSBASE (1u << 16)
 
 /* What is known of the machine's MMU. */
 enum mmu_kind {
@@ -27,6 +31,7 @@ enum mmu_kind {
 
 struct vm {
 	int kvm_fd, fd;
+	int load_fd; /* /proc/loadavg, or -1 */
 	struct arena *arena;
 	struct mm_host mm_host;
 	struct kvm_cpuid2 *cpuid;      /* (C) */
@@ -83,6 +88,15 @@ struct syscall_site {
 	gva_t after;
 };
 
+/* What mailbox.c knows of a processor. */
+struct mailbox {
+	bool on;			  /* calls go that way */
+	struct cpu_regs call;		  /* the request that was taken last */
+	uint64_t calls;			  /* of this session */
+	unsigned int dense, dense_needed; /* exits for calls, in quick succession */
+	uint64_t last_ns, checked_ns, not_before_ns, pause_ns;
+};
+
 struct vcpu {
 	struct vm *vm;
 	int fd;
@@ -103,14 +117,20 @@ struct vcpu {
 	unsigned int thunk_body;	   /* (O) bytes of the last thunk without its ending */
 	uint32_t thunk_pokes;		   /* (O) how many of vm->poke it carried */
 	uint64_t thunk_epoch;		   /* (O) vm->poke_epoch when it was written */
-	int cpu;			   /* (O) of the host, that its GDT tells of; -1: none yet */
+	_Atomic int cpu;		   /* (A) of the host, that its GDT tells of; -1: none yet */
 	enum vcpu_traps traps;		   /* (O) */
 	unsigned int calls_before_gate;	   /* (O) until the space it is in gets a gate for it */
 	gva_t lstar;			   /* (O) where SYSCALL leads */
 	_Atomic(struct gate_page *) gate;  /* (A) written under gate_lock; of gate_mm. NULL: none */
 	_Atomic(struct mm *) gate_mm;	   /* (A) likewise */
 	uint32_t answers[256];		   /* (G) as in struct gate_page */
-	bool used;			   /* (O) a program ran on it: its vector state is not fresh */
+	struct mailbox mailbox;		   /* (O) */
+	struct runner runner;
+	_Atomic bool moved; /* (A) its owner's processors have changed */
+	bool through_thunk; /* (O) of the run that is being made; the runner's while it is lent, as the next two */
+	bool unfinished;			 /* it was interrupted in the thunk */
+	int run_error;				 /* what it ended with */
+	bool used;				 /* (O) a program ran on it: its vector state is not fresh */
 	struct syscall_site site[SYSCALL_SITES]; /* (O) by return address */
 	struct vcpu_stats stats;		 /* (O) */
 };
@@ -166,6 +186,15 @@ int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack);
 /* The registers of the last exit. */
 void vcpu_store_regs(struct vcpu *v, struct cpu_regs *regs);
 
+/* What a program may have in rflags. */
+uint64_t vcpu_user_rflags(uint64_t flags);
+
+/* Makes the run that vcpu_run has prepared, on the owner's thread or the runner's. */
+void vcpu_run_entered(struct vcpu *v);
+
+/* Sees to it that a processor of the calling thread is out: what its program was about to get is with its owner. */
+void vcpu_recall(struct vcpu *v);
+
 /* KVM_RUN with sync_regs; 0 or -errno. */
 int vcpu_enter(struct vcpu *v);
 /* The same until something else than an NMI ends it. */
@@ -201,6 +230,25 @@ enum gate_stop {
 
 /* Makes the registers of such a stop those of the program behind its SYSCALL. */
 enum gate_stop gate_resolve(struct vcpu *v, struct cpu_regs *regs);
+
+/* --- mailbox.c: calls without an exit. v is the caller's own ---------------------------------------------------------------- */
+
+/* For another task. */
+void mailbox_reset(struct vcpu *v);
+/* A call has come by an exit. */
+void mailbox_note_exit(struct vcpu *v);
+/* Should the next run be the runner's? */
+bool mailbox_wanted(struct vcpu *v, const struct mm *mm);
+/* What the gate finds from the next run on. */
+void mailbox_set(struct vcpu *v, bool attended);
+/* The processor is lent. True: a call was taken, with its registers. False: the processor is out. */
+bool mailbox_wait(struct vcpu *v, struct cpu_regs *regs);
+/* A call that is waiting in the mailbox, if there is one. */
+bool mailbox_take(struct vcpu *v, struct cpu_regs *regs);
+/* Answers the call that was taken by these registers. False: it cannot be done that way. */
+bool mailbox_reply(struct vcpu *v, const struct cpu_regs *regs);
+/* Sends the program that waits for an answer out. */
+void mailbox_dismiss(struct vcpu *v);
 
 /* --- trap.c: from an exit to a trap ---------------------------------------------------------------------------------- */
 

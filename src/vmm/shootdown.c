@@ -34,6 +34,15 @@ static struct vcpu *my_vcpu(struct vm *vm)
 	return current_vcpu && current_vcpu->vm == vm ? current_vcpu : NULL;
 }
 
+/* The caller's own processor may be lent, and nobody can know that its program waits. */
+static void recall_mine(struct vm *vm)
+{
+	struct vcpu *v = my_vcpu(vm);
+
+	if (v)
+		vcpu_recall(v);
+}
+
 /* --- the list (poke_lock is held) -------------------------------------------------------------------------------------- */
 
 static void free_stale(struct vm *vm)
@@ -141,7 +150,7 @@ static void add_batch(struct vm *vm, struct mmu_batch *batch)
 
 static bool runs_in(struct vcpu *v, const struct mm *mm)
 {
-	return v != current_vcpu && atomic_load(&v->in_guest) && atomic_load(&v->mm) == mm;
+	return atomic_load(&v->in_guest) && atomic_load(&v->mm) == mm;
 }
 
 static bool others_run_in(struct vm *vm, const struct mm *mm)
@@ -195,6 +204,7 @@ static void free_tables(struct vm *vm, struct mmu_batch *batch)
 static void vm_revoke(void *ctx, struct mmu_batch *batch)
 {
 	struct vm *vm = ctx;
+	recall_mine(vm);
 	uint64_t gen = atomic_fetch_add(&vm->tlb_gen, 1) + 1;
 	bool others = others_run_in(vm, batch->mm);
 	struct vm_platform p;
@@ -216,6 +226,7 @@ static void vm_revoke(void *ctx, struct mmu_batch *batch)
 /* The generation is what push_out waits for; on entry with a later one, a processor flushes, which here does no harm. */
 void vm_barrier(struct vm *vm, struct mm *mm)
 {
+	recall_mine(vm);
 	uint64_t gen = atomic_fetch_add(&vm->tlb_gen, 1) + 1;
 
 	atomic_thread_fence(memory_order_seq_cst);

@@ -72,9 +72,9 @@ static void tell_cpu(struct vcpu *v)
 {
 	int now = sched_getcpu();
 
-	if (now == v->cpu || now < 0)
+	if (now == atomic_load_explicit(&v->cpu, memory_order_relaxed) || now < 0)
 		return;
-	v->cpu = now;
+	atomic_store_explicit(&v->cpu, now, memory_order_relaxed);
 	write_cpu_node(v, (unsigned int)now, frames_local_node(&v->vm->arena->frames));
 }
 
@@ -227,6 +227,7 @@ static int setup(struct vcpu *v)
 
 static void destroy(struct vcpu *v)
 {
+	runner_destroy(&v->runner);
 	if (v->run)
 		munmap(v->run, v->vm->run_bytes);
 	if (v->fd >= 0)
@@ -243,6 +244,7 @@ static int create(struct vm *vm, struct vcpu **result)
 	if (!v)
 		return -ENOMEM;
 	v->vm = vm;
+	runner_init(&v->runner);
 	pthread_mutex_lock(&vm->lock);
 	v->id = vm->nr_vcpus++;
 	pthread_mutex_unlock(&vm->lock);
@@ -310,6 +312,7 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 	v->used = true;
 	v->stats = (struct vcpu_stats){0};
 	v->traps = VCPU_TRAPS_EXIT;
+	mailbox_reset(v);
 	memset(v->site, 0, sizeof(v->site));
 	atomic_fetch_add(&vm->nr_active, 1);
 	if (err)
@@ -338,6 +341,7 @@ void vcpu_put(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
+	vcpu_recall(v);
 	if (current_vcpu == v)
 		current_vcpu = NULL;
 	gate_leave(v);
@@ -407,7 +411,7 @@ int vcpu_run_ring0(struct vcpu *v, gva_t rip, gva_t stack)
 	return done ? 0 : -EFAULT;
 }
 
-static uint64_t user_rflags(uint64_t flags)
+uint64_t vcpu_user_rflags(uint64_t flags)
 {
 	return (flags & USER_FLAGS) | FLAG_IF | FLAG_ONE;
 }
@@ -545,42 +549,25 @@ static bool stopped_in_gate(struct vcpu *v, struct cpu_regs *regs, struct trap *
 	return true;
 }
 
-void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
+void vcpu_run_entered(struct vcpu *v)
 {
-	bool thunk = false;
-
-	regs->rflags = user_rflags(regs->rflags);
-	/* TASK_SIZE itself is where a system call at the very end returns to: a plain fault. */
-	if (regs->rip > TASK_SIZE) {
-		bad_rip(regs->rip, trap);
-		return;
-	}
-	if (!choose_gate(v, mm)) {
-		dead(trap, "KVM_SET_MSRS failed");
-		return;
-	}
-	atomic_store(&v->mm, mm);
-	atomic_store(&v->in_guest, true);
-	if (shootdown_pending(v, mm))
-		thunk = shootdown_prepare(v);
-	if (atomic_load(&v->vm->broken)) {
-		atomic_store(&v->in_guest, false);
-		dead(trap, "a page table change could not be made visible");
-		return;
-	}
-	load_regs(v, mm, regs, thunk);
 	tell_cpu(v);
-	if (atomic_load(&v->kicked))
-		set_immediate_exit(v, true);
-	int err = enter_program(v);
-	bool unfinished = err == -EINTR && thunk && in_thunk(v);
-	if (thunk)
-		shootdown_finish(v, unfinished);
+	v->run_error = enter_program(v);
+	v->unfinished = v->run_error == -EINTR && v->through_thunk && in_thunk(v);
+	if (v->through_thunk)
+		shootdown_finish(v, v->unfinished);
 	atomic_store(&v->in_guest, false);
+}
+
+/* What a run has ended with, when it is over. */
+static void conclude(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
+{
+	int err = v->run_error;
+
 	if (err == -EINTR) {
-		if (!unfinished)
+		if (!v->unfinished)
 			vcpu_store_regs(v, regs);
-		if (unfinished || !stopped_in_gate(v, regs, trap))
+		if (v->unfinished || !stopped_in_gate(v, regs, trap))
 			take_kick(v, trap);
 	} else if (err) {
 		vcpu_store_regs(v, regs);
@@ -588,6 +575,89 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	} else {
 		trap_decode(v, mm, regs, trap);
 	}
+	if (trap->kind == TRAP_SYSCALL)
+		mailbox_note_exit(v);
+}
+
+/* Registers and page tables for the next run. False: there is none. */
+static bool prepare(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs, struct trap *trap)
+{
+	if (!choose_gate(v, mm)) {
+		dead(trap, "KVM_SET_MSRS failed");
+		return false;
+	}
+	atomic_store(&v->mm, mm);
+	atomic_store(&v->in_guest, true);
+	v->through_thunk = shootdown_pending(v, mm) && shootdown_prepare(v);
+	if (atomic_load(&v->vm->broken)) {
+		atomic_store(&v->in_guest, false);
+		dead(trap, "a page table change could not be made visible");
+		return false;
+	}
+	load_regs(v, mm, regs, v->through_thunk);
+	if (atomic_load(&v->kicked))
+		set_immediate_exit(v, true);
+	return true;
+}
+
+/* A processor that is lent, until there is something to look at. */
+static void look_on(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
+{
+	if (mailbox_wait(v, regs))
+		*trap = (struct trap){.kind = TRAP_SYSCALL};
+	else
+		conclude(v, mm, regs, trap);
+}
+
+void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
+{
+	regs->rflags = vcpu_user_rflags(regs->rflags);
+	if (v->runner.lent && atomic_load(&v->mm) == mm && !shootdown_pending(v, mm) &&
+	    !atomic_load(&v->vm->broken) && mailbox_reply(v, regs)) {
+		look_on(v, mm, regs, trap);
+		return;
+	}
+	vcpu_recall(v);
+	/* TASK_SIZE itself is where a system call at the very end returns to: a plain fault. */
+	if (regs->rip > TASK_SIZE) {
+		bad_rip(regs->rip, trap);
+		return;
+	}
+	if (!prepare(v, mm, regs, trap))
+		return;
+	bool lend = mailbox_wanted(v, mm);
+	mailbox_set(v, lend);
+	if (lend) {
+		runner_lend(v);
+		look_on(v, mm, regs, trap);
+	} else {
+		vcpu_run_entered(v);
+		conclude(v, mm, regs, trap);
+	}
+}
+
+/* How often to look for the program to leave by itself, before it is interrupted. */
+#define RECALL_LOOKS   4096u
+#define RECALL_A_YIELD 256u
+
+void vcpu_recall(struct vcpu *v)
+{
+	if (!v->runner.lent)
+		return;
+	mailbox_dismiss(v);
+	for (unsigned int i = 1; !runner_is_out(v); i++) {
+		__builtin_ia32_pause();
+		if (i % RECALL_LOOKS == 0) {
+			set_immediate_exit(v, true);
+			runner_kick(v);
+		}
+		if (i % RECALL_A_YIELD == 0)
+			sched_yield();
+	}
+	set_immediate_exit(v, atomic_load(&v->kicked));
+	/* What it came out with was for registers that are superseded; KVM may still want to complete it. */
+	if (!v->run_error && (v->run->exit_reason != KVM_EXIT_IO || v->run->io.direction != KVM_EXIT_IO_OUT))
+		vcpu_settle(v);
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -595,6 +665,22 @@ void vcpu_kick(struct vcpu *v)
 	atomic_store(&v->kicked, true);
 	set_immediate_exit(v, true);
 	pthread_kill(v->owner, KICK_SIGNAL);
+	runner_kick(v);
+}
+
+void vcpu_moved(struct vcpu *v)
+{
+	atomic_store(&v->moved, true);
+}
+
+int vcpu_runner_tid(struct vcpu *v)
+{
+	return runner_tid(v);
+}
+
+int64_t vcpu_more_cpu_ns(struct vcpu *v)
+{
+	return runner_cpu_ns(v);
 }
 
 void vcpu_set_traps(struct vcpu *v, enum vcpu_traps traps)
@@ -605,7 +691,9 @@ void vcpu_set_traps(struct vcpu *v, enum vcpu_traps traps)
 
 const struct vcpu_stats *vcpu_stats(struct vcpu *v)
 {
+	vcpu_recall(v);
 	gate_count(v);
+	v->stats.poll_ns = runner_owner_ns(v);
 	return &v->stats;
 }
 
@@ -620,6 +708,7 @@ int vcpu_get_xsave(struct vcpu *v, void *area, size_t bytes)
 {
 	uint32_t need = v->vm->xsave_bytes;
 
+	vcpu_recall(v);
 	if (bytes < need)
 		return -ENOSPC;
 	unsigned long request = need > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
@@ -628,6 +717,7 @@ int vcpu_get_xsave(struct vcpu *v, void *area, size_t bytes)
 
 int vcpu_set_xsave(struct vcpu *v, const void *area, size_t bytes)
 {
+	vcpu_recall(v);
 	if (bytes < v->vm->xsave_bytes)
 		return -EINVAL;
 	return ioctl(v->fd, KVM_SET_XSAVE, area) ? -errno : 0;

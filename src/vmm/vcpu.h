@@ -72,6 +72,15 @@ void vcpu_set_traps(struct vcpu *vcpu, enum vcpu_traps traps);
  */
 void vcpu_set_answer(struct vcpu *vcpu, unsigned int nr, uint32_t value);
 
+/* The processors that its owner's thread may use have changed. Any thread, while it has an owner. */
+void vcpu_moved(struct vcpu *vcpu);
+
+/* The host's number of the thread that runs its program in its owner's place; 0: the owner does. Likewise. */
+int vcpu_runner_tid(struct vcpu *vcpu);
+
+/* What its program has used beyond the processor time of its owner's thread; negative where that has only looked on. Likewise. */
+int64_t vcpu_more_cpu_ns(struct vcpu *vcpu);
+
 /* Makes the vCPU leave the guest soon, or not enter it; sticky until its next TRAP_KICK. Any thread. */
 void vcpu_kick(struct vcpu *vcpu);
 
@@ -87,9 +96,12 @@ struct vcpu_stats {
 	uint64_t nmis;	  /* they change nothing for the program */
 	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
 	uint64_t flushes;  /* entries that began with a TLB flush */
+	uint64_t polled;   /* system calls that came through the mailbox: not among `syscalls` */
+	uint64_t poll_ns;  /* processor time of owners meanwhile, calls included */
 	uint64_t answered; /* system calls answered without a trap, as the guest has counted them */
 };
 
+/* On its owner's thread. */
 const struct vcpu_stats *vcpu_stats(struct vcpu *vcpu);
 
 #endif

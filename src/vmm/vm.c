@@ -134,7 +134,6 @@ static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vm *vm, uint32_t f
 #define CR4_OSFXSR	 (1u << 9)
 #define CR4_OSXMMEXCPT	 (1u << 10)
 #define CR4_UMIP	 (1u << 11)
-#define CR4_FSGSBASE	 (1u << 16)
 #define CR4_OSXSAVE	 (1u << 18)
 
 #define XCR0_X87_SSE_AVX 0x07u
@@ -273,6 +272,7 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 
 	if (vm) {
 		vm->kvm_fd = vm->fd = -1;
+		vm->load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 		vm->arena = arena;
 		pthread_mutex_init(&vm->lock, NULL);
 		pthread_mutex_init(&vm->poke_lock, NULL);
@@ -309,6 +309,8 @@ uint64_t vm_destroy(struct vm *vm)
 		close(vm->fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
+	if (vm->load_fd >= 0)
+		close(vm->load_fd);
 	free(vm->cpuid);
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->poke_lock);
@@ -341,6 +343,8 @@ int vm_platform(struct vm *vm, struct vm_platform *p)
 
 	if (!err && atomic_load(&vm->mmu_kind) == MMU_UNKNOWN) {
 		bool borrowed = !v;
+		if (v)
+			vcpu_recall(v);
 		err = borrowed ? vcpu_get(vm, &v) : 0;
 		if (!err) {
 			err = selftest_run(vm, v);

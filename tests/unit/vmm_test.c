@@ -42,6 +42,12 @@ BLOB(ask_forever,
      "1: mov $39, %eax\n syscall\n cmp $4711, %eax\n jne 2f\n cmp %r15, %rsp\n jne 2f\n inc %r12\n "
      "jmp 1b\n 2: ud2\n");
 
+/* Counts the answers: each is one more than the last, and nothing but rax may change. */
+BLOB(count_answers,
+     "1: mov $500, %eax\n syscall\n cmp %r13, %rax\n jne 2f\n cmp %r15, %rsp\n jne 2f\n cmp $77, %rdi\n"
+     "jne 2f\n inc %r13\n mov (%rbx), %r14b\n jmp 1b\n 2: ud2\n");
+BLOB(call_forever, "1: mov $500, %eax\n syscall\n jmp 1b\n");
+
 struct machine {
 	struct arena arena;
 	struct vm *vm;
@@ -602,6 +608,226 @@ static void kicks_in_the_gate(void **state)
 	assert_true(regs.r12 >= calls);
 }
 
+/* --- mailboxes ------------------------------------------------------------------------------------------------------------ */
+
+#define NR_COUNTED 500
+
+static struct cpu_regs counting(void)
+{
+	struct cpu_regs regs = at_code();
+
+	regs.r15 = regs.rsp;
+	regs.rdi = 77;
+	return regs;
+}
+
+/* What a handler finds: the registers as the program had them, whichever way they came. */
+static void expect_counted_call(const struct cpu_regs *regs, uint64_t n)
+{
+	assert_int_equal(regs->rax, NR_COUNTED);
+	assert_int_equal(regs->rip, CODE_VA + 7);
+	assert_int_equal(regs->rcx, CODE_VA + 7);
+	assert_int_equal(regs->r13, n);
+	assert_int_equal(regs->rdi, 77);
+	assert_int_equal(regs->rbx, DATA_VA);
+	assert_int_equal(regs->rsp, regs->r15);
+}
+
+static void calls_by_mailbox(void **state)
+{
+	enum { CALLS = 3000 };
+	struct machine *m = machine(state);
+	struct cpu_regs regs = counting();
+
+	PUT(m->mm, count_answers);
+	map_data(m->mm, PAGE_SIZE, RW);
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	for (uint64_t n = 0; n < CALLS; n++) {
+		struct trap t = run(m->v, m->mm, &regs);
+		assert_int_equal(t.kind, TRAP_SYSCALL);
+		expect_counted_call(&regs, n);
+		regs.rax = n;
+	}
+	uint64_t calls = vcpu_stats(m->v)->syscalls + vcpu_stats(m->v)->polled;
+	assert_int_equal(calls, CALLS);
+}
+
+/* What can happen between a call and its answer, or instead of it; the program's count stays right. */
+static void disturb(struct machine *m, uint64_t *rng, struct cpu_regs *regs)
+{
+	static const enum vcpu_traps ways[] = {VCPU_TRAPS_EXIT, VCPU_TRAPS_AUTO, VCPU_TRAPS_POLL};
+	_Alignas(64) static char area[16384];
+
+	switch (random_below(rng, 64)) {
+	case 0: /* the page that the program reads goes, and comes back by a fault */
+		assert_int_equal(mm_munmap(m->mm, DATA_VA, PAGE_SIZE), 0);
+		map_data(m->mm, PAGE_SIZE, RW);
+		break;
+	case 1:
+		assert_true(vcpu_get_xsave(m->v, area, sizeof(area)) > 0);
+		break;
+	case 2:
+		vcpu_set_traps(m->v, ways[random_below(rng, 3)]);
+		break;
+	case 3:
+		vcpu_moved(m->v);
+		break;
+	case 4:
+		usleep((useconds_t)random_below(rng, 200));
+		break;
+	case 5: /* another register has changed, as after a signal */
+		regs->rbp = random_next(rng);
+		break;
+	case 6:
+		vm_barrier(m->vm, m->mm);
+		break;
+	default:
+		break;
+	}
+}
+
+static void nothing_is_lost_or_done_twice(void **state)
+{
+	enum { CALLS = 6000 };
+	struct machine *m = machine(state);
+	struct kicker k = {.v = m->v};
+	struct cpu_regs regs = counting();
+	uint64_t rng = random_seed(8), n = 0, rbp = 0;
+	pthread_t thread;
+
+	PUT(m->mm, count_answers);
+	map_data(m->mm, PAGE_SIZE, RW);
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	assert_int_equal(pthread_create(&thread, NULL, kick_on, &k), 0);
+	while (n < CALLS) {
+		struct trap t = run(m->v, m->mm, &regs);
+		assert_true(t.kind == TRAP_SYSCALL || t.kind == TRAP_KICK);
+		assert_in_range(regs.rip, CODE_VA, CODE_VA + (uint64_t)(count_answers_end - count_answers));
+		assert_int_equal(regs.rbp, rbp);
+		if (t.kind == TRAP_SYSCALL) {
+			expect_counted_call(&regs, n);
+			regs.rax = n++;
+		}
+		disturb(m, &rng, &regs);
+		rbp = regs.rbp;
+	}
+	atomic_store(&k.stop, true);
+	pthread_join(thread, NULL);
+}
+
+struct scribbler {
+	struct gate_page *page;
+	_Atomic bool stop;
+};
+
+static void *scribble(void *arg)
+{
+	struct scribbler *s = arg;
+	uint64_t rng = random_seed(9);
+
+	while (!atomic_load(&s->stop)) {
+		uint32_t *words = (uint32_t *)s->page;
+		unsigned int at = random_below(&rng, 4) ? 0 : (unsigned int)random_below(&rng, 80);
+		__atomic_store_n(&words[at], (uint32_t)random_below(&rng, 7), __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Another thread of the program writes what it likes into its gate. Calls that were never made are the worst that comes of it. */
+static void scribbled_mailbox(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = counting(), fresh = regs;
+	struct scribbler s = {0};
+	struct kicker k = {.v = m->v};
+	uint64_t rng = random_seed(10);
+	pthread_t thread, kicks;
+
+	PUT(m->mm, call_forever);
+	map_data(m->mm, PAGE_SIZE, RW);
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	s.page = atomic_load(&m->v->gate);
+	assert_non_null(s.page);
+	assert_int_equal(pthread_create(&thread, NULL, scribble, &s), 0);
+	assert_int_equal(pthread_create(&kicks, NULL, kick_on, &k), 0);
+	for (unsigned int i = 0; i < 3000; i++) {
+		struct trap t = run(m->v, m->mm, &regs);
+		assert_int_not_equal(t.kind, TRAP_DEAD);
+		disturb(m, &rng, &regs);
+		if (t.kind == TRAP_FAULT || t.kind == TRAP_EXCEPTION || i % 8 == 0)
+			regs = fresh; /* where it went is its own fault */
+	}
+	atomic_store(&s.stop, true);
+	atomic_store(&k.stop, true);
+	pthread_join(thread, NULL);
+	pthread_join(kicks, NULL);
+	vcpu_put(m->v);
+	assert_int_equal(vcpu_get(m->vm, &m->v), 0);
+	calls_by_mailbox(state);
+	assert_int_equal(mm_check(m->mm, complain), 0);
+}
+
+/* A program that asks for nothing, and one that waits for an answer, leave when they are kicked. */
+static void *kick_later(void *arg)
+{
+	struct kicker *k = arg;
+
+	usleep(20000);
+	vcpu_kick(k->v);
+	return NULL;
+}
+
+static void kick_stops_what_is_lent(void **state)
+{
+	struct machine *m = machine(state);
+	struct kicker k = {.v = m->v};
+	struct cpu_regs regs = counting();
+	pthread_t thread;
+
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	PUT(m->mm, call_forever);
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	usleep(2000); /* the gate gives up, and the runner sleeps */
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_SYSCALL);
+	PUT(m->mm, spin);
+	regs = counting();
+	assert_int_equal(pthread_create(&thread, NULL, kick_later, &k), 0);
+	assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_KICK);
+	assert_in_range(regs.rip, CODE_VA, CODE_VA + 4);
+	pthread_join(thread, NULL);
+}
+
+static uint64_t thread_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* An owner whose program computes sleeps meanwhile, and what the program uses is told. */
+static void idle_owner_sleeps(void **state)
+{
+	struct machine *m = machine(state);
+	struct kicker k = {.v = m->v};
+	struct cpu_regs regs = counting();
+	pthread_t thread;
+
+	vcpu_set_traps(m->v, VCPU_TRAPS_POLL);
+	PUT(m->mm, spin);
+	for (unsigned int i = 0; i < 10; i++) {
+		uint64_t before = thread_ns();
+		int64_t more = vcpu_more_cpu_ns(m->v);
+		assert_int_equal(pthread_create(&thread, NULL, kick_later, &k), 0);
+		assert_int_equal(run(m->v, m->mm, &regs).kind, TRAP_KICK);
+		pthread_join(thread, NULL);
+		if (thread_ns() - before < 5000000 && vcpu_more_cpu_ns(m->v) > more)
+			return;
+	}
+	fail_msg("it looks on all the time");
+}
+
 static void platform_keeps_the_processor(void **state)
 {
 	struct machine *m = machine(state);
@@ -1041,6 +1267,14 @@ int main(void)
 		TEST("vmm: a gate has nothing to say to the next task or space", gate_forgets),
 		TEST("vmm: a kick anywhere in a gate is as if it had come before or after",
 		     kicks_in_the_gate),
+		TEST("vmm: calls by the mailbox are complete, and their answers arrive [A9][A10]",
+		     calls_by_mailbox),
+		TEST("vmm: no call is lost or made twice, whatever comes between",
+		     nothing_is_lost_or_done_twice),
+		TEST("vmm: a mailbox that the guest writes into harms the guest alone [F9]",
+		     scribbled_mailbox),
+		TEST("vmm: a kick reaches a program that is lent", kick_stops_what_is_lent),
+		TEST("vmm: the owner of a program that computes sleeps", idle_owner_sleeps),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
 		TEST("vmm: two spaces alternate on one processor [A7]", two_spaces),
 		TEST("vmm: forks of forks write for themselves on the real MMU [M3][M4][M7]", tree_of_spaces),

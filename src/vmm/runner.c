@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* runner.c - see runner.h. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kvm.h"
+
+#define STACK_BYTES   (256u << 10)
+
+/* A runner whose owner is busy looks for this long before it sleeps: waking it costs as much as an exit. */
+#define LOOK_NS	      60000u
+#define LOOKS_A_CLOCK 64u
+
+enum { RUNNER_OUT, RUNNER_RUNS, RUNNER_ENDS };
+
+#define RUNNER_SLEEPS 0x100u
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	return clock_gettime(clock, &ts) ? 0 : (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t thread_ns(pthread_t thread)
+{
+	clockid_t clock;
+
+	return pthread_getcpuclockid(thread, &clock) ? 0 : clock_ns(clock);
+}
+
+/* --- turns --------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t turn_of(const struct runner *r)
+{
+	return atomic_load_explicit(&r->turn, memory_order_acquire) & ~RUNNER_SLEEPS;
+}
+
+static void set_turn(struct runner *r, uint32_t turn)
+{
+	if (atomic_exchange(&r->turn, turn) & RUNNER_SLEEPS)
+		syscall(SYS_futex, &r->turn, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Sleeps while it is `turn`, or until a signal. */
+static void sleep_while(struct runner *r, uint32_t turn)
+{
+	uint32_t seen = turn;
+
+	if (!atomic_compare_exchange_strong(&r->turn, &seen, turn | RUNNER_SLEEPS) &&
+	    seen != (turn | RUNNER_SLEEPS))
+		return;
+	syscall(SYS_futex, &r->turn, FUTEX_WAIT_PRIVATE, turn | RUNNER_SLEEPS, NULL, NULL, 0);
+}
+
+static uint32_t wait_for_turn(struct runner *r)
+{
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
+
+	for (unsigned int i = 1; turn_of(r) == RUNNER_OUT; i++) {
+		__builtin_ia32_pause();
+		if (i % LOOKS_A_CLOCK == 0 && clock_ns(CLOCK_MONOTONIC) - since > LOOK_NS)
+			sleep_while(r, RUNNER_OUT);
+	}
+	return turn_of(r);
+}
+
+static void *runner_main(void *arg)
+{
+	struct vcpu *v = arg;
+
+	atomic_store(&v->runner.tid, gettid());
+	while (wait_for_turn(&v->runner) == RUNNER_RUNS) {
+		vcpu_run_entered(v);
+		set_turn(&v->runner, RUNNER_OUT);
+	}
+	return NULL;
+}
+
+/* --- the thread ---------------------------------------------------------------------------------------------------------- */
+
+/* Signals to the host's process are not for it, but for what a thread does to itself and for kicks. */
+static int create_thread(struct vcpu *v)
+{
+	const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, KICK_SIGNAL};
+	sigset_t all, old;
+	pthread_attr_t attr;
+	int err;
+
+	sigfillset(&all);
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(&all, own[i]);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&v->runner.thread, &attr, runner_main, v);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (!err)
+		atomic_store(&v->runner.there, true);
+	return -err;
+}
+
+int runner_prepare(struct vcpu *v)
+{
+	struct runner *r = &v->runner;
+	cpu_set_t mine;
+	int err = atomic_load(&r->there) ? 0 : create_thread(v);
+
+	if (err)
+		return err;
+	if (sched_getaffinity(0, sizeof(mine), &mine))
+		return -errno;
+	if (CPU_EQUAL(&mine, &r->processors))
+		return 0;
+	r->processors = mine;
+	return -pthread_setaffinity_np(r->thread, sizeof(mine), &mine);
+}
+
+void runner_init(struct runner *r)
+{
+	pthread_mutex_init(&r->times_lock, NULL);
+}
+
+void runner_destroy(struct runner *r)
+{
+	if (atomic_load(&r->there)) {
+		set_turn(r, RUNNER_ENDS);
+		pthread_join(r->thread, NULL);
+	}
+	pthread_mutex_destroy(&r->times_lock);
+}
+
+int runner_tid(struct vcpu *v)
+{
+	return turn_of(&v->runner) == RUNNER_RUNS ? atomic_load(&v->runner.tid) : 0;
+}
+
+void runner_kick(struct vcpu *v)
+{
+	if (atomic_load(&v->runner.there))
+		pthread_kill(v->runner.thread, KICK_SIGNAL);
+}
+
+/* --- lending ------------------------------------------------------------------------------------------------------------- */
+
+void runner_lend(struct vcpu *v)
+{
+	struct runner *r = &v->runner;
+
+	pthread_mutex_lock(&r->times_lock);
+	r->open = true;
+	r->owner_since_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	r->runner_since_ns = thread_ns(r->thread);
+	pthread_mutex_unlock(&r->times_lock);
+	r->lent = true;
+	set_turn(r, RUNNER_RUNS);
+}
+
+/* What was used since it was lent; times_lock is held. */
+static void used(struct vcpu *v, int64_t *owner, int64_t *runner)
+{
+	const struct runner *r = &v->runner;
+
+	*owner = r->open ? (int64_t)(thread_ns(v->owner) - r->owner_since_ns) : 0;
+	*runner = r->open ? (int64_t)(thread_ns(r->thread) - r->runner_since_ns) : 0;
+}
+
+bool runner_is_out(struct vcpu *v)
+{
+	struct runner *r = &v->runner;
+	int64_t owner, runner;
+
+	if (turn_of(r) != RUNNER_OUT)
+		return false;
+	pthread_mutex_lock(&r->times_lock);
+	used(v, &owner, &runner);
+	r->owner_ns += owner;
+	r->runner_ns += runner;
+	r->open = false;
+	pthread_mutex_unlock(&r->times_lock);
+	r->lent = false;
+	return true;
+}
+
+void runner_wait(struct vcpu *v)
+{
+	sleep_while(&v->runner, RUNNER_RUNS);
+}
+
+/* --- times --------------------------------------------------------------------------------------------------------------- */
+
+int64_t runner_cpu_ns(struct vcpu *v)
+{
+	struct runner *r = &v->runner;
+	int64_t owner, runner;
+
+	pthread_mutex_lock(&r->times_lock);
+	used(v, &owner, &runner);
+	int64_t ns = r->runner_ns + runner - r->owner_ns - owner;
+	pthread_mutex_unlock(&r->times_lock);
+	return ns;
+}
+
+uint64_t runner_owner_ns(struct vcpu *v)
+{
+	struct runner *r = &v->runner;
+	int64_t owner, runner;
+
+	pthread_mutex_lock(&r->times_lock);
+	used(v, &owner, &runner);
+	owner += r->owner_ns;
+	pthread_mutex_unlock(&r->times_lock);
+	return (uint64_t)owner;
+}
+
+void runner_reset(struct runner *r)
+{
+	pthread_mutex_lock(&r->times_lock);
+	r->owner_ns = r->runner_ns = 0;
+	pthread_mutex_unlock(&r->times_lock);
+}
