@@ -628,6 +628,7 @@ void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap 
 	bool lend = mailbox_wanted(v, mm);
 	mailbox_set(v, lend);
 	if (lend) {
+		atomic_store_explicit(&v->cpu, -1, memory_order_relaxed); /* the runner will say */
 		runner_lend(v);
 		look_on(v, mm, regs, trap);
 	} else {

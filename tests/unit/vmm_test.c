@@ -768,6 +768,51 @@ static void scribbled_mailbox(void **state)
 	assert_int_equal(mm_check(m->mm, complain), 0);
 }
 
+/* As if the machine had so many threads that want to run. */
+static void pretend_load(struct machine *m, const char *loadavg)
+{
+	int fd = memfd_create("loadavg", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, loadavg, strlen(loadavg)), (ssize_t)strlen(loadavg));
+	close(m->vm->load_fd);
+	m->vm->load_fd = fd;
+}
+
+static void count_calls(struct machine *m, struct cpu_regs *regs, unsigned int calls)
+{
+	for (unsigned int i = 0; i < calls; i++) {
+		assert_int_equal(run(m->v, m->mm, regs).kind, TRAP_SYSCALL);
+		regs->rax = regs->r13;
+	}
+}
+
+static void sessions_need_a_core(void **state)
+{
+	struct machine *m = machine(state);
+	struct cpu_regs regs = counting();
+	cpu_set_t cpus;
+
+	PUT(m->mm, count_answers);
+	map_data(m->mm, PAGE_SIZE, RW);
+	vcpu_set_traps(m->v, VCPU_TRAPS_AUTO);
+	pretend_load(m, "9.00 9.00 9.00 9999/9999 9\n");
+	count_calls(m, &regs, 500);
+	assert_int_equal(vcpu_stats(m->v)->polled, 0);
+	pretend_load(m, "0.00 0.00 0.00 1/99 9\n");
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	if (CPU_COUNT(&cpus) < 2) {
+		count_calls(m, &regs, 500);
+		assert_int_equal(vcpu_stats(m->v)->polled, 0);
+		return;
+	}
+	for (unsigned int i = 0; i < 5000 && !vcpu_stats(m->v)->polled; i++) {
+		count_calls(m, &regs, 100);
+		if (i % 10 == 9)
+			mailbox_reset(m->v); /* on a machine that is busy really, sessions come to nothing */
+	}
+	assert_true(vcpu_stats(m->v)->polled);
+}
+
 /* A program that asks for nothing, and one that waits for an answer, leave when they are kicked. */
 static void *kick_later(void *arg)
 {
@@ -1273,6 +1318,7 @@ int main(void)
 		     nothing_is_lost_or_done_twice),
 		TEST("vmm: a mailbox that the guest writes into harms the guest alone [F9]",
 		     scribbled_mailbox),
+		TEST("vmm: calls go by the mailbox where a core is free", sessions_need_a_core),
 		TEST("vmm: a kick reaches a program that is lent", kick_stops_what_is_lent),
 		TEST("vmm: the owner of a program that computes sleeps", idle_owner_sleeps),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
