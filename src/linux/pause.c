@@ -93,6 +93,7 @@ bool pause_park(struct task *t)
 
 	if (!(atomic_load(&t->attention) & ATTENTION_PAUSE) || task_dying(t))
 		return false;
+	vcpu_recall(t->vcpu);
 	pthread_mutex_lock(&s->lock);
 	t->parked = true;
 	pthread_cond_broadcast(&s->pause_changed);

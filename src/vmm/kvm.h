@@ -192,9 +192,6 @@ uint64_t vcpu_user_rflags(uint64_t flags);
 /* Makes the run that vcpu_run has prepared, on the owner's thread or the runner's. */
 void vcpu_run_entered(struct vcpu *v);
 
-/* Sees to it that a processor of the calling thread is out: what its program was about to get is with its owner. */
-void vcpu_recall(struct vcpu *v);
-
 /* KVM_RUN with sync_regs; 0 or -errno. */
 int vcpu_enter(struct vcpu *v);
 /* The same until something else than an NMI ends it. */

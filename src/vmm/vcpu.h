@@ -81,6 +81,9 @@ int vcpu_runner_tid(struct vcpu *vcpu);
 /* What its program has used beyond the processor time of its owner's thread; negative where that has only looked on. Likewise. */
 int64_t vcpu_more_cpu_ns(struct vcpu *vcpu);
 
+/* From its return to the next vcpu_run the program does not run: it may wait in the guest for the end of a call otherwise. */
+void vcpu_recall(struct vcpu *vcpu);
+
 /* Makes the vCPU leave the guest soon, or not enter it; sticky until its next TRAP_KICK. Any thread. */
 void vcpu_kick(struct vcpu *vcpu);
 
@@ -93,7 +96,7 @@ int vcpu_reset_fpu(struct vcpu *vcpu);
 struct vcpu_stats {
 	uint64_t runs; /* KVM_RUN calls */
 	uint64_t syscalls, faults, exceptions, kicks;
-	uint64_t nmis;	  /* they change nothing for the program */
+	uint64_t nmis;	   /* they change nothing for the program */
 	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
 	uint64_t flushes;  /* entries that began with a TLB flush */
 	uint64_t polled;   /* system calls that came through the mailbox: not among `syscalls` */

@@ -56,6 +56,16 @@ static void open_pipes(struct run *r)
 	r->fds[1] = r->fds[2] = out[1];
 }
 
+/* As the command has it: $LODGE_TRAPS. */
+static enum lodge_traps traps_wanted(void)
+{
+	const char *how = getenv("LODGE_TRAPS");
+
+	if (how && !strcmp(how, "poll"))
+		return LODGE_TRAPS_POLL;
+	return how && !strcmp(how, "auto") ? LODGE_TRAPS_AUTO : LODGE_TRAPS_EXIT;
+}
+
 static void create(struct run *r, const char *const *words)
 {
 	const char *guests = getenv("LODGE_GUESTS"), *argv[8] = {NULL}, *const envp[] = {NULL};
@@ -70,6 +80,7 @@ static void create(struct run *r, const char *const *words)
 		argv[i + 1] = words[i];
 	open_pipes(r);
 	lodge_space_options_init(&o);
+	o.traps = traps_wanted();
 	o.memory_bytes = MEMORY;
 	memcpy(o.fds, r->fds, sizeof(o.fds));
 	assert_int_equal(lodge_space_create(host, &o, &r->space, NULL), 0);
@@ -333,6 +344,7 @@ static void what_cannot(void **state)
 	if (!host)
 		skip();
 	lodge_space_options_init(&o);
+	o.traps = traps_wanted();
 	assert_int_equal(lodge_space_create(host, &o, &r.space, NULL), 0);
 	assert_int_equal(lodge_space_clone(r.space, NULL, &clone, &err), -EINVAL);
 	assert_string_equal(err.text, "no program is loaded");
