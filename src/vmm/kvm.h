@@ -92,7 +92,8 @@ struct syscall_site {
 struct mailbox {
 	bool on;			  /* calls go that way */
 	struct cpu_regs call;		  /* the request that was taken last */
-	uint64_t calls;			  /* of this session */
+	uint64_t calls;			  /* of this session, that were answered there */
+	unsigned int exits;		  /* since the last of them */
 	unsigned int dense, dense_needed; /* exits for calls, in quick succession */
 	uint64_t last_ns, checked_ns, not_before_ns, pause_ns;
 };

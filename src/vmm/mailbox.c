@@ -31,6 +31,8 @@
 #define PAUSE_MOST_NS	 1000000000u
 /* A session answers this many calls for each dense one that it needed, or it was not worth it. */
 #define WORTH		 4u
+/* A runner's exit costs a tenth more than one of the owner's own: after so many without a call between them there is no session. */
+#define EXITS_IN_A_ROW	 16u
 /* How long nobody asks before the owner sleeps. */
 #define LOOK_NS		 200000u
 #define LOOKS_A_CLOCK	 32u
@@ -148,6 +150,7 @@ static bool begin_session(struct vcpu *v)
 		return false;
 	m->on = true;
 	m->calls = 0;
+	m->exits = 0;
 	m->checked_ns = now_ns();
 	if (v->traps == VCPU_TRAPS_AUTO && !has_core(v, 1))
 		give_up_session(v);
@@ -168,6 +171,8 @@ bool mailbox_wanted(struct vcpu *v, const struct mm *mm)
 		return false;
 	if (atomic_exchange(&v->moved, false))
 		m->on = false;
+	if (m->on && m->exits++ >= EXITS_IN_A_ROW)
+		end_session(v);
 	return m->on || begin_session(v);
 }
 
@@ -232,7 +237,6 @@ bool mailbox_take(struct vcpu *v, struct cpu_regs *regs)
 		return false;
 	read_request(page, regs);
 	v->mailbox.call = *regs;
-	v->mailbox.calls++;
 	v->stats.polled++;
 	return true;
 }
@@ -273,7 +277,11 @@ bool mailbox_reply(struct vcpu *v, const struct cpu_regs *regs)
 	    atomic_load(&v->kicked) || atomic_load(&v->moved) || !still_has_core(v))
 		return false;
 	__atomic_store_n(&page->return_value, regs->rax, __ATOMIC_RELAXED);
-	return step(page, GATE_STATE_TAKEN, GATE_STATE_ANSWERED);
+	if (!step(page, GATE_STATE_TAKEN, GATE_STATE_ANSWERED))
+		return false;
+	v->mailbox.calls++;
+	v->mailbox.exits = 0;
+	return true;
 }
 
 void mailbox_dismiss(struct vcpu *v)
