@@ -35,6 +35,8 @@
 		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true, \
 		.samples = 11,                                                                  \
 		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},             \
+			  {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},   \
+			   .program = {__VA_ARGS__}},                                           \
 			  {"floor", .program = {"floor", "exits"}},                             \
 			  {"native", .program = {__VA_ARGS__}}},                                \
 	}
@@ -44,13 +46,15 @@
 		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},                    \
 			  {"native", .program = {__VA_ARGS__}}},                                       \
 	}
-#define PROGRAM_GROUP(variant, ...)                                                         \
-	{                                                                                   \
-		.case_name = "programs", .variants = {variant}, .unit = "us", .wall = true, \
-		.needs_kvm = true, .optional = true, .samples = 9,                          \
-		.sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"},     \
-			   .program = {__VA_ARGS__}},                                       \
-			  {"native", .program = {__VA_ARGS__}}},                            \
+#define PROGRAM_GROUP(variant, ...)                                                                     \
+	{                                                                                               \
+		.case_name = "programs", .variants = {variant}, .unit = "us", .wall = true,             \
+		.needs_kvm = true, .optional = true, .samples = 9,                                      \
+		.sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"},                 \
+			   .program = {__VA_ARGS__}},                                                   \
+			  {"lodge_poll", .under_lodge = true,                                           \
+			   .options = {"--memory", "1G", "--traps", "poll"}, .program = {__VA_ARGS__}}, \
+			  {"native", .program = {__VA_ARGS__}}},                                        \
 	}
 #define SQLITE_TEXT                                                                        \
 	"create table t(a integer primary key, b text);"                                   \
@@ -391,17 +395,13 @@ const struct group groups[] = {
 		    .program = {"swapset", "random", "128"}},
 		   {"floor", .program = {"swapdev", "floor", "single"}},
 		   {"fio", .program = {"swapdev", "fio", "single"}}}},
-	{.case_name = "syscall",
-	 .variants = {"getppid"},
-	 .unit = "ns",
-	 .needs_kvm = true,
-	 .samples = 11,
-	 .sides = {{"lodge", .under_lodge = true, .program = {"getppid"}},
-		   {"floor", .program = {"floor", "exits"}},
-		   {"native", .program = {"getppid"}}}},
+	CALL_GROUP("getppid", "getppid"),
+	CALL_GROUP("lseek", "calls", "lseek"),
 	CALL_GROUP("read-1", "calls", "read"),
 	CALL_GROUP("pread-4K", "calls", "pread"),
+	CALL_GROUP("pwrite-4K", "calls", "pwrite"),
 	CALL_GROUP("clock_gettime", "calls", "clock"),
+	CALL_GROUP("clock_gettime-call", "calls", "clockcall"),
 	PAIR_GROUP("spawn", "fork", "us", "spawn", "fork"),
 	PAIR_GROUP("spawn", "exec-static", "us", "spawn", "exec"),
 	PAIR_GROUP("spawn", "exec-dynamic", "us", "spawn", "exec", "/bin/true"),
@@ -409,6 +409,7 @@ const struct group groups[] = {
 	PAIR_GROUP("thread", "pingpong", "us", "threads", "pingpong"),
 	PAIR_GROUP("thread", "mutex", "ns", "threads", "mutex"),
 	PROGRAM_GROUP("python3", "/usr/bin/python3", "-c", "pass"),
+	PROGRAM_GROUP("find", "/usr/bin/find", "/usr/share/doc", "-name", "x"),
 	PROGRAM_GROUP("sqlite3", "/usr/bin/sqlite3", ":memory:", SQLITE_TEXT),
 	PROGRAM_GROUP("gcc", "/usr/bin/gcc", "-O2", "-S", "-o", "/dev/null", "bench/prog/cpu.c"),
 	{.case_name = "kmalloc",
