@@ -178,6 +178,12 @@ struct lodge_space_options {
 	/* What goes rather when memory is short, 0..200: 0 pages of files, 200 anonymous ones, 100 both alike; vm.swappiness there. */
 	uint32_t swappiness;
 	enum lodge_traps traps;
+	/*
+	 * Called on a task's thread when the first process would be stopped by SIGTSTP, SIGTTIN or SIGTTOU, whose parent is not of its
+	 * world: stops all of the caller's process, for one. When it returns the program goes on. NULL: it does so at once.
+	 */
+	void (*on_stop)(void *ctx, int signal);
+	void *on_stop_ctx;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -210,6 +216,12 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *exit, struct l
 
 /* Ends the program with `signal`, soon. Any thread; not from a signal handler. */
 void lodge_space_kill(struct lodge_space *space, int signal);
+
+/*
+ * Hands on a signal that the host has made for the terminal of the caller's session (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SIGHUP,
+ * SIGCONT): to the group that the program has put in front of it. 0, or -ENOTTY: the space does not have that terminal. Any thread.
+ */
+int lodge_space_terminal_signal(struct lodge_space *space, int signal);
 
 /* Changes the memory limit, from any thread. Less than the space owns stops it from getting more. -EINVAL: as memory_bytes. */
 int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes);

@@ -121,6 +121,11 @@ static int create_space(struct run *r)
 	opt.hugepages = r->options.hugepages;
 	opt.trace = r->options.trace;
 	opt.log = log_line;
+	/* Who has a terminal can continue it; who has set a time does not want it to stand still. */
+	if (r->terminal.fd >= 0 && !r->options.timeout_ns) {
+		opt.on_stop = watch_stop_lodge;
+		opt.on_stop_ctx = &r->watch;
+	}
 	memcpy(opt.fds, r->fds, sizeof(opt.fds));
 	ret = lodge_space_create(r->host, &opt, &r->space, &err);
 	if (ret < 0) {

@@ -29,7 +29,7 @@ static uint64_t now_ns(void)
 
 void watch_block(struct watch *w)
 {
-	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 
 	sigemptyset(&w->signals);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++) {
@@ -39,6 +39,7 @@ void watch_block(struct watch *w)
 		if (!sigaction(ending[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
 			sigaddset(&w->signals, ending[i]);
 	}
+	sigaddset(&w->signals, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &w->signals, &w->old_mask);
 }
 
@@ -59,6 +60,45 @@ static struct timespec *time_left(uint64_t deadline_ns, struct timespec *ts)
 	return ts;
 }
 
+void watch_stop_lodge(void *ctx, int signo)
+{
+	struct watch *w = ctx;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	raise(signo); /* where nobody could continue us the kernel lets it be */
+	if (sigismember(&w->signals, signo))
+		pthread_sigmask(SIG_BLOCK, &set, NULL);
+	lodge_space_terminal_signal(w->space, SIGCONT);
+}
+
+/* Whoever holds Ctrl-\ down wants the end, whatever the program makes of it. */
+static bool insists(struct watch *w, int signo)
+{
+	uint64_t before = w->quit_ns[0];
+
+	if (signo != SIGQUIT)
+		return false;
+	w->quit_ns[0] = w->quit_ns[1];
+	w->quit_ns[1] = now_ns();
+	return before && w->quit_ns[1] - before < NS_PER_SECOND;
+}
+
+/* True: it was the program's, or is done. */
+static bool is_programs(struct watch *w, const struct signalfd_siginfo *info)
+{
+	int signo = (int)info->ssi_signo;
+
+	if (info->ssi_code == SI_KERNEL && !insists(w, signo) &&
+	    !lodge_space_terminal_signal(w->space, signo))
+		return true;
+	if (signo == SIGTSTP)
+		watch_stop_lodge(w, signo);
+	return signo == SIGTSTP || signo == SIGWINCH;
+}
+
 static enum event wait_event(struct watch *w, uint64_t deadline_ns, int *signo)
 {
 	for (;;) {
@@ -70,6 +110,8 @@ static enum event wait_event(struct watch *w, uint64_t deadline_ns, int *signo)
 		if (n > 0 && fds[0].revents)
 			return EVENT_STOP;
 		if (n > 0 && read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+			if (is_programs(w, &info))
+				continue;
 			*signo = (int)info.ssi_signo;
 			return EVENT_SIGNAL;
 		}

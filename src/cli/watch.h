@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watch.h - what may end a run from outside: a signal from the user, or the clock.
+ * watch.h - what comes to a run from outside: a signal from the user or the terminal, or the clock.
  *
  * The signals are blocked in every thread and read by one thread of its own, because lodge_space_kill takes
- * locks that a signal handler must not. A second signal, or a guest that has not ended GRACE seconds after it
- * was told to, ends lodge at once: nothing a guest does may make lodge unkillable by Ctrl-C.
+ * locks that a signal handler must not. Those that the terminal makes (Ctrl-C, Ctrl-Z, its size) are the
+ * program's, as they would be without lodge; those that somebody sends end it. A second one, or a guest that has
+ * not ended GRACE seconds after it was told to, ends lodge at once. Nothing a guest does may make lodge
+ * unkillable from the keyboard: Ctrl-\ three times within a second ends it too.
  */
 #ifndef LODGE_CLI_WATCH_H
 #define LODGE_CLI_WATCH_H
@@ -27,7 +29,8 @@ struct watch {
 	int signal_fd, stop_fd;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 	pthread_t thread;
-	int cause; /* what ended the run: 0, a signal, or WATCH_TIMEOUT; valid after watch_stop */
+	uint64_t quit_ns[2]; /* when the terminal's last two SIGQUIT came */
+	int cause;	     /* what ended the run: 0, a signal, or WATCH_TIMEOUT; valid after watch_stop */
 };
 
 /*
@@ -35,6 +38,9 @@ struct watch {
  * any thread.
  */
 void watch_block(struct watch *w);
+
+/* As lodge_space_options.on_stop, ctx being the watch: all of lodge stops, as a job of the caller's shell. */
+void watch_stop_lodge(void *ctx, int signo);
 
 /* Undoes watch_block. */
 void watch_unblock(struct watch *w);

@@ -18,6 +18,7 @@
 #include "files.h"
 #include "memfd.h"
 #include "signalfd.h"
+#include "tty.h"
 #include "view.h"
 
 #define UMASK_UNKNOWN 022
@@ -98,9 +99,12 @@ int guest_file_put(struct guest_file *file)
 		return 0;
 	memfd_drop(file->memfd);
 	signalfd_drop(file->signalfd);
+	struct tty *tty = file->tty;
+	bool master = file->tty_master;
 	if (file->owned && close(file->host_fd))
 		ret = -errno;
 	free(file);
+	tty_drop(tty, master);
 	return ret;
 }
 
@@ -130,7 +134,7 @@ static bool hold(struct guest_file *file, bool shared)
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
-struct files *files_new(struct view *view)
+struct files *files_new(struct view *view, struct sandbox *s)
 {
 	struct files *f = calloc(1, sizeof(*f));
 
@@ -139,8 +143,15 @@ struct files *files_new(struct view *view)
 		pthread_mutex_init(&f->lock, NULL);
 		filelocks_init(&f->locks);
 		f->view = view_share(view);
+		f->sandbox = s;
 	}
 	return f;
+}
+
+static void find_tty(const struct files *f, struct guest_file *file)
+{
+	if (file->stream && !file->socket_domain)
+		file->tty = tty_adopt(f->sandbox, file->host_fd, &file->tty_master);
 }
 
 static int take_caller_fds(struct files *f, const int fds[3])
@@ -151,13 +162,14 @@ static int take_caller_fds(struct files *f, const int fds[3])
 		f->fd[i].file = guest_file_new(fds[i], false);
 		if (!f->fd[i].file)
 			return -ENOMEM;
+		find_tty(f, f->fd[i].file);
 	}
 	return 0;
 }
 
-int files_create(const int fds[3], struct view *view, struct files **result)
+int files_create(const int fds[3], struct view *view, struct sandbox *s, struct files **result)
 {
-	struct files *f = files_new(view);
+	struct files *f = files_new(view, s);
 	int err;
 
 	if (!f)
@@ -178,7 +190,7 @@ struct files *files_share(struct files *f)
 
 struct files *files_copy(struct files *f)
 {
-	struct files *copy = files_new(f->view);
+	struct files *copy = files_new(f->view, f->sandbox);
 
 	if (!copy)
 		return NULL;
@@ -319,12 +331,14 @@ static int install(struct files *f, struct guest_file *file, bool cloexec, int m
 }
 
 /* An open file that is lodge's own kind of thing where `like` is. NULL: no memory, and host_fd is closed. */
-static struct guest_file *file_create_like(int host_fd, const struct guest_file *like)
+static struct guest_file *file_create_like(const struct files *f, int host_fd, const struct guest_file *like)
 {
 	struct guest_file *file = guest_file_new(host_fd, true);
 
 	if (!file)
 		close(host_fd);
+	else
+		find_tty(f, file);
 	if (file && like) {
 		file->proc = like->proc;
 		file->process_serial = like->process_serial;
@@ -335,7 +349,7 @@ static struct guest_file *file_create_like(int host_fd, const struct guest_file 
 
 int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like)
 {
-	struct guest_file *file = file_create_like(host_fd, like);
+	struct guest_file *file = file_create_like(f, host_fd, like);
 
 	return file ? install(f, file, cloexec, min) : -ENOMEM;
 }
@@ -362,7 +376,7 @@ static int close_file(struct files *f, struct guest_file *old)
 
 int files_put(struct files *f, int guest_fd, int host_fd, bool cloexec, const struct guest_file *like)
 {
-	struct guest_file *file = file_create_like(host_fd, like), *old;
+	struct guest_file *file = file_create_like(f, host_fd, like), *old;
 
 	if (!file)
 		return -ENOMEM;

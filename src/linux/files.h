@@ -24,8 +24,10 @@
 #include "filelock.h"
 #include "procfs.h"
 
+struct sandbox;
 struct signalfd;
 struct task;
+struct tty;
 struct view;
 
 #define NR_OPEN_DEFAULT 1024 /* soft RLIMIT_NOFILE of a guest */
@@ -43,6 +45,8 @@ struct guest_file {
 	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */
 	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
 	struct signalfd *signalfd;	/* (C) likewise */
+	struct tty *tty;		/* (C) of a terminal, or NULL */
+	bool tty_master;		/* (C) the other side of it */
 };
 
 /* A table of descriptors, of one process or more. */
@@ -53,8 +57,9 @@ struct files {
 		struct guest_file *file; /* (lock) NULL: free */
 		bool cloexec;		 /* (lock) */
 	} fd[NR_OPEN_DEFAULT];
-	struct view *view;	/* (C) one reference */
-	struct filelocks locks; /* of processes, by file */
+	struct view *view;	 /* (C) one reference */
+	struct sandbox *sandbox; /* (C) */
+	struct filelocks locks;	 /* of processes, by file */
 };
 
 /* Working directory and umask, of one process or more. */
@@ -73,10 +78,10 @@ struct guest_file *guest_file_share(struct guest_file *file);
 int guest_file_put(struct guest_file *file);
 
 /* An empty table, with a reference of the view; NULL: no memory. */
-struct files *files_new(struct view *view);
+struct files *files_new(struct view *view, struct sandbox *s);
 
 /* fds: host descriptors for 0, 1, 2, or -1. Takes a reference of the view. 0 or -ENOMEM. */
-int files_create(const int fds[3], struct view *view, struct files **result);
+int files_create(const int fds[3], struct view *view, struct sandbox *s, struct files **result);
 struct files *files_share(struct files *f);
 /* A table of its own with the same open files; NULL: no memory. */
 struct files *files_copy(struct files *f);

@@ -19,6 +19,7 @@
 
 #include "files_clone.h"
 #include "signalfd.h"
+#include "tty.h"
 
 #define PROC_FD_BYTES 40
 /* What open() would do again; and what only says how it was opened. */
@@ -344,7 +345,8 @@ static int clone_by_kind(struct file_twins *w, const struct file_twin *t)
 	int flags = fcntl(t->old->host_fd, F_GETFL);
 	struct stat st;
 
-	if (t->old->memfd || t->old->signalfd || t->old->process_serial || t->old->proc.kind == PROC_FILE)
+	if ((t->old->tty && t->old->tty->pair) || t->old->memfd || t->old->signalfd ||
+	    t->old->process_serial || t->old->proc.kind == PROC_FILE)
 		return refuse(w, t, "cannot be cloned");
 	if (flags < 0 || fstat(t->old->host_fd, &st))
 		return -errno;
@@ -406,9 +408,9 @@ int file_twins_make(struct file_twins *w)
 	return err;
 }
 
-struct files *file_twins_table(const struct file_twins *w, struct files *f)
+struct files *file_twins_table(const struct file_twins *w, struct files *f, struct sandbox *s)
 {
-	struct files *table = files_new(f->view);
+	struct files *table = files_new(f->view, s);
 
 	for (int fd = 0; table && fd < NR_OPEN_DEFAULT; fd++) {
 		const struct file_twin *t = f->fd[fd].file ? find(w, f->fd[fd].file) : NULL;

@@ -30,6 +30,7 @@
 #include "space.h"
 #include "swapfile.h"
 #include "task.h"
+#include "tty.h"
 #include "vdso.h"
 
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
@@ -385,6 +386,8 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 		return report_error(err, ret, "%s: %s", bad ? bad : "files of the guest", strerror(-ret));
 	}
 	set_oom_policy(space->sandbox, mm->memcg, o);
+	space->sandbox->on_stop = o->on_stop;
+	space->sandbox->on_stop_ctx = o->on_stop_ctx;
 	t = space->sandbox->first_task;
 	space->shm = shm_ns_create(vm_mm_host(host->vm));
 	if (!space->shm)
@@ -501,6 +504,17 @@ void lodge_space_kill(struct lodge_space *space, int signal)
 	inject_abort(space->host->inject);
 	for (int i = 0; i < KILL_REPEATS && kill_again(space->sandbox); i++)
 		nanosleep(&pause, NULL);
+}
+
+int lodge_space_terminal_signal(struct lodge_space *space, int signal)
+{
+	struct sandbox *s = space->sandbox;
+	bool known;
+
+	pthread_mutex_lock(&s->lock);
+	known = tty_signal(s, signal);
+	pthread_mutex_unlock(&s->lock);
+	return known ? 0 : -ENOTTY;
 }
 
 int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes)

@@ -17,6 +17,7 @@
 #include "memfd.h"
 #include "open.h"
 #include "task.h"
+#include "tty.h"
 #include "view.h"
 
 #define CREATE_ATTEMPTS 16
@@ -34,6 +35,9 @@ static bool wants_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
+#define DEV_TTY	 makedev(5, 0)
+#define DEV_PTMX makedev(5, 2)
+
 /* Devices that hold nothing of the host. */
 static bool is_harmless_device(const struct stat *st)
 {
@@ -45,7 +49,7 @@ static bool is_harmless_device(const struct stat *st)
 	for (unsigned int i = 0; i < sizeof(memory); i++)
 		if (st->st_rdev == makedev(1, memory[i]))
 			return true;
-	return st->st_rdev == makedev(5, 0); /* tty */
+	return st->st_rdev == DEV_TTY || st->st_rdev == DEV_PTMX;
 }
 
 /* --- what exists ----------------------------------------------------------------------------- */
@@ -99,7 +103,7 @@ static int open_own_fd(struct task *t, int fd, int flags)
 }
 
 /* The error that the kernel's may_open has for an object, or 0. */
-static int check_openable(const struct stat *st, int flags)
+static int check_openable(struct task *t, const struct stat *st, int flags)
 {
 	if ((flags & O_CREAT) && (flags & O_EXCL))
 		return -EEXIST;
@@ -107,15 +111,32 @@ static int check_openable(const struct stat *st, int flags)
 		return -EISDIR;
 	if (S_ISLNK(st->st_mode))
 		return -ELOOP;
-	if ((S_ISCHR(st->st_mode) && !is_harmless_device(st)) || S_ISBLK(st->st_mode))
+	if ((S_ISCHR(st->st_mode) && !is_harmless_device(st) && !tty_is_ours(t, st)) || S_ISBLK(st->st_mode))
 		return -EACCES;
 	return 0;
+}
+
+/* The host gives numbers out again: it has to be ours still when it is open. */
+static int open_terminal(struct task *t, int fd, const struct stat *st, int flags)
+{
+	int ret = host_open(t, fd, flags);
+
+	if (ret < 0 || tty_is_ours(t, st))
+		return ret;
+	close(ret);
+	return -EIO;
 }
 
 static int open_checked(struct task *t, int fd, const struct stat *st, int flags)
 {
 	int verified, ret;
 
+	if (S_ISCHR(st->st_mode) && st->st_rdev == DEV_TTY)
+		return tty_open_own(t, flags);
+	if (S_ISCHR(st->st_mode) && st->st_rdev == DEV_PTMX)
+		return tty_open_pair(t, flags);
+	if (S_ISCHR(st->st_mode) && tty_is_ours(t, st))
+		return open_terminal(t, fd, st, flags);
 	if (!wants_write(flags) || is_harmless_device(st))
 		return host_open(t, fd, flags);
 	verified = path_writable(t->files->view, fd, 0);
@@ -145,7 +166,7 @@ static int open_target(struct task *t, const struct path_target *target, int fla
 		*proc = procfs_entry_of_fd(t, target->fd);
 	if (proc->kind == PROC_REFUSED)
 		return -EACCES;
-	err = check_openable(&st, flags);
+	err = check_openable(t, &st, flags);
 	if (err)
 		return err;
 	if (proc->kind == PROC_FILE)

@@ -12,6 +12,7 @@
 #include "answers.h"
 #include "cputime.h"
 #include "task.h"
+#include "tty.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -122,6 +123,7 @@ static void add_process(struct process *p, int pid, struct process *parent)
 	p->pid = pid;
 	p->pgid = parent ? parent->pgid : pid;
 	p->sid = parent ? parent->sid : pid;
+	p->tty = parent ? parent->tty : NULL;
 	p->parent = parent;
 	if (parent)
 		list_add_tail(&p->sibling, &parent->children);
@@ -280,13 +282,21 @@ static bool tell_end(struct process *p)
 
 /* --- groups --------------------------------------------------------------------------------- */
 
+/* A parent that can continue it: of the first process, who has started lodge. */
+static bool has_parent_outside(const struct process *p, int pgid, int sid)
+{
+	if (p == p->sandbox->first)
+		return p->sandbox->on_stop;
+	return p->parent && p->parent != &p->sandbox->orphans && p->parent->pgid != pgid &&
+	       p->parent->sid == sid;
+}
+
 bool process_group_is_orphaned(struct sandbox *s, int pgid, int sid)
 {
 	struct process *p;
 
 	list_for_each_entry (p, &s->processes, node)
-		if (p->pgid == pgid && !process_is_zombie(p) && p->parent && p->parent != &s->orphans &&
-		    p->parent->pgid != pgid && p->parent->sid == sid)
+		if (p->pgid == pgid && !process_is_zombie(p) && has_parent_outside(p, pgid, sid))
 			return false;
 	return true;
 }
@@ -394,6 +404,7 @@ static void end_process(struct process *p)
 		return;
 	}
 	int pgid = p->pgid, sid = p->sid;
+	tty_leader_ended(p);
 	if (p->parent == &s->orphans || tell_end(p))
 		process_reap(p);
 	release_group(s, pgid, sid);
@@ -430,7 +441,11 @@ struct process_ids process_ids(struct process *p)
 	struct process_ids ids;
 
 	pthread_mutex_lock(&p->sandbox->lock);
-	ids = (struct process_ids){p->parent ? p->parent->pid : 0, p->pgid, p->sid, p->nr_threads};
+	ids = (struct process_ids){.ppid = p->parent ? p->parent->pid : 0,
+				   .pgid = p->pgid,
+				   .sid = p->sid,
+				   .nr_threads = p->nr_threads};
+	tty_tell(p, &ids);
 	pthread_mutex_unlock(&p->sandbox->lock);
 	return ids;
 }

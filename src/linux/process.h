@@ -32,6 +32,7 @@
 #define FIRST_ORPHANS_PARENT 1 /* the number of process 1 */
 
 struct task;
+struct tty;
 struct sandbox;
 struct sockets;
 struct vdso;
@@ -44,29 +45,31 @@ struct task_rlimit {
 };
 
 struct process {
-	struct sandbox *sandbox;      /* (C) */
-	int pid;		      /* (C) */
-	uint64_t serial;	      /* (C) never used twice, as numbers are */
-	int pgid, sid;		      /* (P) */
-	struct process *parent;	      /* (P) NULL: process 1 and the first */
-	struct list_head children;    /* (P) by sibling */
-	struct list_head sibling;     /* (P) */
-	struct list_head node;	      /* (P) in sandbox->processes */
-	struct list_head threads;     /* (P) tasks by thread_node, the oldest first */
-	unsigned int nr_threads;      /* (P) */
-	unsigned int nr_ending;	      /* (P) threads that were taken out and may still have memory */
-	struct sigqueue pending;      /* (P) signals for whichever thread takes them */
-	bool subreaper;		      /* (P) orphans among its descendants become its children */
-	_Atomic bool not_dumpable;    /* (A) as set; nothing is dumped anyway */
-	uint32_t uid;		      /* (P) real number of the thread that ended last */
-	int exit_signal;	      /* (P) what its end sends to the parent; 0: nothing */
-	bool has_execed;	      /* (P) setpgid by the parent comes too late */
-	bool group_exit;	      /* (P) exit_code is final, all threads are leaving */
-	int exit_code;		      /* (P) of the leader, or of the group exit; as wait4 tells it */
-	struct task *exec_task;	      /* (P) the thread that waits for all others to end */
-	int stop_signal;	      /* (P) not 0: stopped by it */
-	bool stop_told, cont_told;    /* (P) a wait has seen the stop; or there is no continuation to see */
-	struct rusage usage;	      /* (P) of threads that have ended */
+	struct sandbox *sandbox;   /* (C) */
+	int pid;		   /* (C) */
+	uint64_t serial;	   /* (C) never used twice, as numbers are */
+	int pgid, sid;		   /* (P) */
+	struct tty *tty;	   /* (P) its session's terminal, or NULL */
+	int tty_old_pgid;	   /* (P) of a leader whose terminal hung up: the group that was in front */
+	struct process *parent;	   /* (P) NULL: process 1 and the first */
+	struct list_head children; /* (P) by sibling */
+	struct list_head sibling;  /* (P) */
+	struct list_head node;	   /* (P) in sandbox->processes */
+	struct list_head threads;  /* (P) tasks by thread_node, the oldest first */
+	unsigned int nr_threads;   /* (P) */
+	unsigned int nr_ending;	   /* (P) threads that were taken out and may still have memory */
+	struct sigqueue pending;   /* (P) signals for whichever thread takes them */
+	bool subreaper;		   /* (P) orphans among its descendants become its children */
+	_Atomic bool not_dumpable; /* (A) as set; nothing is dumped anyway */
+	uint32_t uid;		   /* (P) real number of the thread that ended last */
+	int exit_signal;	   /* (P) what its end sends to the parent; 0: nothing */
+	bool has_execed;	   /* (P) setpgid by the parent comes too late */
+	bool group_exit;	   /* (P) exit_code is final, all threads are leaving */
+	int exit_code;		   /* (P) of the leader, or of the group exit; as wait4 tells it */
+	struct task *exec_task;	   /* (P) the thread that waits for all others to end */
+	int stop_signal;	   /* (P) not 0: stopped by it */
+	bool stop_told, cont_told; /* (P) a wait has seen the stop; or there is no continuation to see */
+	struct rusage usage;	   /* (P) of threads that have ended */
 	struct rusage children_usage; /* (P) of children that were waited for */
 	struct task_rlimit rlimit[RLIM_NLIMITS];
 	_Atomic uint32_t nr_open; /* (A) RLIMIT_NOFILE, as far as a table of files goes: see files_limit */
@@ -106,10 +109,13 @@ struct sandbox {
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
 	struct sockets *sockets;	 /* (C) */
-	bool masks_are_set;	  /* (P) a task has chosen processors: children take over their parents' */
-	int foreground;		  /* (P) the group of the terminal */
-	_Atomic uint32_t ended;	  /* (A) counts tasks that have ended: a word to wait on */
-	struct list_head workers; /* (P) idle ones */
+	bool masks_are_set;    /* (P) a task has chosen processors: children take over their parents' */
+	struct list_head ttys; /* (P) */
+	/* What stops the whole of lodge where the first process would stop, or NULL: it cannot be stopped. (C) */
+	void (*on_stop)(void *ctx, int signo);
+	void *on_stop_ctx;
+	_Atomic uint32_t ended;	      /* (A) counts tasks that have ended: a word to wait on */
+	struct list_head workers;     /* (P) idle ones */
 	struct list_head all_workers; /* (P) */
 	struct list_head signalfds;   /* (P) */
 	/* pause.c */
@@ -218,6 +224,8 @@ void process_usage(struct process *p, struct rusage *usage);
 /* The numbers that a process is known by; takes the lock. */
 struct process_ids {
 	int ppid, pgid, sid;
+	uint32_t tty_nr; /* as procfs has it; 0: no terminal */
+	int tty_pgid;	 /* the group in front of it, or -1 */
 	unsigned int nr_threads;
 };
 

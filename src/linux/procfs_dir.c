@@ -3,7 +3,8 @@
  * procfs_dir.c - what directories of procfs list.
  *
  * The descriptor is the host's directory in the same place, for walks from it. Its position counts entries where the list is ours,
- * and is the host's own where it is the host's with some names left out.
+ * and is the host's own where it is the host's with some names left out. In /proc itself the guest's processes follow those of the
+ * host's names that are no processes: positions from NUMBERS_FROM on count them.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -18,7 +19,8 @@
 #include "procfs.h"
 #include "task.h"
 
-#define INO_BASE 0x4c4f4447ull /* of entries that are in no table of the host */
+#define INO_BASE     0x4c4f4447ull /* of entries that are in no table of the host */
+#define NUMBERS_FROM (1ll << 30)   /* behind all that the host has; its procfs takes no more than 31 bits */
 
 /* The kernel's struct linux_dirent64, with room for its name. */
 struct dirent_head {
@@ -142,6 +144,8 @@ static bool is_shown(const struct task *t, const char *dir, const char *name)
 
 	if (name[0] == '.')
 		return true;
+	if (isdigit((unsigned char)name[0]) && !strcmp(dir, "/proc"))
+		return false;
 	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
 		return false;
 	return procfs_entry(t, path).kind != PROC_REFUSED;
@@ -165,6 +169,30 @@ static size_t filter(const struct task *t, const char *dir, char *records, size_
 	return kept;
 }
 
+static int64_t getdents_processes(const struct task *t, const struct guest_file *file, void *buffer,
+				  size_t bytes)
+{
+	off_t at = lseek(file->host_fd, 0, SEEK_CUR);
+	struct listing l = {.buffer = buffer,
+			    .room = bytes,
+			    .from = at < NUMBERS_FROM ? 0 : at - NUMBERS_FROM};
+	struct process *p;
+
+	pthread_mutex_lock(&t->sandbox->lock);
+	list_for_each_entry (p, &t->sandbox->processes, node)
+		list_number(&l, p->pid, DT_DIR);
+	pthread_mutex_unlock(&t->sandbox->lock);
+	for (size_t i = 0; i < l.used;) {
+		struct dirent_head *entry = (void *)(l.buffer + i);
+		entry->off += NUMBERS_FROM;
+		i += entry->reclen;
+	}
+	if (!l.used && l.full)
+		return -EINVAL;
+	lseek(file->host_fd, NUMBERS_FROM + l.from, SEEK_SET);
+	return (int64_t)l.used;
+}
+
 static int64_t getdents_filtered(struct task *t, const struct guest_file *file, void *buffer, size_t bytes)
 {
 	char dir[PATH_MAX];
@@ -175,6 +203,8 @@ static int64_t getdents_filtered(struct task *t, const struct guest_file *file, 
 		n = syscall(SYS_getdents64, file->host_fd, buffer, bytes);
 		if (n < 0)
 			n = -errno;
+		if (!n && !strcmp(dir, "/proc"))
+			return getdents_processes(t, file, buffer, bytes);
 		if (n <= 0)
 			return n;
 		kept = filter(t, dir, buffer, (size_t)n);

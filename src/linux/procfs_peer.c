@@ -125,6 +125,7 @@ static void copy_process(struct proc_view *v, const struct process *p)
 	copy->serial = p->serial;
 	copy->pgid = p->pgid;
 	copy->sid = p->sid;
+	copy->tty = p->tty;
 	copy->parent = &v->parent;
 	copy->nr_threads = p->nr_threads;
 	copy->pending.pending = p->pending.pending;

@@ -294,8 +294,8 @@ static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 	(void)file;
 	struct process_ids ids = process_ids(t->process);
 
-	fprintf(out, "%d (%s) %c %d %d %d 0 -1 %u", t->tid ? t->tid : t->pid, t->comm, h.state, ids.ppid,
-		ids.pgid, ids.sid, t->aslr ? PF_RANDOMIZE : 0u);
+	fprintf(out, "%d (%s) %c %d %d %d %u %d %u", t->tid ? t->tid : t->pid, t->comm, h.state, ids.ppid,
+		ids.pgid, ids.sid, ids.tty_nr, ids.tty_pgid, t->aslr ? PF_RANDOMIZE : 0u);
 	if (!mm) {
 		stat_zombie(t, out);
 		return 0;

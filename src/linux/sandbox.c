@@ -10,6 +10,7 @@
 #include "futex.h"
 #include "sockets.h"
 #include "task.h"
+#include "tty.h"
 #include "worker.h"
 
 #define DRAIN_REPEAT_NS 2000000l
@@ -36,7 +37,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 		return -ENOMEM;
 	err = view_create(&setup->view, &view, bad);
 	if (!err)
-		err = files_create(setup->fds, view, &t->files);
+		err = files_create(setup->fds, view, s, &t->files);
 	if (!err) {
 		*bad = setup->cwd;
 		err = fs_create(view, setup->cwd, &t->fs);
@@ -47,8 +48,10 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	pthread_mutex_lock(&s->lock);
 	process_add_task(t->process, t, NULL);
 	s->first = t->process;
-	s->foreground = t->pid;
 	pthread_mutex_unlock(&s->lock);
+	err = ttys_begin(s);
+	if (err)
+		return err;
 	t->mm = setup->mm;
 	s->first_mm = setup->mm;
 	mmget(setup->mm);
@@ -101,6 +104,7 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	list_init(&s->workers);
 	list_init(&s->all_workers);
 	list_init(&s->signalfds);
+	list_init(&s->ttys);
 	s->orphans.sandbox = s;
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
 	list_init(&s->orphans.children);
@@ -281,6 +285,7 @@ void sandbox_destroy(struct sandbox *s)
 		list_del(&p->node);
 		process_free(p);
 	}
+	ttys_end(s);
 	sockets_destroy(s->sockets);
 	pthread_cond_destroy(&s->pause_changed);
 	pthread_mutex_destroy(&s->lock);

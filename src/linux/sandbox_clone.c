@@ -12,6 +12,7 @@
 #include "shm.h"
 #include "sockets.h"
 #include "task.h"
+#include "tty.h"
 
 #define XSAVE_ALIGN 64u
 #define XSAVE_MAX   16384u
@@ -92,7 +93,7 @@ static struct files *clone_files(struct cloning *c, struct files *old)
 
 	if (new)
 		return files_share(new);
-	new = file_twins_table(&c->file, old);
+	new = file_twins_table(&c->file, old, c->to);
 	if (new)
 		twin_add(&c->files, old, new);
 	return new;
@@ -356,7 +357,6 @@ static void copy_fields(struct sandbox *to, const struct sandbox *from)
 	to->last_pid = from->last_pid;
 	to->last_serial = atomic_load(&from->last_serial);
 	to->masks_are_set = from->masks_are_set;
-	to->foreground = from->foreground;
 	to->oom.policy = from->oom.policy;
 	to->oom.ask = from->oom.ask;
 	to->oom.ctx = from->oom.ctx;
@@ -411,6 +411,8 @@ static int fill(struct cloning *c)
 		err = copy_processes(c);
 	if (!err)
 		err = place_first_task(c);
+	if (!err)
+		err = ttys_begin(c->to);
 	if (!err)
 		err = place_first_mm(c);
 	return err;

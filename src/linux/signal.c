@@ -6,7 +6,8 @@
  *   S2  a standard signal is queued at most once per queue; real-time ones queue in order, RT_QUEUE_MAX in all
  *   S3  SIGKILL and SIGSTOP are never blocked and always have the default action
  *   S4  when a task has something to take that it does not block, its ATTENTION_SIGNAL is set
- * The first process of a sandbox cannot be stopped: who could continue it is not part of its world.
+ * The first process of a sandbox cannot be stopped: who could continue it is not part of its world. Where lodge itself can be, that
+ * stops instead.
  * Not here: the layout of a handler's frame (sigframe.c).
  */
 #include <errno.h>
@@ -264,6 +265,7 @@ static int dequeue(struct task *t, uint64_t set, siginfo_t *info)
 		signo = queue_take(&t->process->pending, set, info);
 	if (signo && info->si_code == SI_TIMER)
 		timers_signal_taken(t->process, info);
+	t->sig.stop_taken = signo && (MASK(signo) & STOPS);
 	return signo;
 }
 
@@ -315,8 +317,12 @@ static void resume(struct process *p)
 /* What happens when a signal is made, whoever will take it: stopping and continuing undo one another. */
 static void prepare(struct process *p, int signo)
 {
+	struct task *t;
+
 	if (signo == SIGCONT) {
 		process_flush(p, STOPS);
+		list_for_each_entry (t, &p->threads, thread_node)
+			t->sig.stop_taken = false;
 		if (p->stop_signal)
 			resume(p);
 	} else if (MASK(signo) & STOPS) {
@@ -550,15 +556,21 @@ void signal_force(struct task *t, int signo, int code, const struct fault_contex
 	die(t, signo, code, fc);
 }
 
-/* The process stops, unless nobody could continue it. */
+/* The process stops, unless nobody could continue it. In the place of the first, lodge is what stops: see on_stop. */
 static void stop_process(struct task *t, int signo)
 {
 	struct process *p = t->process;
 	struct task *other;
 
+	if (p == t->sandbox->first) {
+		if (t->sandbox->on_stop && signo != SIGSTOP)
+			t->sandbox->on_stop(t->sandbox->on_stop_ctx, signo);
+		return;
+	}
 	pthread_mutex_lock(&t->sandbox->lock);
+	/* SIGCONT may have come since. */
 	bool orphaned = signo != SIGSTOP && process_group_is_orphaned(t->sandbox, p->pgid, p->sid);
-	if (p != t->sandbox->first && !p->group_exit && !p->stop_signal && !orphaned) {
+	if (t->sig.stop_taken && !p->group_exit && !p->stop_signal && !orphaned) {
 		p->stop_signal = signo;
 		p->stop_told = false;
 		list_for_each_entry (other, &p->threads, thread_node) {

@@ -44,6 +44,7 @@ struct sigstate {
 	uint64_t blocked;    /* (P) to change; bit n-1: signal n */
 	uint64_t saved_mask; /* what sigsuspend and kin restore after the handler */
 	bool restore_mask;
+	bool stop_taken;       /* (P) a stop signal was taken, and no SIGCONT has come since */
 	struct sigqueue queue; /* what was sent to this task alone */
 	uint64_t altstack_sp, altstack_bytes;
 	uint32_t altstack_flags;

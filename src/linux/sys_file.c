@@ -257,107 +257,6 @@ static int64_t sys_flock(struct task *t, const uint64_t a[6])
 	return ret == -EINTR ? host_wait_interrupted(t) : ret;
 }
 
-/* --- ioctl: what programs ask of terminals, and nothing that changes another object ---------- */
-
-struct ioctl_entry {
-	unsigned int cmd;
-	unsigned int bytes;
-	bool to_host;	/* the guest's structure goes to the host; otherwise the host's to the guest */
-	bool interface; /* both; about an interface of the network that the sandbox has */
-};
-
-/* The kernel's struct termios and termios2; libc's are larger. */
-#define KERNEL_TERMIOS_BYTES  36
-#define KERNEL_TERMIOS2_BYTES 44
-#define KERNEL_TCGETS2	      0x802c542au
-#define KERNEL_TCSETS2	      0x402c542bu
-#define KERNEL_TCSETSW2	      0x402c542cu
-#define KERNEL_TCSETSF2	      0x402c542du
-
-static const struct ioctl_entry ioctls[] = {
-	{TCGETS, KERNEL_TERMIOS_BYTES, false},
-	{TCSETS, KERNEL_TERMIOS_BYTES, true},
-	{TCSETSW, KERNEL_TERMIOS_BYTES, true},
-	{TCSETSF, KERNEL_TERMIOS_BYTES, true},
-	{KERNEL_TCGETS2, KERNEL_TERMIOS2_BYTES, false},
-	{KERNEL_TCSETS2, KERNEL_TERMIOS2_BYTES, true},
-	{KERNEL_TCSETSW2, KERNEL_TERMIOS2_BYTES, true},
-	{KERNEL_TCSETSF2, KERNEL_TERMIOS2_BYTES, true},
-	{TIOCGWINSZ, sizeof(struct winsize), false},
-	{TIOCGPGRP, sizeof(pid_t), false},
-	{FIONREAD, sizeof(int), false},
-	{TIOCOUTQ, sizeof(int), false},
-	{FIONBIO, sizeof(int), true},
-	{SIOCGIFNAME, sizeof(struct ifreq), false, true},
-	{SIOCGIFINDEX, sizeof(struct ifreq), false, true},
-	{SIOCGIFFLAGS, sizeof(struct ifreq), false, true},
-	{SIOCGIFADDR, sizeof(struct ifreq), false, true},
-	{SIOCGIFNETMASK, sizeof(struct ifreq), false, true},
-	{SIOCGIFBRDADDR, sizeof(struct ifreq), false, true},
-	{SIOCGIFHWADDR, sizeof(struct ifreq), false, true},
-	{SIOCGIFMTU, sizeof(struct ifreq), false, true},
-};
-
-static const struct ioctl_entry *ioctl_find(unsigned int cmd)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(ioctls); i++)
-		if (ioctls[i].cmd == cmd)
-			return &ioctls[i];
-	return NULL;
-}
-
-static int64_t host_ioctl(struct task *t, int host_fd, unsigned int cmd, void *argument)
-{
-	struct host_wait wait;
-	int64_t ret;
-
-	host_wait_begin(&wait);
-	do
-		ret = result(ioctl(host_fd, cmd, argument));
-	while (ret == -EINTR && !task_interrupted(t));
-	host_wait_end(&wait);
-	return ret == -EINTR ? host_wait_interrupted(t) : ret;
-}
-
-/* To the guest the group of lodge is the one that it made the foreground. */
-static void translate_pgrp(struct task *t, unsigned int cmd, void *argument)
-{
-	pid_t *pgrp = argument;
-
-	if (cmd == TIOCGPGRP && *pgrp == getpgrp())
-		*pgrp = t->sandbox->foreground;
-}
-
-static int64_t do_ioctl(struct task *t, int host_fd, const struct ioctl_entry *e, gva_t address)
-{
-	char argument[64] __attribute__((aligned(8))) = {0};
-	int64_t ret;
-
-	if (e->interface && sockets_net(t->sandbox->sockets) == LODGE_NET_NONE)
-		return -ENOTTY;
-	if ((e->to_host || e->interface) && copy_from_user(t->mm, argument, address, e->bytes))
-		return -EFAULT;
-	ret = host_ioctl(t, host_fd, e->cmd, argument);
-	if (ret || e->to_host)
-		return ret;
-	translate_pgrp(t, e->cmd, argument);
-	return copy_to_user(t->mm, address, argument, e->bytes) ? -EFAULT : 0;
-}
-
-static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
-{
-	struct guest_file *file = files_get(t->files, (int)a[0]);
-	const struct ioctl_entry *e = ioctl_find((unsigned int)a[1]);
-
-	if (!file || (fcntl(file->host_fd, F_GETFL) & O_PATH))
-		return -EBADF;
-	if ((unsigned int)a[1] == FIOCLEX || (unsigned int)a[1] == FIONCLEX) {
-		files_set_cloexec(t->files, (int)a[0], (unsigned int)a[1] == FIOCLEX);
-		return 0;
-	}
-	return e ? do_ioctl(t, file->host_fd, e, a[2]) : -ENOTTY;
-}
-
 /* --- files ----------------------------------------------------------------------------------- */
 
 static int64_t sys_lseek(struct task *t, const uint64_t a[6])
@@ -569,7 +468,6 @@ const struct syscall_entry sys_file_calls[] = {
 	SYSCALL_ENTRY(pipe2),
 	SYSCALL_ENTRY(fcntl),
 	SYSCALL_ENTRY(flock),
-	SYSCALL_ENTRY(ioctl),
 	SYSCALL_ENTRY(lseek),
 	SYSCALL_ENTRY(getdents64),
 	SYSCALL_ENTRY(ftruncate),

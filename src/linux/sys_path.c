@@ -16,6 +16,7 @@
 #include "memfd.h"
 #include "open.h"
 #include "syscall.h"
+#include "tty.h"
 #include "view.h"
 
 static int64_t result(int ret)
@@ -37,7 +38,11 @@ static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t 
 	fd = files_next(t->files, 0);
 	if (fd >= 0)
 		fd = open_path(t, &p, flags, mode, &like.proc);
-	return fd < 0 ? fd : files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
+	if (fd >= 0)
+		fd = files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
+	if (fd >= 0)
+		tty_opened(t, fd, flags);
+	return fd;
 }
 
 static int64_t sys_openat(struct task *t, const uint64_t a[6])

@@ -85,6 +85,7 @@ static int64_t sys_setsid(struct task *t, const uint64_t a[6])
 	pthread_mutex_lock(&t->sandbox->lock);
 	if (p->sid != p->pid && !group_exists(t->sandbox, p->pid)) {
 		p->sid = p->pgid = p->pid;
+		p->tty = NULL;
 		ret = p->pid;
 	}
 	pthread_mutex_unlock(&t->sandbox->lock);

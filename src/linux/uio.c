@@ -13,6 +13,7 @@
 #include "sockmsg.h"
 #include "signalfd.h"
 #include "task.h"
+#include "tty.h"
 #include "uio.h"
 
 #define FIRST_WINDOW_BYTES (64ul << 10) /* what a pipe holds */
@@ -259,8 +260,13 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	 * A broken pipe raises SIGPIPE for our thread as well; the thread that runs a task keeps it blocked (task.c), so
 	 * that only the guest gets its own.
 	 */
+	n = tty_check_transfer(t, file, x->to_file);
+	if (n)
+		return n;
 	op.cache = file->stream ? NULL : coherent_find_open(t, file);
 	n = uio_loop(&op, file->stream);
+	if (x->to_file)
+		tty_written(t, file, u, u->done);
 	if (op.cache)
 		backing_put(op.cache);
 	op.cache = NULL;
