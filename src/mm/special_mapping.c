@@ -127,3 +127,15 @@ int64_t install_special_mappings(struct mm *mm, const struct special_mapping *s,
 	} while (retry_with_room(&retry, start));
 	return start;
 }
+
+int install_special_mapping_at(struct mm *mm, const struct special_mapping *s, gva_t at)
+{
+	uint64_t bytes = s->nr_pages << PAGE_SHIFT;
+
+	mm_write_lock(mm);
+	int err = vma_find_intersection(&mm->vmas, at, at + bytes) ? -ENOMEM : install(mm, at, s);
+	if (err && vma_find_intersection(&mm->vmas, at, at + bytes))
+		uninstall(mm, at, at + bytes);
+	mm_write_unlock(mm);
+	return err;
+}

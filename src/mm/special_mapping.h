@@ -27,4 +27,7 @@ struct special_mapping {
 #define SPECIAL_MAPPINGS_MAX 2
 int64_t install_special_mappings(struct mm *mm, const struct special_mapping *s, unsigned int nr);
 
+/* The same for one of them at a place that is free. 0 or -ENOMEM. */
+int install_special_mapping_at(struct mm *mm, const struct special_mapping *s, gva_t at);
+
 #endif

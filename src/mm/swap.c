@@ -45,7 +45,10 @@ static int add_device(struct swap_space *s, struct swap_device *d)
 			continue;
 		d->index = i;
 		__atomic_store_n(&s->device[i], d, __ATOMIC_RELEASE);
-		enqueue(s, d);
+		if (d->is_image)
+			list_init(&d->node);
+		else
+			enqueue(s, d);
 		return 0;
 	}
 	return -EPERM;
@@ -61,11 +64,18 @@ int swap_on(struct mm_host *h, struct swap_device *d)
 		return err;
 	d->host = h;
 	pthread_mutex_lock(&h->swap.lock);
+	d->map.closed = d->is_image;
 	err = add_device(&h->swap, d);
 	pthread_mutex_unlock(&h->swap.lock);
 	if (err)
 		swap_map_destroy(&d->map);
 	return err;
+}
+
+int swap_on_image(struct mm_host *h, struct swap_device *d)
+{
+	d->is_image = true;
+	return swap_on(h, d);
 }
 
 /* Whether a device gives out slots. */
@@ -83,7 +93,7 @@ int swap_off(struct swap_device *d)
 	set_closed(d, true);
 	int err = swap_unuse(d);
 	if (err) {
-		set_closed(d, false);
+		set_closed(d, d->is_image);
 		return err;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -169,6 +179,24 @@ void swap_begin_cluster(struct mm_host *h, const struct memcg *cg)
 		break;
 	}
 	pthread_mutex_unlock(&h->swap.lock);
+}
+
+bool swap_claim(struct mm_host *h, swp_entry_t entry, struct memcg *cg, const uint64_t *word)
+{
+	struct swap_map *m = &swap_device_of(h, entry)->map;
+
+	pthread_mutex_lock(&m->lock);
+	bool free = swap_map_claim(m, swp_slot(entry), cg, word);
+	pthread_mutex_unlock(&m->lock);
+	return free;
+}
+
+uint64_t swap_nr_used(struct swap_device *d)
+{
+	pthread_mutex_lock(&d->map.lock);
+	uint64_t nr = d->map.nr_used;
+	pthread_mutex_unlock(&d->map.lock);
+	return nr;
 }
 
 void swap_dup(struct mm_host *h, swp_entry_t entry)

@@ -105,6 +105,7 @@ struct swap_device {
 	uint64_t nr_slots;	  /* (owner) of a page each; slot 0 is the device's header and never used */
 	struct mm_host *host;	  /* (C) from swapon on */
 	unsigned int index;	  /* (C) in host->swap.device */
+	bool is_image;		  /* (C) it is not on swap.devices */
 	_Atomic uint32_t holders; /* (A) who may come to its slots without an entry that says one */
 	struct list_head node;	  /* (swap.lock) by priority */
 	struct swap_map map;
@@ -129,6 +130,21 @@ void swap_destroy(struct mm_host *h);
 
 /* Makes the device one that pages may go to. 0, -EINVAL: no slot but the header, or too many; -EPERM: too many devices; -ENOMEM. */
 int swap_on(struct mm_host *h, struct swap_device *d);
+
+/*
+ * The same for a device whose slots hold pages already, and never others: an image. No page goes to it, and nobody is told of it as of a swap
+ * device; swap_off is as ever.
+ */
+int swap_on_image(struct mm_host *h, struct swap_device *d);
+
+/*
+ * One entry of the account's will say this free slot of an image. `word`: every word of the page is *word; NULL: the device has it. False:
+ * there is no such slot, or it is in use.
+ */
+bool swap_claim(struct mm_host *h, swp_entry_t entry, struct memcg *cg, const uint64_t *word);
+
+/* Slots of the device that are in use. */
+uint64_t swap_nr_used(struct swap_device *d);
 
 /*
  * Brings back what the device holds and calls release. 0; -ENOMEM, and it stays on: not everything had room.

@@ -183,6 +183,28 @@ void swap_map_begin_cluster(struct swap_map *m, const struct memcg *cg)
 	pthread_mutex_unlock(&m->lock);
 }
 
+bool swap_map_claim(struct swap_map *m, uint64_t at, struct memcg *cg, const uint64_t *word)
+{
+	if (!at || at >= m->nr_slots || !is_free(&m->slot[at]))
+		return false;
+	struct swap_slot *slot = &m->slot[at];
+	struct swap_cluster *c = &m->cluster[at / SWAP_CLUSTER_SLOTS];
+
+	slot->count = 1;
+	slot->memcg = cg;
+	slot->flags = word ? SLOT_SAME : 0;
+	slot->value = word ? *word : 0;
+	c->nr_used++;
+	m->nr_used++;
+	if (!c->current) {
+		list_del(&c->node);
+		put_on_list(m, c);
+	}
+	memcg_get(cg);
+	atomic_fetch_add_explicit(&cg->swap_pages, 1, memory_order_relaxed);
+	return true;
+}
+
 /* --- taking back --------------------------------------------------------------------------------------------------- */
 
 void swap_map_release(struct swap_map *m, uint64_t at)

@@ -78,6 +78,12 @@ uint64_t swap_map_alloc(struct swap_map *m, struct memcg *cg, struct page *page)
 /* The account's next slot begins a cluster, if one is free. */
 void swap_map_begin_cluster(struct swap_map *m, const struct memcg *cg);
 
+/*
+ * A slot that the caller chooses, in use for one entry of account cg from now on; `word`, which may be NULL: what all of it holds. False: it
+ * is not free, or not there. lock is held.
+ */
+bool swap_map_claim(struct swap_map *m, uint64_t slot, struct memcg *cg, const uint64_t *word);
+
 /* Frees the slot if nothing uses it any more. lock is held. */
 void swap_map_release(struct swap_map *m, uint64_t slot);
 

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* restore.c - see restore.h. Locking: mmap_lock for writing, page_table_lock for entries. */
+#include "restore.h"
+
+#include <errno.h>
+
+#include "anon_vma.h"
+#include "gather.h"
+#include "lock.h"
+
+struct restore {
+	struct mm *mm;
+	gva_t start;
+	swp_entry_t first;
+	const struct image_page *page;
+	struct gather gather;
+};
+
+static int restore_one(struct restore *r, gva_t address)
+{
+	uint64_t i = (address - r->start) >> PAGE_SHIFT;
+	const struct image_page *page = &r->page[i];
+	swp_entry_t entry = {r->first.val + i};
+	pte_t *slot = pgtable_own(r->mm, address, &r->gather);
+
+	if (!slot)
+		return -ENOMEM;
+	if (!pte_none(pte_read(slot)) ||
+	    !swap_claim(r->mm->host, entry, r->mm->memcg, page->is_word ? &page->word : NULL))
+		return -EINVAL;
+	pte_set(slot, swp_entry_to_pte(entry));
+	atomic_fetch_add_explicit(&r->mm->rss[MM_SWAPENTS], 1, memory_order_relaxed);
+	return 0;
+}
+
+/* What one area has of the range. */
+static int restore_area(struct restore *r, struct vma *vma, gva_t start, gva_t end)
+{
+	int err;
+
+	if (vma->flags & (VM_SHARED | VM_SPECIAL | VM_HUGETLB))
+		return -EINVAL;
+	err = anon_vma_prepare(vma);
+	pthread_mutex_lock(&r->mm->page_table_lock);
+	for (gva_t at = start; at < end && !err; at += PAGE_SIZE)
+		err = restore_one(r, at);
+	gather_flush(&r->gather);
+	pthread_mutex_unlock(&r->mm->page_table_lock);
+	return err;
+}
+
+int mm_restore_pages(struct mm *mm, gva_t start, swp_entry_t first, const struct image_page *page,
+		     uint64_t nr)
+{
+	struct restore r = {.mm = mm, .start = start, .first = first, .page = page};
+	gva_t end = start + (nr << PAGE_SHIFT);
+	int err = 0;
+
+	if (start % PAGE_SIZE || nr > mm->task_size >> PAGE_SHIFT || end > mm->task_size || end < start)
+		return -EINVAL;
+	mm_write_lock(mm);
+	swap_note_space(mm);
+	gather_begin(&r.gather, mm);
+	for (gva_t at = start; at < end && !err;) {
+		struct vma *vma = vma_find(&mm->vmas, at);
+		if (!vma || vma->start > at) {
+			err = -EINVAL;
+			break;
+		}
+		gva_t to = min_u64(end, vma->end);
+		err = restore_area(&r, vma, at, to);
+		at = to;
+	}
+	gather_end(&r.gather);
+	mm_write_unlock(mm);
+	return err;
+}
