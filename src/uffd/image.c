@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* image.c - using an image: see image.h. Making one: image_write.c. */
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "image_format.h"
+
+void image_machine_cpu(struct image_machine *m)
+{
+	uint32_t a, b, c, d;
+
+	memset(m->cpu, 0, sizeof(m->cpu));
+	if (__get_cpuid(1, &a, &b, &c, &d)) {
+		m->cpu[0] = c & ~(1u << 27); /* OSXSAVE says what the system has done */
+		m->cpu[1] = d;
+	}
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+		m->cpu[2] = b;
+		m->cpu[3] = c & ~(1u << 4); /* OSPKE likewise */
+		m->cpu[4] = d;
+	}
+}
+
+/* --- checking ----------------------------------------------------------------------------------- */
+
+/* Bytes of a file, or of memory that stands for one. */
+struct source {
+	int fd;
+	const char *bytes; /* NULL: the file */
+	uint64_t nr;
+};
+
+static int get(const struct source *s, void *to, uint64_t bytes, uint64_t offset)
+{
+	char *at = to;
+
+	if (s->bytes) {
+		memcpy(to, s->bytes + offset, bytes); /* what lies within was checked */
+		return 0;
+	}
+	while (bytes) {
+		ssize_t n = pread(s->fd, at, bytes, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EBADMSG;
+		at += n;
+		bytes -= (uint64_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int bad(const char **why, int err, const char *what)
+{
+	*why = what;
+	return err;
+}
+
+static bool lies_within(const struct image_section *s, uint64_t file_bytes)
+{
+	return s->offset >= PAGE_SIZE && s->offset <= file_bytes && s->bytes <= file_bytes - s->offset;
+}
+
+static int check_header(const struct source *s, struct image_header *h, const char **why)
+{
+	if (s->nr < PAGE_SIZE || get(s, h, sizeof(*h), 0) ||
+	    memcmp(h->magic, IMAGE_MAGIC, sizeof(h->magic)) != 0)
+		return bad(why, -EINVAL, "not a snapshot");
+	if (h->version != IMAGE_VERSION || h->page_bytes != PAGE_SIZE)
+		return bad(why, -ENOTSUP, "a snapshot of another version");
+	if (h->sum != XXH3_64bits(h, offsetof(struct image_header, sum)))
+		return bad(why, -EBADMSG, "the header is damaged");
+	if (h->file_bytes != s->nr)
+		return bad(why, -EBADMSG,
+			   s->nr < h->file_bytes ? "the end is missing" : "something follows its end");
+	for (unsigned int i = 0; i < NR_SECTIONS; i++)
+		if (!lies_within(&h->section[i], s->nr))
+			return bad(why, -EBADMSG, "a section lies outside");
+	if (h->section[SECTION_STATE].bytes > IMAGE_MAX_STATE)
+		return bad(why, -EBADMSG, "the state is too large");
+	return 0;
+}
+
+/* The section in memory of the caller's, or NULL. */
+static void *get_section(const struct source *s, const struct image_section *section, int *err)
+{
+	char *at = malloc(section->bytes ? section->bytes : 1);
+
+	*err = at ? get(s, at, section->bytes, section->offset) : -ENOMEM;
+	if (!*err && XXH3_64bits(at, section->bytes) != section->sum)
+		*err = -EBADMSG;
+	if (!*err)
+		return at;
+	free(at);
+	return NULL;
+}
+
+static bool run_is_good(const struct image_run *r, const struct image_run *before, uint64_t first)
+{
+	uint64_t bytes = (uint64_t)r->nr << PAGE_SHIFT;
+
+	if (!r->nr || r->first != first || r->space >= IMAGE_MAX_SPACES || r->address % PAGE_SIZE ||
+	    r->address > TASK_SIZE || bytes > TASK_SIZE - r->address)
+		return false;
+	return !before || r->space > before->space ||
+	       (r->space == before->space &&
+		r->address >= before->address + ((uint64_t)before->nr << PAGE_SHIFT));
+}
+
+static bool entry_is_good(const struct image_entry *e, const struct image_header *h)
+{
+	return e->where == IMAGE_WORD ||
+	       (e->where >= IMAGE_FIRST_PAGE && e->where < h->section[SECTION_INDEX].offset / PAGE_SIZE);
+}
+
+/* Every number of the index. */
+static bool index_is_good(const struct image_header *h, const struct image_run *run,
+			  const struct image_entry *entry)
+{
+	uint64_t first = 0;
+
+	for (uint64_t i = 0; i < h->nr_runs; i++) {
+		if (!run_is_good(&run[i], i ? &run[i - 1] : NULL, first))
+			return false;
+		first += run[i].nr;
+	}
+	for (uint64_t i = 0; i < h->nr_pages; i++)
+		if (!entry_is_good(&entry[i], h))
+			return false;
+	return first == h->nr_pages;
+}
+
+static bool index_has_room(const struct image_header *h)
+{
+	const uint64_t most = SWAP_MAX_SLOTS - 1;
+
+	return h->nr_runs <= most && h->nr_pages < most &&
+	       h->section[SECTION_INDEX].bytes ==
+		       h->nr_runs * sizeof(struct image_run) + h->nr_pages * sizeof(struct image_entry);
+}
+
+static int load_index(struct image *i, const struct source *s, const struct image_header *h, const char **why)
+{
+	int err;
+
+	if (!index_has_room(h))
+		return bad(why, -EBADMSG, "the index is damaged");
+	i->run = get_section(s, &h->section[SECTION_INDEX], &err);
+	if (!i->run)
+		return bad(why, err, "the index is damaged");
+	i->nr_runs = h->nr_runs;
+	i->nr_pages = h->nr_pages;
+	i->entry = (struct image_entry *)(i->run + h->nr_runs);
+	if (!index_is_good(h, i->run, i->entry))
+		return bad(why, -EBADMSG, "the index is damaged");
+	for (uint64_t n = 0; n < i->nr_pages; n++)
+		i->nr_words += i->entry[n].where == IMAGE_WORD;
+	return 0;
+}
+
+static int load(struct image *i, const struct source *s, const char **why)
+{
+	struct image_header h;
+	int err = check_header(s, &h, why);
+
+	if (!err)
+		err = load_index(i, s, &h, why);
+	if (err)
+		return err;
+	i->state = get_section(s, &h.section[SECTION_STATE], &err);
+	if (!i->state)
+		return bad(why, err, "the state is damaged");
+	i->state_bytes = h.section[SECTION_STATE].bytes;
+	i->file_bytes = h.file_bytes;
+	i->machine = h.machine;
+	i->id = h.section[SECTION_INDEX].sum ^ h.section[SECTION_STATE].sum;
+	return 0;
+}
+
+static void unload(struct image *i)
+{
+	free(i->run);
+	free(i->state);
+	i->run = NULL;
+	i->state = NULL;
+}
+
+int image_check(const void *bytes, size_t nr, const char **why)
+{
+	const struct source s = {.fd = -1, .bytes = bytes, .nr = nr};
+	struct image i = {.fd = -1};
+	int err = load(&i, &s, why);
+
+	unload(&i);
+	return err;
+}
+
+/* --- pages ---------------------------------------------------------------------------------------- */
+
+static struct image *to_image(struct swap_device *d)
+{
+	return container_of(d, struct image, device);
+}
+
+static int read_page(struct image *i, uint64_t slot, void *to)
+{
+	const struct source s = {.fd = i->fd};
+	const struct image_entry *e = &i->entry[slot - 1];
+
+	if (e->where == IMAGE_WORD) {
+		for (unsigned int n = 0; n < PAGE_SIZE / sizeof(e->sum); n++)
+			memcpy((char *)to + n * sizeof(e->sum), &e->sum, sizeof(e->sum));
+		return 0;
+	}
+	int err = get(&s, to, PAGE_SIZE, e->where * PAGE_SIZE);
+	if (!err && XXH3_64bits(to, PAGE_SIZE) != e->sum)
+		err = -EBADMSG;
+	if (err)
+		atomic_fetch_add(&i->nr_bad, 1);
+	else
+		atomic_fetch_add(&i->nr_read, 1);
+	return err;
+}
+
+/* In the thread that asks: it waits for the page anyway. */
+static void image_submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
+{
+	struct image *i = to_image(d);
+
+	for (unsigned int n = 0; n < nr; n++) {
+		struct swap_io *x = io[n];
+
+		x->result = x->write ? -EROFS : 0;
+		x->nr_done = 0;
+		while (!x->result && x->nr_done < x->nr) {
+			x->result = read_page(i, x->slot + x->nr_done, x->iov[x->nr_done].iov_base);
+			x->nr_done += !x->result;
+		}
+		x->done(x);
+	}
+}
+
+static void image_release(struct swap_device *d)
+{
+	image_close(to_image(d));
+}
+
+static const struct swap_device_ops image_ops = {.submit = image_submit, .release = image_release};
+
+void image_describe(const struct image *i, uint64_t first, uint64_t nr, struct image_page *page)
+{
+	for (uint64_t n = 0; n < nr; n++) {
+		const struct image_entry *e = &i->entry[first + n];
+		page[n] = (struct image_page){e->where == IMAGE_WORD, e->sum};
+	}
+}
+
+/* --- opening ------------------------------------------------------------------------------------- */
+
+static int open_source(const char *path, struct source *s, const char **why)
+{
+	struct stat st;
+
+	*s = (struct source){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+	if (s->fd < 0 || fstat(s->fd, &st))
+		return bad(why, -errno, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return bad(why, -EINVAL, "not a snapshot");
+	s->nr = (uint64_t)st.st_size;
+	return 0;
+}
+
+int image_open(const char *path, struct image **result, const char **why)
+{
+	struct image *i = calloc(1, sizeof(*i));
+	struct source s;
+
+	if (!i)
+		return bad(why, -ENOMEM, "out of memory");
+	int err = open_source(path, &s, why);
+	i->fd = s.fd;
+	if (!err)
+		err = load(i, &s, why);
+	if (err) {
+		image_close(i);
+		return err;
+	}
+	i->device.ops = &image_ops;
+	i->device.path = "image";
+	i->device.nr_slots = i->nr_pages + 2; /* slot 0 is nobody's; an image without pages has one slot */
+	*result = i;
+	return 0;
+}
+
+void image_close(struct image *i)
+{
+	if (i->fd >= 0)
+		close(i->fd);
+	unload(i);
+	free(i);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * image_write.c - making an image: see image.h.
+ *
+ * Pages go out as they come, through a buffer. Contents that were there before are known by 128 bits of hash.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "image_format.h"
+
+#define BUFFER_PAGES 256u
+#define FIRST_ROOM   1024u
+
+/* Where a content is in the file; 0: a free place in the table. */
+struct content {
+	XXH128_hash_t hash;
+	uint64_t where;
+};
+
+struct image_writer {
+	char *path, *temporary;
+	int fd, error;
+	char *buffer;
+	unsigned int nr_buffered;
+	uint64_t at; /* the next page of the file, in pages, with what is buffered */
+	struct image_run *run;
+	uint64_t nr_runs, run_room;
+	struct image_entry *entry;
+	uint64_t nr_pages, page_room;
+	struct content *content;
+	uint64_t nr_contents, content_room; /* the room is a power of two */
+};
+
+static void writer_free(struct image_writer *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	free(w->path);
+	free(w->temporary);
+	free(w->buffer);
+	free(w->run);
+	free(w->entry);
+	free(w->content);
+	free(w);
+}
+
+int image_create(const char *path, struct image_writer **result)
+{
+	struct image_writer *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	w->fd = -1;
+	w->at = IMAGE_FIRST_PAGE;
+	w->path = strdup(path);
+	w->buffer = malloc((size_t)BUFFER_PAGES * PAGE_SIZE);
+	w->content = calloc(FIRST_ROOM, sizeof(*w->content));
+	w->content_room = FIRST_ROOM;
+	if (!w->path || !w->buffer || !w->content || asprintf(&w->temporary, "%s.XXXXXX", path) < 0) {
+		writer_free(w);
+		return -ENOMEM;
+	}
+	w->fd = mkostemp(w->temporary, O_CLOEXEC);
+	if (w->fd < 0) {
+		int err = -errno;
+		writer_free(w);
+		return err;
+	}
+	*result = w;
+	return 0;
+}
+
+void image_abort(struct image_writer *w)
+{
+	unlink(w->temporary);
+	writer_free(w);
+}
+
+static int write_all(int fd, const void *from, size_t bytes, uint64_t offset)
+{
+	const char *at = from;
+
+	while (bytes) {
+		ssize_t n = pwrite(fd, at, bytes, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += n;
+		bytes -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int flush(struct image_writer *w)
+{
+	uint64_t first = w->at - w->nr_buffered;
+	int err = write_all(w->fd, w->buffer, (size_t)w->nr_buffered * PAGE_SIZE, first * PAGE_SIZE);
+
+	w->nr_buffered = 0;
+	return err;
+}
+
+/* --- contents ----------------------------------------------------------------------------------- */
+
+static struct content *find_content(const struct image_writer *w, XXH128_hash_t hash)
+{
+	uint64_t i = hash.low64;
+
+	for (;; i++) {
+		struct content *c = &w->content[i & (w->content_room - 1)];
+		if (!c->where || XXH128_isEqual(c->hash, hash))
+			return c;
+	}
+}
+
+static int more_contents(struct image_writer *w)
+{
+	struct image_writer bigger = {.content_room = 2 * w->content_room};
+
+	bigger.content = calloc(bigger.content_room, sizeof(*bigger.content));
+	if (!bigger.content)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < w->content_room; i++)
+		if (w->content[i].where)
+			*find_content(&bigger, w->content[i].hash) = w->content[i];
+	free(w->content);
+	w->content = bigger.content;
+	w->content_room = bigger.content_room;
+	return 0;
+}
+
+/* Where the page is in the file from now on. */
+static int put_page(struct image_writer *w, const void *page, uint64_t *where)
+{
+	XXH128_hash_t hash = XXH3_128bits(page, PAGE_SIZE);
+	int err = 2 * w->nr_contents >= w->content_room ? more_contents(w) : 0;
+
+	if (err)
+		return err;
+	struct content *c = find_content(w, hash);
+	*where = c->where;
+	if (c->where)
+		return 0;
+	*where = w->at;
+	*c = (struct content){hash, w->at};
+	w->nr_contents++;
+	memcpy(w->buffer + (size_t)w->nr_buffered * PAGE_SIZE, page, PAGE_SIZE);
+	w->at++;
+	return ++w->nr_buffered == BUFFER_PAGES ? flush(w) : 0;
+}
+
+/* --- the index ---------------------------------------------------------------------------------- */
+
+static int grow(void **at, uint64_t *room, uint64_t nr, size_t bytes)
+{
+	if (nr < *room)
+		return 0;
+	uint64_t more = *room ? 2 * *room : FIRST_ROOM;
+	void *bigger = realloc(*at, more * bytes);
+	if (!bigger)
+		return -ENOMEM;
+	*at = bigger;
+	*room = more;
+	return 0;
+}
+
+static bool continues(const struct image_run *r, uint32_t space, uint64_t address)
+{
+	return r->space == space && r->address + ((uint64_t)r->nr << PAGE_SHIFT) == address &&
+	       r->nr < UINT32_MAX;
+}
+
+static bool all_one_word(const void *page)
+{
+	const uint64_t *word = page;
+
+	return !memcmp(word, word + 1, PAGE_SIZE - sizeof(*word));
+}
+
+int image_add_page(struct image_writer *w, uint32_t space, uint64_t address, const void *page)
+{
+	struct image_entry entry = {.where = IMAGE_WORD};
+	int err = grow((void **)&w->run, &w->run_room, w->nr_runs, sizeof(*w->run));
+
+	if (!err)
+		err = grow((void **)&w->entry, &w->page_room, w->nr_pages, sizeof(*w->entry));
+	if (err)
+		return err;
+	if (all_one_word(page)) {
+		memcpy(&entry.sum, page, sizeof(entry.sum));
+	} else {
+		entry.sum = XXH3_64bits(page, PAGE_SIZE);
+		err = put_page(w, page, &entry.where);
+	}
+	if (err)
+		return err;
+	if (!w->nr_runs || !continues(&w->run[w->nr_runs - 1], space, address))
+		w->run[w->nr_runs++] = (struct image_run){address, w->nr_pages, space, 0};
+	w->run[w->nr_runs - 1].nr++;
+	w->entry[w->nr_pages++] = entry;
+	return 0;
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static int write_index(struct image_writer *w, struct image_header *h)
+{
+	struct image_section *s = &h->section[SECTION_INDEX];
+	size_t runs = w->nr_runs * sizeof(*w->run), pages = w->nr_pages * sizeof(*w->entry);
+	XXH3_state_t *sum = XXH3_createState();
+	int err;
+
+	if (!sum)
+		return -ENOMEM;
+	XXH3_64bits_reset(sum);
+	XXH3_64bits_update(sum, w->run, runs);
+	XXH3_64bits_update(sum, w->entry, pages);
+	*s = (struct image_section){w->at * PAGE_SIZE, runs + pages, XXH3_64bits_digest(sum)};
+	XXH3_freeState(sum);
+	err = write_all(w->fd, w->run, runs, s->offset);
+	return err ? err : write_all(w->fd, w->entry, pages, s->offset + runs);
+}
+
+static int write_state(struct image_writer *w, struct image_header *h, const void *state, size_t bytes)
+{
+	struct image_section *s = &h->section[SECTION_STATE];
+	const struct image_section *before = &h->section[SECTION_INDEX];
+
+	*s = (struct image_section){before->offset + before->bytes, bytes, XXH3_64bits(state, bytes)};
+	h->file_bytes = s->offset + bytes;
+	return write_all(w->fd, state, bytes, s->offset);
+}
+
+static int write_header(struct image_writer *w, struct image_header *h)
+{
+	char page[PAGE_SIZE] = "";
+
+	memcpy(h->magic, IMAGE_MAGIC, sizeof(h->magic));
+	h->version = IMAGE_VERSION;
+	h->page_bytes = PAGE_SIZE;
+	h->nr_runs = w->nr_runs;
+	h->nr_pages = w->nr_pages;
+	h->sum = XXH3_64bits(h, offsetof(struct image_header, sum));
+	memcpy(page, h, sizeof(*h));
+	return write_all(w->fd, page, sizeof(page), 0);
+}
+
+/* A name that is there after a crash is there with what it names. */
+static int rename_durably(struct image_writer *w)
+{
+	if (fsync(w->fd) || rename(w->temporary, w->path))
+		return -errno;
+	int dir = open(dirname(w->path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return 0;
+	fsync(dir);
+	close(dir);
+	return 0;
+}
+
+int image_finish(struct image_writer *w, const struct image_machine *m, const void *state, size_t bytes)
+{
+	struct image_header h;
+	int err = flush(w);
+
+	memset(&h, 0, sizeof(h));
+	h.machine = *m;
+	if (!err)
+		err = write_index(w, &h);
+	if (!err)
+		err = write_state(w, &h, state, bytes);
+	if (!err)
+		err = write_header(w, &h);
+	if (!err)
+		err = rename_durably(w);
+	if (err)
+		unlink(w->temporary);
+	writer_free(w);
+	return err;
+}
