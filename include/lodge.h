@@ -312,6 +312,26 @@ struct lodge_dirty {
 int64_t lodge_space_dirty(struct lodge_space *space, struct lodge_space *since, struct lodge_dirty *ranges,
 			  size_t max, struct lodge_error *err);
 
+/*
+ * Writes the state of a space, as lodge_space_clone would copy it, into a file: the space goes on while its memory is written. A file of
+ * that name is replaced when all is there, or stays. What the world has (files, the caller's descriptors) is in it by name. Errors: as
+ * lodge_space_clone, -ENOTSUP: a file that is open or mapped has no name any more; what writing gave.
+ */
+int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err);
+
+/*
+ * A space in the state that a file has, which may be used as a clone that does not run yet. Its memory comes from the file when it is touched, so
+ * that must stay as it is; spaces that are cloned from it share what neither has written. Of `opt` counts what a space is created with but its
+ * layout; memory_bytes 0: as it was; files that were open must be in its view. A page that is not what was saved is SIGBUS for who
+ * touches it. Errors, each with its reason in *err: -EINVAL (no snapshot), -ENOTSUP (of another version), -ENOEXEC (of another machine), -EBADMSG
+ * (damaged), -ESTALE (a file that it maps has changed), what opening its files gave, -EPERM (too many are open), -ENOMEM.
+ */
+int lodge_snapshot_load(struct lodge_host *host, const char *path, const struct lodge_space_options *opt,
+			struct lodge_space **space, struct lodge_error *err);
+
+/* Checks the file and describes it, a "name value" per line. Errors as lodge_snapshot_load, and -EIO. */
+int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err);
+
 /* Frees the space and all it owns. NULL is allowed. */
 void lodge_space_destroy(struct lodge_space *space);
 

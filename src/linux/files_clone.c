@@ -23,7 +23,7 @@
 
 #define PROC_FD_BYTES 40
 /* What open() would do again; and what only says how it was opened. */
-#define OPEN_ONCE     (O_CREAT | O_EXCL | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))
+#define OPEN_ONCE     (O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY))
 
 static int refuse(struct file_twins *w, const struct file_twin *t, const char *what)
 {
@@ -74,8 +74,7 @@ int file_twins_add(struct file_twins *w, struct files *f)
 
 /* --- open file descriptions -------------------------------------------------------------------- */
 
-/* Where the host does not tell, files are apart. */
-static bool same_description(int a, int b)
+bool file_same_description(int a, int b)
 {
 	static pid_t self;
 
@@ -106,12 +105,13 @@ static int find_description(const struct file_twins *w, const struct file_twin *
 {
 	for (int i = 0; i < 3; i++) {
 		int fd = w->old_caller_fds[i];
-		if (fd >= 0 && same_object(fd, t->old) && (pipe || same_description(fd, t->old->host_fd)))
+		if (fd >= 0 && same_object(fd, t->old) &&
+		    (pipe || file_same_description(fd, t->old->host_fd)))
 			return w->new_caller_fds[i] < 0 ? -EBADF : duplicate(w->new_caller_fds[i]);
 	}
 	for (const struct file_twin *o = w->twin; o < t; o++)
 		if (o->new && o->old->dev == t->old->dev &&
-		    o->old->ino == t->old->ino &&same_description(o->old->host_fd, t->old->host_fd))
+		    o->old->ino == t->old->ino &&file_same_description(o->old->host_fd, t->old->host_fd))
 			return duplicate(o->new->host_fd);
 	return -ENOENT;
 }
@@ -225,8 +225,7 @@ static int clone_pipe(struct file_twins *w, const struct file_twin *t, int flags
 
 /* --- what has no name --------------------------------------------------------------------------- */
 
-/* The number behind "name:" in what the host tells of a descriptor; false: it tells none. */
-static bool fdinfo(int fd, const char *name, int base, uint64_t *value)
+bool file_fdinfo(int fd, const char *name, int base, uint64_t *value)
 {
 	char path[PROC_FD_BYTES], line[256];
 	size_t length = strlen(name);
@@ -247,9 +246,9 @@ static int clone_eventfd(const struct file_twin *t, int flags)
 {
 	uint64_t count = 0, semaphore = 0;
 
-	if (!fdinfo(t->old->host_fd, "eventfd-count", 16, &count))
+	if (!file_fdinfo(t->old->host_fd, "eventfd-count", 16, &count))
 		return -ENOTSUP;
-	fdinfo(t->old->host_fd, "eventfd-semaphore", 10, &semaphore); /* Linux 6.7 */
+	file_fdinfo(t->old->host_fd, "eventfd-semaphore", 10, &semaphore); /* Linux 6.7 */
 	int fd = eventfd(0, EFD_CLOEXEC | (semaphore ? EFD_SEMAPHORE : 0) | (flags & O_NONBLOCK));
 	if (fd >= 0 && count)
 		eventfd_write(fd, count);
@@ -262,9 +261,9 @@ static int clone_timerfd(const struct file_twin *t, int flags)
 	uint64_t ticks = 0, clock;
 	struct itimerspec left;
 
-	if (!fdinfo(t->old->host_fd, "clockid", 10, &clock) || timerfd_gettime(t->old->host_fd, &left))
+	if (!file_fdinfo(t->old->host_fd, "clockid", 10, &clock) || timerfd_gettime(t->old->host_fd, &left))
 		return -ENOTSUP;
-	fdinfo(t->old->host_fd, "ticks", 10, &ticks);
+	file_fdinfo(t->old->host_fd, "ticks", 10, &ticks);
 	if (ticks)
 		left.it_value = (struct timespec){.tv_nsec = 1};
 	int fd = timerfd_create((int)clock, TFD_CLOEXEC | (flags & O_NONBLOCK));
@@ -273,7 +272,7 @@ static int clone_timerfd(const struct file_twin *t, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static bool has_name(const struct guest_file *file, const char *name)
+bool file_has_name(const struct guest_file *file, const char *name)
 {
 	char path[PROC_FD_BYTES], link[64] = "";
 
@@ -325,14 +324,14 @@ static int copy_interests(struct file_twins *w, const struct file_twin *t)
 
 static bool is_epoll(const struct guest_file *file)
 {
-	return has_name(file, "anon_inode:[eventpoll]");
+	return file_has_name(file, "anon_inode:[eventpoll]");
 }
 
 static int clone_unnamed(struct file_twins *w, const struct file_twin *t, int flags)
 {
-	if (has_name(t->old, "anon_inode:[eventfd]"))
+	if (file_has_name(t->old, "anon_inode:[eventfd]"))
 		return clone_eventfd(t, flags);
-	if (has_name(t->old, "anon_inode:[timerfd]"))
+	if (file_has_name(t->old, "anon_inode:[timerfd]"))
 		return clone_timerfd(t, flags);
 	if (!is_epoll(t->old))
 		return refuse(w, t, "cannot be cloned");

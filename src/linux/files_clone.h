@@ -55,4 +55,11 @@ struct files *file_twins_table(const struct file_twins *w, struct files *f, stru
 
 void file_twins_destroy(struct file_twins *w);
 
+/* What the host tells of its descriptors. Two have one description; where it does not tell, they have not. */
+bool file_same_description(int a, int b);
+/* The number behind "name:" in fdinfo; false: there is none. */
+bool file_fdinfo(int fd, const char *name, int base, uint64_t *value);
+/* What is behind it has this name in /proc/self/fd. */
+bool file_has_name(const struct guest_file *file, const char *name);
+
 #endif

@@ -146,13 +146,11 @@ int futex_waiter_enter(struct futex_waiter *w, gva_t word, uint32_t expected)
 	return err;
 }
 
-static int64_t wait_block(struct task *t, const struct restart_block *b);
-
 /* An interrupted wait goes on with the deadline that it had: word, value, bitset and kind. */
 static int64_t wait_again_later(const struct futex *f, uint32_t bitset)
 {
 	return task_restart_with(f->t,
-				 &(struct restart_block){.fn = wait_block,
+				 &(struct restart_block){.fn = futex_wait_again,
 							 .deadline = *f->deadline,
 							 .clock = f->clock,
 							 .arg = {f->word, f->value, bitset, f->private}});
@@ -184,7 +182,7 @@ static int64_t futex_wait(const struct futex *f, uint32_t bitset)
 }
 
 /* See wait_again_later. */
-static int64_t wait_block(struct task *t, const struct restart_block *b)
+int64_t futex_wait_again(struct task *t, const struct restart_block *b)
 {
 	const struct futex f = {.t = t,
 				.word = b->arg[0],

@@ -28,4 +28,8 @@ void futex_exit(struct task *t);
 void futex_host_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *timeout);
 void futex_host_wake(_Atomic uint32_t *word, int nr);
 
+/* The restart block of a wait. */
+struct restart_block;
+int64_t futex_wait_again(struct task *t, const struct restart_block *b);
+
 #endif

@@ -170,6 +170,7 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 	host = calloc(1, sizeof(*host));
 	if (!host)
 		return report_error(err, -ENOMEM, "out of memory");
+	pthread_mutex_init(&host->image_lock, NULL);
 	ret = host_init(host, &o, err);
 	if (ret)
 		lodge_host_close(host);
@@ -249,6 +250,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 		leaked = frames_leaked(&host->arena.frames);
 		arena_destroy(&host->arena);
 	}
+	pthread_mutex_destroy(&host->image_lock);
 	free(host);
 	return leaked;
 }
@@ -300,8 +302,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 	return 0;
 }
 
-static int read_options(struct lodge_space_options *o, const struct lodge_space_options *from,
-			struct lodge_error *err)
+int space_read_options(struct lodge_space_options *o, const struct lodge_space_options *from,
+		       struct lodge_error *err)
 {
 	int ret = 0;
 
@@ -311,6 +313,14 @@ static int read_options(struct lodge_space_options *o, const struct lodge_space_
 	if (!o->memory_bytes)
 		o->memory_bytes = DEFAULT_MEMORY_BYTES;
 	return ret ? ret : check_options(o, err);
+}
+
+static void set_limits(struct memcg *cg, const struct lodge_space_options *o)
+{
+	atomic_store(&cg->thp, (uint32_t)o->thp);
+	atomic_store(&cg->swappiness, o->swappiness);
+	if (o->memory_high_bytes)
+		atomic_store(&cg->high_pages, o->memory_high_bytes >> PAGE_SHIFT);
 }
 
 static void set_oom_policy(struct sandbox *s, struct memcg *cg, const struct lodge_space_options *o)
@@ -324,6 +334,15 @@ static void set_oom_policy(struct sandbox *s, struct memcg *cg, const struct lod
 	atomic_store(&cg->overcommit_ratio, 100);
 	atomic_store(&cg->admin_reserve_kbytes, 0);
 	atomic_store(&cg->user_reserve_kbytes, 0);
+}
+
+void space_apply_options(struct sandbox *s, struct memcg *cg, const struct lodge_space_options *o)
+{
+	set_limits(cg, o);
+	set_oom_policy(s, cg, o);
+	s->traps = (enum vcpu_traps)o->traps;
+	s->on_stop = o->on_stop;
+	s->on_stop_ctx = o->on_stop_ctx;
 }
 
 /* All of them, or none. */
@@ -361,7 +380,6 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .cwd = o->cwd,
 					    .net = o->net,
 					    .max_pids = o->max_pids,
-					    .traps = (enum vcpu_traps)o->traps,
 					    .first_pid = getpid()};
 	const char *bad = NULL;
 	struct task *t;
@@ -369,10 +387,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 
 	if (!mm)
 		return report_error(err, -ENOMEM, "no memory for an address space");
-	atomic_store(&mm->memcg->thp, (uint32_t)o->thp);
-	atomic_store(&mm->memcg->swappiness, o->swappiness);
-	if (o->memory_high_bytes)
-		atomic_store(&mm->memcg->high_pages, o->memory_high_bytes >> PAGE_SHIFT);
+	set_limits(mm->memcg, o); /* pages of a pool are taken by these */
 	if (o->fault_around_pages)
 		mm->fault_around_pages = o->fault_around_pages;
 	ret = reserve_hugepages(mm, o->hugepages, err);
@@ -385,9 +400,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 		mmput(mm);
 		return report_error(err, ret, "%s: %s", bad ? bad : "files of the guest", strerror(-ret));
 	}
-	set_oom_policy(space->sandbox, mm->memcg, o);
-	space->sandbox->on_stop = o->on_stop;
-	space->sandbox->on_stop_ctx = o->on_stop_ctx;
+	space_apply_options(space->sandbox, mm->memcg, o);
 	t = space->sandbox->first_task;
 	space->shm = shm_ns_create(vm_mm_host(host->vm));
 	if (!space->shm)
@@ -404,7 +417,7 @@ int lodge_space_create(struct lodge_host *host, const struct lodge_space_options
 {
 	struct lodge_space_options o;
 	struct lodge_space *space;
-	int ret = read_options(&o, opt, err);
+	int ret = space_read_options(&o, opt, err);
 
 	if (ret)
 		return ret;
@@ -590,5 +603,6 @@ void lodge_space_destroy(struct lodge_space *space)
 	if (space->sandbox)
 		sandbox_destroy(space->sandbox);
 	shm_ns_destroy(space->shm);
+	host_drop_images(space->host);
 	free(space);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "../mm/stall.h"
 #include "pause.h"
 #include "task.h"
 
@@ -97,8 +98,10 @@ bool pause_park(struct task *t)
 	pthread_mutex_lock(&s->lock);
 	t->parked = true;
 	pthread_cond_broadcast(&s->pause_changed);
+	stall_sleep_begin();
 	while (s->paused)
 		pthread_cond_wait(&s->pause_changed, &s->lock);
+	stall_sleep_end();
 	t->parked = false;
 	atomic_fetch_and(&t->attention, ~ATTENTION_PAUSE);
 	pthread_mutex_unlock(&s->lock);

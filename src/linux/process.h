@@ -142,7 +142,6 @@ struct sandbox_setup {
 	const char *cwd; /* see fs_create */
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
-	enum vcpu_traps traps;
 	int first_pid;
 };
 

@@ -126,7 +126,6 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	if (!s)
 		return -ENOMEM;
 	s->last_pid = setup->first_pid;
-	s->traps = setup->traps;
 	memcpy(s->caller_fds, setup->fds, sizeof(s->caller_fds));
 	err = first_task(s, setup, bad);
 	if (err)

@@ -45,4 +45,9 @@ int sleep_for(struct task *t, const struct sleep *s);
 /* Sleeps until the process of the task may be no longer stopped, or anything else has happened. */
 void sleep_stopped(struct task *t);
 
+/* The restart blocks of sleeps (sys_time.c) and of poll (sys_poll.c). */
+struct restart_block;
+int64_t sleep_again(struct task *t, const struct restart_block *b);
+int64_t poll_again(struct task *t, const struct restart_block *b);
+
 #endif

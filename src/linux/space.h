@@ -23,6 +23,8 @@ struct lodge_host {
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 	struct khugepaged *khugepaged;	     /* likewise */
 	struct kswapd *kswapd;
+	pthread_mutex_t
+		image_lock; /* held by who opens a snapshot, or closes those that nobody has pages of */
 };
 
 struct lodge_space {
@@ -32,5 +34,14 @@ struct lodge_space {
 	bool loaded; /* a program is there that did not run yet */
 	bool ended;  /* it runs, or did */
 };
+
+/* Closes the snapshots of which no space has pages any more. */
+void host_drop_images(struct lodge_host *host);
+
+/* The caller's options over the defaults, checked. 0 or -EINVAL. */
+int space_read_options(struct lodge_space_options *o, const struct lodge_space_options *from,
+		       struct lodge_error *err);
+/* Those that can be given to a sandbox and its account at any time before it runs. */
+void space_apply_options(struct sandbox *s, struct memcg *cg, const struct lodge_space_options *o);
 
 #endif

@@ -112,7 +112,7 @@ static int64_t poll_guest(struct task *t, gva_t address, uint64_t count, const s
 }
 
 /* b->arg: address and number of descriptors, whether there is a deadline. */
-static int64_t poll_block(struct task *t, const struct restart_block *b)
+int64_t poll_again(struct task *t, const struct restart_block *b)
 {
 	const struct poll_deadline d = {.set = b->arg[2], .at = b->deadline};
 	int64_t ret = poll_guest(t, b->arg[0], b->arg[1], &d);
@@ -127,7 +127,7 @@ static int64_t sys_poll(struct task *t, const uint64_t a[6])
 
 	if (ms >= 0)
 		poll_deadline_set(&d, &(struct timespec){ms / MS_PER_S, ms % MS_PER_S * NS_PER_MS});
-	return poll_block(t, &(struct restart_block){.fn = poll_block,
+	return poll_again(t, &(struct restart_block){.fn = poll_again,
 						     .deadline = d.at,
 						     .arg = {a[0], a[1], d.set}});
 }

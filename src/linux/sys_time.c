@@ -165,7 +165,7 @@ static int sleep_clock(struct task *t, int id)
 }
 
 /* b->arg[0]: where to store what was left, or 0. */
-static int64_t sleep_block(struct task *t, const struct restart_block *b)
+int64_t sleep_again(struct task *t, const struct restart_block *b)
 {
 	int err = sleep_until(t, b->clock, &b->deadline);
 	struct timespec left;
@@ -180,12 +180,12 @@ static int64_t sleep_block(struct task *t, const struct restart_block *b)
 
 static int64_t sleep_span(struct task *t, const struct timespec *span, gva_t remaining)
 {
-	const struct restart_block b = {.fn = sleep_block,
+	const struct restart_block b = {.fn = sleep_again,
 					.deadline = sleep_deadline(CLOCK_MONOTONIC, span),
 					.clock = CLOCK_MONOTONIC,
 					.arg = {remaining}};
 
-	return sleep_block(t, &b);
+	return sleep_again(t, &b);
 }
 
 /* Until a point in time; what is interrupted without a handler begins anew, which is the same. */

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* Snapshots in files: programs that go on from one, in this host and in another; files that are not what was written. */
+#include <sys/stat.h>
+
+#include "../../include/lodge.h"
+#include "spaces.h"
+
+#define SUM_LINE  "sum c475ab095464a3c8 of 60 turns\n"
+#define TREE_LINE "number 7921f09c04254222, 3 children, signals heard\n"
+
+static char directory[] = "/var/tmp/lodge-snapshot.XXXXXX", path[64];
+
+static int make_directory(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/snap", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	unlink(path);
+	assert_int_equal(rmdir(directory), 0);
+	return 0;
+}
+
+static void save(struct run *r)
+{
+	struct lodge_error err = {""};
+	int ret = lodge_snapshot_save(r->space, path, &err);
+
+	if (ret)
+		print_error("# save: %d %s\n", ret, err.text);
+	assert_int_equal(ret, 0);
+}
+
+static int try_load(struct run *r, struct lodge_error *err)
+{
+	struct lodge_space_options o;
+
+	lodge_space_options_init(&o);
+	memcpy(o.fds, r->fds, sizeof(o.fds));
+	return lodge_snapshot_load(host, path, &o, &r->space, err);
+}
+
+static void load(struct run *r)
+{
+	struct lodge_error err = {""};
+
+	open_pipes(r);
+	int ret = try_load(r, &err);
+	if (ret)
+		print_error("# load: %d %s\n", ret, err.text);
+	assert_int_equal(ret, 0);
+}
+
+/* --- cases --------------------------------------------------------------------------------------------- */
+
+static void goes_on(void **state)
+{
+	struct run r = {0}, c = {0};
+	struct lodge_stats stats;
+
+	(void)state;
+	talk(&r, "16");
+	say(&r, "w 5\n");
+	hear(&r, "done\n");
+	save(&r);
+	say(&r, "w 7\n");
+	hear(&r, "done\n");
+	load(&c);
+	lodge_space_stats(c.space, &stats);
+	assert_int_equal(stats.limit_pages, MEMORY / 4096);
+	assert_int_equal(stats.rss_anon_pages, 0); /* nothing was touched yet */
+	start(&c);
+	say(&c, "s\n");
+	hear(&c, "13390656\n");
+	say(&c, "w 1\ns\n");
+	hear(&c, "done\n");
+	hear(&c, "14390656\n");
+	say(&r, "s\n");
+	hear(&r, "20390656\n");
+	quit(&c);
+	quit(&r);
+}
+
+static void serves_many(void **state)
+{
+	struct run r = {0}, snapshot = {0}, c[6] = {{0}};
+	char line[LINE_BYTES];
+
+	(void)state;
+	talk(&r, "16");
+	save(&r);
+	quit(&r);
+	load(&snapshot);
+	for (unsigned int i = 0; i < 6; i++) {
+		clone_of(&c[i], &snapshot);
+		start(&c[i]);
+		snprintf(line, sizeof(line), "w %u\ns\n", i);
+		say(&c[i], line);
+	}
+	destroy(&snapshot); /* the file stays open for those that were made of it */
+	for (unsigned int i = 0; i < 6; i++) {
+		hear(&c[i], "done\n");
+		snprintf(line, sizeof(line), "%u\n", 8390656 + i * 1000000);
+		hear(&c[i], line);
+		quit(&c[i]);
+	}
+}
+
+static void cut_and_loaded(const char *const *words, const char *line, uint64_t seed)
+{
+	struct lodge_error err = {""};
+	uint64_t rng = random_seed(seed);
+	const struct timespec pause = {.tv_nsec = (long)random_below(&rng, 150000000)};
+	struct run r = {0}, c = {0};
+
+	create(&r, words);
+	start(&r);
+	nanosleep(&pause, NULL);
+	int ret = lodge_snapshot_save(r.space, path, &err);
+	hear(&r, line);
+	join(&r);
+	destroy(&r);
+	if (ret) {
+		assert_string_equal(err.text, "the program has ended");
+		return;
+	}
+	load(&c);
+	start(&c);
+	hear(&c, line);
+	join(&c);
+	destroy(&c);
+}
+
+static void results_are_the_same(void **state)
+{
+	static const char *const sum[] = {"sum", "3", "9", "20", NULL}, *const tree[] = {"tree", "3", "400",
+											 NULL};
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 5; seed++) {
+		cut_and_loaded(sum, SUM_LINE, seed);
+		cut_and_loaded(tree, TREE_LINE, seed);
+	}
+}
+
+/* --- broken files ---------------------------------------------------------------------------------------- */
+
+static off_t file_bytes(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void flip(off_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	char byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void refused(struct run *r, const char *why)
+{
+	struct lodge_error err = {""};
+
+	assert_true(try_load(r, &err) < 0);
+	assert_non_null(strstr(err.text, why));
+	assert_null(strchr(err.text, '\n'));
+}
+
+static void broken_are_refused(void **state)
+{
+	struct lodge_error err = {""};
+	struct run r = {0};
+	uint64_t rng = random_seed(7);
+
+	(void)state;
+	talk(&r, "1");
+	save(&r);
+	off_t bytes = file_bytes();
+	for (int i = 0; i < 40; i++) {
+		off_t at = (off_t)random_below(&rng, 136);
+		flip(at);
+		refused(&r, at < 8 ? "not a snapshot" : at < 16 ? "version" : "damaged");
+		flip(at);
+	}
+	for (int i = 0; i < 40; i++) { /* the state lies at the end */
+		off_t at = bytes - 1 - (off_t)random_below(&rng, 2000);
+		flip(at);
+		refused(&r, "damaged");
+		flip(at);
+	}
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(truncate(path, (off_t)random_below(&rng, (uint64_t)bytes)), 0);
+		refused(&r, file_bytes() < 4096 ? "not a snapshot" : "the end is missing");
+		unlink(path);
+		save(&r);
+	}
+	unlink(path);
+	refused(&r, "No such file");
+	assert_true(lodge_snapshot_info(path, stdout, &err) < 0);
+	save(&r);
+	quit(&r);
+}
+
+/* A page of the data is not what it was: the program dies of it, and of nothing else. */
+static void bad_page_is_sigbus(void **state)
+{
+	struct run r = {0}, c = {0};
+
+	(void)state;
+	talk(&r, "4");
+	save(&r);
+	quit(&r);
+	for (off_t at = 4096 + 40 * 4096; at < 4096 + 900 * 4096; at += 4096)
+		flip(at);
+	load(&c);
+	start(&c);
+	say(&c, "s\n");
+	pthread_join(c.thread, NULL);
+	c.runs = false;
+	assert_int_equal(c.ret, 0);
+	assert_int_equal(c.ended.signal, SIGBUS);
+	destroy(&c);
+}
+
+#define CASE(title, fn)                                                                        \
+	{                                                                                      \
+		.name = title, .test_func = fn, .setup_func = setup, .teardown_func = teardown \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE("snapshot: a program goes on from a file, its pages coming as it touches them [O1][M4]",
+		     goes_on),
+		CASE("snapshot: one file serves many, which share what they did not write [O1][M4]",
+		     serves_many),
+		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
+		     results_are_the_same),
+		CASE("snapshot: files that are cut off or changed are refused in one line [O3]",
+		     broken_are_refused),
+		CASE("snapshot: a page that is not what was saved is SIGBUS [O3]", bad_page_is_sigbus),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
