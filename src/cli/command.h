@@ -15,6 +15,8 @@ enum {
 
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_snapshot(int argc, char **argv);
+int command_restore(int argc, char **argv);
 
 /* The exit status of a command that wrote to stdout: 0, or EXIT_LODGE if not all of it arrived. */
 int command_finish_output(void);

@@ -18,6 +18,8 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{"run", "run a program", command_run},
+	{"restore", "go on from a snapshot", command_restore},
+	{"snapshot", "describe a snapshot, or have a run saved into one", command_snapshot},
 	{"doctor", "say whether programs can run on this machine, and what is missing", command_doctor},
 	{"help", "show this text, or with 'run' the options of lodge run", command_help},
 };

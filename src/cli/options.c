@@ -164,6 +164,26 @@ static int set_cwd(struct run_options *o, const char *arg)
 	return -EINVAL;
 }
 
+static int set_snapshot(struct run_options *o, const char *arg)
+{
+	o->saver.file = arg;
+	return 0;
+}
+
+static int set_snapshot_at(struct run_options *o, const char *arg)
+{
+	if (!saver_parse_at(&o->saver, arg))
+		return 0;
+	message("--snapshot-at '%s': must be TIME:SECONDS or SIGNAL:NAME", arg);
+	return -EINVAL;
+}
+
+static int set_control(struct run_options *o, const char *arg)
+{
+	o->saver.control = arg;
+	return 0;
+}
+
 static int set_inject(struct run_options *o, const char *arg)
 {
 	append(o->inject, arg);
@@ -467,6 +487,10 @@ static const struct option_spec specs[] = {
 	 "let pages go to FILE when memory is short; repeatable; none: to none (default)", set_swap},
 	{"swappiness", "N", "what goes rather: 0 pages of files, 200 anonymous ones, 100 both alike (60)",
 	 set_swappiness},
+	{"snapshot", "FILE", "where --snapshot-at saves the run to", set_snapshot},
+	{"snapshot-at", "TIME:S|SIGNAL:NAME", "save after S seconds, or whenever lodge gets the signal",
+	 set_snapshot_at},
+	{"control", "SOCKET", "save when 'lodge snapshot SOCKET FILE' asks for it", set_control},
 	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
 	 set_inject},
 	{"help", NULL, "show this text", set_help},
@@ -548,7 +572,10 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		message("no program given; see 'lodge run --help'");
 		return -EINVAL;
 	}
-	return 0;
+	if (!o->saver.file == !(o->saver.after_ns || o->saver.signo))
+		return 0;
+	message("--snapshot and --snapshot-at go together");
+	return -EINVAL;
 }
 
 void run_options_destroy(struct run_options *o)

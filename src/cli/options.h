@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "mounts.h"
+#include "saver.h"
 #include "swap_option.h"
 
 struct run_options {
@@ -34,6 +35,7 @@ struct run_options {
 	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;
 	const char *stats_file;
+	struct saver_request saver;
 	struct mounts mounts;	   /* that were asked for */
 	const char *root, *cwd;	   /* NULL: not given */
 	const char **inject;	   /* NULL-terminated; owned, the strings are argv's: rules */

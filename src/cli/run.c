@@ -15,6 +15,7 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
+#include "saver.h"
 #include "terminal.h"
 #include "watch.h"
 
@@ -27,6 +28,7 @@ struct run {
 	FILE *stats_file;
 	struct terminal terminal;
 	struct watch watch;
+	struct saver saver;
 	struct lodge_host *host;
 	struct lodge_space *space;
 	int ran; /* nonzero: there is something to report on */
@@ -174,7 +176,10 @@ static int run_program(struct run *r)
 		return EXIT_LODGE;
 	}
 	status = load_program(r);
+	if (!status && saver_start(&r->saver, r->space))
+		status = EXIT_LODGE;
 	ret = status ? 0 : lodge_space_run(r->space, &ended, &err);
+	saver_stop(&r->saver);
 	watch_stop(&r->watch);
 	terminal_restore(&r->terminal);
 	if (status)
@@ -233,6 +238,8 @@ static int execute(struct run *r)
 	}
 	terminal_save(&r->terminal);
 	watch_block(&r->watch);
+	r->saver.request = r->options.saver;
+	saver_block(&r->saver);
 	status = create_space(r);
 	if (!status)
 		status = run_program(r);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * saver.h - saves a run into snapshots while it goes on: at a time, at a signal, or when somebody asks through a socket.
+ *
+ * One thread waits for all three. A snapshot that cannot be had is told to the user, or to who asked, and the run goes on.
+ * The socket takes packets: one holds the absolute path of a file, its answer is "" or what went wrong.
+ */
+#ifndef LODGE_CLI_SAVER_H
+#define LODGE_CLI_SAVER_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+
+struct lodge_space;
+
+#define SAVER_PACKET_BYTES 4096
+
+/* When to save; each may be 0 or NULL: never. */
+struct saver_request {
+	const char *file; /* for a time and a signal */
+	uint64_t after_ns;
+	int signo;
+	const char *control; /* path of the socket */
+};
+
+/* Reads "TIME:SECONDS" or "SIGNAL:NAME" (USR1, SIGUSR1, 10). 0 or -EINVAL. */
+int saver_parse_at(struct saver_request *r, const char *text);
+
+struct saver {
+	struct saver_request request;
+	struct lodge_space *space;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none, or it has passed */
+	int signal_fd, listen_fd, stop_fd;
+	pthread_t thread;
+	int runs;
+};
+
+/* Blocks the signal; before any thread. */
+void saver_block(struct saver *s);
+
+/* 0, or -errno and the user has been told. */
+int saver_start(struct saver *s, struct lodge_space *space);
+void saver_stop(struct saver *s);
+
+#endif

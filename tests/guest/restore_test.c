@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* Snapshots as a user asks for them: real programs saved while they run, and gone on with by another lodge. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define AWK_LINES 60000
+
+/* `lodge run --control ...` */
+static struct running start_run(struct command *c)
+{
+	unlink(scratch_path("control"));
+	return command_start(c);
+}
+
+static struct command controlled(void)
+{
+	return lodge_command("--control", scratch_path("control"), NULL);
+}
+
+/* Has the run saved. False: it had ended. */
+static bool save(void)
+{
+	struct command c = {
+		.argv = {lodge_path(), "snapshot", scratch_path("control"), scratch_path("snap")}};
+	struct outcome o = command_run(&c);
+	bool saved = !o.status;
+
+	if (!saved && !strstr(o.err, "has ended") && !strstr(o.err, "No such file") &&
+	    !strstr(o.err, "Connection"))
+		fail_msg("snapshot: %s", o.err);
+	outcome_free(&o);
+	return saved;
+}
+
+static struct command restoring(void)
+{
+	return (struct command){.argv = {lodge_path(), "restore"}};
+}
+
+static void expect_output(struct outcome *o, const char *text)
+{
+	expect_status(o, 0);
+	assert_string_equal(o->out, text);
+	outcome_free(o);
+}
+
+/* --- programs ------------------------------------------------------------------------------------------- */
+
+static void write_numbers(const char *path)
+{
+	char *text = malloc(AWK_LINES * 8);
+	size_t n = 0;
+
+	for (int i = 0; i < AWK_LINES; i++)
+		n += (size_t)sprintf(text + n, "%d\n", i);
+	write_file(path, text, n, 0600);
+	free(text);
+}
+
+static void awk_goes_on(void **state)
+{
+	static const char program[] =
+		"NR == 100 {print \"begun\"; fflush()} {s = (s * 31 + $1) % 1000003} END {print s}";
+
+	(void)state;
+	if (access("/usr/bin/busybox", X_OK))
+		skip();
+	write_numbers(scratch_path("numbers"));
+	struct outcome native = native_run("/usr/bin/busybox", "awk", program, scratch_path("numbers"), NULL);
+	expect_status(&native, 0);
+	struct command run = controlled();
+	command_add(&run, "/usr/bin/busybox");
+	command_add(&run, "awk");
+	command_add(&run, program);
+	command_add(&run, scratch_path("numbers"));
+	struct running r = start_run(&run);
+	command_expect(&r, "begun\n");
+	bool saved = save();
+	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_output(&o, strstr(native.out, "\n") + 1);
+	if (saved) {
+		struct command c = restoring();
+		command_add(&c, scratch_path("snap"));
+		o = command_run(&c);
+		expect_output(&o, strstr(native.out, "\n") + 1);
+	}
+	outcome_free(&native);
+}
+
+static void sqlite_goes_on(void **state)
+{
+	static const char first[] =
+		"create table t(a integer primary key, b text); begin; "
+		"with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000) "
+		"insert into t select i, hex(i * 7919) from n; select 'within';\n";
+	static const char rest[] =
+		"insert into t values (0, 'x'); commit; select count(*), sum(length(b)) from t;\n";
+	struct command run, c = restoring();
+
+	(void)state;
+	if (access("/usr/bin/sqlite3", X_OK))
+		skip();
+	run = lodge_command("--control", scratch_path("control"), "--rw", scratch_dir(), NULL);
+	command_add(&run, "/usr/bin/sqlite3");
+	command_add(&run, scratch_path("db"));
+	struct running r = start_run(&run);
+	assert_int_equal(write(r.in, first, strlen(first)), strlen(first));
+	command_expect(&r, "within\n");
+	assert_true(save());
+	kill(r.pid, SIGKILL); /* the transaction is the snapshot's from here on */
+	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
+	outcome_free(&o);
+	command_add(&c, "--rw");
+	command_add(&c, scratch_dir());
+	command_add(&c, scratch_path("snap"));
+	c.input = rest;
+	o = command_run(&c);
+	expect_output(&o, "2001|29199\n");
+	o = native_run("/usr/bin/sqlite3", scratch_path("db"),
+		       "pragma integrity_check; select count(*) from t", NULL);
+	expect_output(&o, "ok\n2001\n");
+}
+
+/* Saved at some point or other, with less memory than it needs and with enough. */
+static void sums_go_on(const char *memory, unsigned int rounds)
+{
+	struct outcome native = native_run(guest_path("snap_work"), "sum", "3", "12", "12", NULL);
+	struct outcome o;
+
+	expect_status(&native, 0);
+	for (unsigned int i = 0; i < rounds; i++) {
+		const struct timespec pause = {.tv_nsec = (long)(20 + 60 * i) * 1000000};
+		struct command run = lodge_command("--control", scratch_path("control"), "--memory", memory,
+						   "--swap", scratch_path("swap:64M"), NULL),
+			       c = restoring();
+		command_add(&run, guest_path("snap_work"));
+		for (const char **word = (const char *[]){"sum", "3", "12", "12", NULL}; *word; word++)
+			command_add(&run, *word);
+		struct running r = start_run(&run);
+		while (access(scratch_path("control"), F_OK) && !kill(r.pid, 0))
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		nanosleep(&pause, NULL);
+		bool saved = save();
+		o = command_wait(&r, DEFAULT_LIMIT_S);
+		expect_output(&o, native.out);
+		if (!saved)
+			continue;
+		for (const char **word = (const char *[]){"--memory", memory, "--swap", NULL}; *word; word++)
+			command_add(&c, *word);
+		command_add(&c, scratch_path("swap:64M"));
+		command_add(&c, scratch_path("snap"));
+		o = command_run(&c);
+		expect_output(&o, native.out);
+	}
+	outcome_free(&native);
+}
+
+static void with_memory(void **state)
+{
+	(void)state;
+	sums_go_on("256M", 4);
+}
+
+static void without_memory(void **state)
+{
+	(void)state;
+	sums_go_on("8M", 4);
+}
+
+#define CLONES 8
+
+static void clones_go_on(void **state)
+{
+	struct command run = lodge_command("--snapshot", scratch_path("snap"), "--snapshot-at", "SIGNAL:USR1",
+					   NULL),
+		       c = restoring();
+	char number[16];
+	struct stat st;
+
+	(void)state;
+	command_add(&run, guest_path("snap_work"));
+	command_add(&run, "talk");
+	command_add(&run, "8");
+	struct running r = command_start(&run);
+	command_expect(&r, "ready\n");
+	unlink(scratch_path("snap"));
+	kill(r.pid, SIGUSR1);
+	for (int i = 0; i < 3000 && stat(scratch_path("snap"), &st); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	assert_int_equal(write(r.in, "q\n", 2), 2);
+	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_status(&o, 0);
+	outcome_free(&o);
+	/* All read one input; each line is somebody's. */
+	c.input = "s\ns\ns\ns\ns\ns\ns\ns\n";
+	snprintf(number, sizeof(number), "%d", CLONES);
+	command_add(&c, "--clones");
+	command_add(&c, number);
+	command_add(&c, scratch_path("snap"));
+	o = command_run(&c);
+	expect_status(&o, 0);
+	for (const char *line = o.out; *line; line = strchr(line, '\n') + 1)
+		assert_memory_equal(line, "2098176\n", 8);
+	outcome_free(&o);
+}
+
+/* --- what is none ------------------------------------------------------------------------------------------ */
+
+static void refused(const char *a, const char *b, const char *word)
+{
+	struct command c = {.argv = {lodge_path(), a, b}};
+	struct outcome o = command_run(&c);
+
+	expect_refused(&o, 125);
+	assert_non_null(strstr(o.err, word));
+	outcome_free(&o);
+}
+
+static void what_is_none(void **state)
+{
+	struct outcome o = lodge_run("--snapshot", scratch_path("x"), guest_path("hello_glibc"), NULL);
+
+	(void)state;
+	expect_refused(&o, 125);
+	outcome_free(&o);
+	o = lodge_run("--snapshot", scratch_path("x"), "--snapshot-at", "NEVER", guest_path("hello_glibc"),
+		      NULL);
+	expect_refused(&o, 125);
+	outcome_free(&o);
+	write_file(scratch_path("text"), "a text\n", 7, 0600);
+	refused("restore", scratch_path("text"), "not a snapshot");
+	refused("restore", scratch_path("nothing"), "No such file");
+	refused("restore", "--clones", "usage");
+	refused("snapshot", "info", "usage");
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[] = {
+		CASE("restore: awk in the middle of its input [O1]", awk_goes_on),
+		CASE("restore: sqlite in a transaction [O1]", sqlite_goes_on),
+		CASE("restore: threads that share a sum [O1]", with_memory),
+		CASE("restore: the same with less memory than they use, on swap [O1]", without_memory),
+		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
+		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
+		     what_is_none),
+	};
+
+	return harness_main_kvm("restore", tests, sizeof(tests) / sizeof(tests[0]));
+}
