@@ -638,7 +638,18 @@ static void fork_area(struct model *m, uint64_t page, uint64_t end)
 		set_anon(m, page, 0, false);
 }
 
-bool model_fork(struct model *child, struct model *parent)
+/* And as a clone has it: with everything but what calls hold of it. */
+static void clone_area(struct model *m, uint64_t page, uint64_t end)
+{
+	bool anon = model_page(m, page)->anon;
+
+	for (uint64_t i = page; i < end; i++)
+		model_page(m, i)->pin = 0;
+	set_anon(m, page, anon ? ++m->host->nr_anons : 0, anon);
+}
+
+static bool copy_areas(struct model *child, struct model *parent,
+		       void (*area)(struct model *m, uint64_t page, uint64_t end))
 {
 	*child = *parent;
 	for (unsigned int i = 0; i < MODEL_STRETCHES; i++) {
@@ -650,7 +661,17 @@ bool model_fork(struct model *child, struct model *parent)
 	}
 	for (uint64_t page = next_mapped(child, 0), end; page != NO_PAGE; page = next_mapped(child, end)) {
 		end = model_area_end(child, page);
-		fork_area(child, page, end);
+		area(child, page, end);
 	}
 	return true;
+}
+
+bool model_fork(struct model *child, struct model *parent)
+{
+	return copy_areas(child, parent, fork_area);
+}
+
+bool model_clone(struct model *clone, struct model *from)
+{
+	return copy_areas(clone, from, clone_area);
 }

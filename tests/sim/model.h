@@ -89,6 +89,8 @@ void model_destroy(struct model *m);
 
 /* Makes `child` what a fork of `parent` is. False: no memory. */
 bool model_fork(struct model *child, struct model *parent);
+/* The same for mm_clone. */
+bool model_clone(struct model *clone, struct model *from);
 
 /* The record of a page, or NULL outside the stretches. */
 struct model_page *model_page(struct model *m, uint64_t page);

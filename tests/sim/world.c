@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* world.c - operations on the core and on the model. See world.h. */
 #include "world.h"
+
+#include "../../src/mm/diff.h"
 #include "../../src/mm/compaction.h"
 #include "../../src/mm/migrate.h"
 #include "../../src/mm/truncate.h"
@@ -347,6 +349,57 @@ static void do_fork(struct world *w, const struct op *o, unsigned int parent)
 	cpu_enter(w, o->cpu, slot);
 }
 
+static void count_difference(void *ctx, gva_t address)
+{
+	(void)address;
+	++*(unsigned int *)ctx;
+}
+
+/* A new space in the state of another one: 0, or the error. */
+static int make_clone(struct world *w, const struct op *o, unsigned int from, struct memcg *account,
+		      struct mm **clone, struct model *model)
+{
+	unsigned int differences = 0;
+	int err = mm_clone(w->space[from].mm, account, clone);
+
+	if (err == -ENOMEM && o->fail)
+		return err;
+	world_same_result(w, err, 0);
+	if (err)
+		return err;
+	if (!model_clone(model, &w->space[from].model))
+		_exit(3);
+	mm_diff(*clone, w->space[from].mm, count_difference, &differences);
+	if (differences)
+		world_differs(w, "%u pages of a clone differ", differences);
+	return 0;
+}
+
+static void do_clone(struct world *w, const struct op *o, unsigned int from)
+{
+	unsigned int slot = 0;
+
+	while (slot < WORLD_SPACES && w->space[slot].mm)
+		slot++;
+	if (slot < WORLD_SPACES && !make_clone(w, o, from, NULL, &w->space[slot].mm, &w->space[slot].model))
+		cpu_enter(w, o->cpu, slot);
+}
+
+/* A space goes back, or over, to what another one is, on the account that it has. */
+static void do_reset(struct world *w, const struct op *o, unsigned int space)
+{
+	unsigned int from = w->cpu_space[o->cpu];
+	struct model model;
+	struct mm *clone;
+
+	if (from == space || make_clone(w, o, from, w->space[space].mm->memcg, &clone, &model))
+		return;
+	space_end(w, space);
+	w->space[space].mm = clone;
+	w->space[space].model = model;
+	cpu_enter(w, o->cpu, space);
+}
+
 /* --- access from outside ------------------------------------------------------------------------------------------ */
 
 static void do_copy(struct world *w, const struct op *o, unsigned int space, bool to_user)
@@ -572,6 +625,12 @@ static void op_do(struct world *w, const struct op *o, unsigned int space)
 		break;
 	case OP_FORK:
 		do_fork(w, o, space);
+		break;
+	case OP_CLONE:
+		do_clone(w, o, space);
+		break;
+	case OP_RESET:
+		do_reset(w, o, space);
 		break;
 	case OP_EXIT:
 		if (nr_spaces(w) > 1)

@@ -41,6 +41,8 @@
 	X(COPY_TO, 3)       \
 	X(SWITCH, 3)        \
 	X(FORK, 3)          \
+	X(CLONE, 2)         \
+	X(RESET, 2)         \
 	X(EXIT, 2)          \
 	X(PIN, 3)           \
 	X(PIN_WRITE, 4)     \
