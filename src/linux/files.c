@@ -79,6 +79,7 @@ struct guest_file *guest_file_new(int host_fd, bool owned)
 	*file = (struct guest_file){.refs = 1,
 				    .host_fd = host_fd,
 				    .owned = owned,
+				    .only_path = (unsigned int)fcntl(host_fd, F_GETFL) & O_PATH,
 				    .memfd = owned ? memfd_adopt(host_fd) : NULL};
 	look_at(file);
 	return file;
@@ -235,6 +236,13 @@ struct guest_file *files_get(struct files *f, int guest_fd)
 		file = NULL;
 	pthread_mutex_unlock(&f->lock);
 	return file;
+}
+
+struct guest_file *files_get_open(struct files *f, int guest_fd)
+{
+	struct guest_file *file = files_get(f, guest_fd);
+
+	return file && !file->only_path ? file : NULL;
 }
 
 int files_host_fd(struct files *f, int guest_fd)

@@ -39,7 +39,8 @@ struct guest_file {
 	bool owned;   /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
 	bool regular; /* (C) a file with a cache of its own: dev and ino are its identity */
 	uint64_t dev, ino;
-	bool stream; /* (C) a pipe, terminal or socket: reading and writing may wait for others */
+	bool only_path; /* (C) O_PATH */
+	bool stream;	/* (C) a pipe, terminal or socket: reading and writing may wait for others */
 	int socket_domain, socket_type; /* (C) AF_ and SOCK_ of a socket; 0: it is none */
 	uint64_t process_serial;	/* (C) a pidfd: of which process; 0: no pidfd */
 	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */
@@ -47,6 +48,7 @@ struct guest_file {
 	struct signalfd *signalfd;	/* (C) likewise */
 	struct tty *tty;		/* (C) of a terminal, or NULL */
 	bool tty_master;		/* (C) the other side of it */
+	_Atomic int owner_type, owner;	/* (A) as F_SETOWN_EX has them */
 };
 
 /* A table of descriptors, of one process or more. */
@@ -123,6 +125,9 @@ int files_host_fd(struct files *f, int guest_fd);
 
 /* The open file behind a guest descriptor, or NULL. */
 struct guest_file *files_get(struct files *f, int guest_fd);
+
+/* The same, but for one that is open for its path alone (O_PATH). */
+struct guest_file *files_get_open(struct files *f, int guest_fd);
 
 /* Whether a descriptor of it is in the table. */
 bool files_have_signalfd(struct files *f, const struct signalfd *s);

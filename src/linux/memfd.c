@@ -144,8 +144,12 @@ static struct memfd *memfd_register(struct backing *object, int host_fd, const v
 }
 
 #define HUGE_SIZE_SHIFT 26
-#define HUGE_SIZE_MASK	0x3fu
-#define HUGE_2M		21u
+#ifndef MFD_EXEC /* Linux 6.3 */
+#define MFD_NOEXEC_SEAL 8u
+#define MFD_EXEC	16u
+#endif
+#define HUGE_SIZE_MASK 0x3fu
+#define HUGE_2M	       21u
 
 /* Pages of which there is a pool. */
 static bool is_served(unsigned int flags)
@@ -153,6 +157,15 @@ static bool is_served(unsigned int flags)
 	unsigned int size = flags >> HUGE_SIZE_SHIFT & HUGE_SIZE_MASK;
 
 	return !(flags & MFD_HUGETLB) || !size || size == HUGE_2M;
+}
+
+bool memfd_flags_valid(unsigned int flags)
+{
+	unsigned int known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC | MFD_HUGETLB;
+
+	if (flags & MFD_HUGETLB)
+		known |= HUGE_SIZE_MASK << HUGE_SIZE_SHIFT;
+	return !(flags & ~known) && (flags & (MFD_EXEC | MFD_NOEXEC_SEAL)) != (MFD_EXEC | MFD_NOEXEC_SEAL);
 }
 
 int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned int flags, struct memfd **m)

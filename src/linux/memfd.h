@@ -17,6 +17,8 @@
 struct memfd;
 struct task;
 
+/* What memfd_create() says of them before it looks at the name. */
+bool memfd_flags_valid(unsigned int flags);
 /* As memfd_create: a host descriptor, or -errno. *m, which may be NULL, is to be dropped when it is installed. */
 int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned int flags, struct memfd **m);
 

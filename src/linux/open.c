@@ -334,3 +334,17 @@ int open_path(struct task *t, const struct path *p, int flags, mode_t mode, stru
 		return -EINVAL;
 	return flags & O_CREAT ? open_or_create(t, p, flags, mode, proc) : open_existing(t, p, flags, proc);
 }
+
+int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mode)
+{
+	struct guest_file like = {.proc.kind = PROC_NONE};
+	int fd = files_next(t->files, 0); /* before anything is made or truncated */
+
+	if (fd >= 0)
+		fd = open_path(t, p, flags, mode, &like.proc);
+	if (fd >= 0)
+		fd = files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
+	if (fd >= 0)
+		tty_opened(t, fd, flags);
+	return fd;
+}

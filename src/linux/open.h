@@ -15,6 +15,9 @@
  */
 int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct proc_entry *proc);
 
+/* The same, and gives it the lowest free number of the guest's: that, or -errno. */
+int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mode);
+
 /*
  * After something was made with `mode` under `name` in a verified directory: gives it the bits that our own umask took away
  * and the guest's would not have.

@@ -50,12 +50,9 @@ int path_of_fd(int fd, char path[PATH_MAX])
 
 /* --- the argument ---------------------------------------------------------------------------- */
 
-int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
+/* An empty path needs no start where it means nothing: that it is empty is told first (path_target, path_parent). */
+static int path_begin(struct task *t, int guest_dirfd, struct path *p)
 {
-	int64_t len = strncpy_from_user(t->mm, p->text, from, sizeof(p->text));
-
-	if (len < 0)
-		return (int)len;
 	p->view = t->files->view;
 	p->who = (struct proc_who){0};
 	if (p->text[0] == '/') {
@@ -66,7 +63,22 @@ int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
 		p->base = fs_cwd(t->fs);
 	else
 		p->base = files_host_fd(t->files, guest_dirfd);
-	return p->base == -EBADF ? -EBADF : 0;
+	return p->base == -EBADF && p->text[0] ? -EBADF : 0;
+}
+
+int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p)
+{
+	int64_t len = strncpy_from_user(t->mm, p->text, from, sizeof(p->text));
+
+	return len < 0 ? (int)len : path_begin(t, guest_dirfd, p);
+}
+
+int path_get_or_null(struct task *t, int guest_dirfd, gva_t from, struct path *p)
+{
+	if (from)
+		return path_get(t, guest_dirfd, from, p);
+	p->text[0] = '\0';
+	return path_begin(t, guest_dirfd, p);
 }
 
 void path_from_text(struct task *t, const char *text, struct path *p)
@@ -278,11 +290,11 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 	bool magic;
 	int fd;
 
-	if (!*p->text && (flags & PATH_EMPTY))
-		fd = dup_fd(p->base);
+	if (!*p->text)
+		fd = flags & PATH_EMPTY ? dup_fd(p->base) : -ENOENT;
 	else
 		fd = view_open(p->view, p->base, p->text, how, &magic);
-	if (fd == -ELOOP || fd == -ENOENT)
+	if (*p->text && (fd == -ELOOP || fd == -ENOENT))
 		return target_by_name(t, p, flags, fd, target);
 	if (fd < 0)
 		return fd;
@@ -319,9 +331,20 @@ static bool same_object(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* Pipes, sockets and files in memory lie in no mount. */
+static bool is_nameless(int fd)
+{
+	char path[PATH_MAX];
+
+	return path_of_fd(fd, path) >= 0 && (path[0] != '/' || !strncmp(path, "/memfd:", 7));
+}
+
 int path_check_writable(const struct view *v, int fd)
 {
 	struct stat mine, found;
+
+	if (is_nameless(fd))
+		return 0;
 	int again = path_writable(v, fd, 0);
 	bool same;
 

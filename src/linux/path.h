@@ -32,6 +32,9 @@ struct path {
 /* Reads a path argument of the guest. 0, -EFAULT, -ENAMETOOLONG, -EBADF; -ENOENT: of a process that is not there. */
 int path_get(struct task *t, int guest_dirfd, gva_t from, struct path *p);
 
+/* The same, but that no path at all (NULL) is an empty one. */
+int path_get_or_null(struct task *t, int guest_dirfd, gva_t from, struct path *p);
+
 /* The same for a text of at most PATH_MAX - 1 bytes that starts from the working directory. */
 void path_from_text(struct task *t, const char *text, struct path *p);
 
@@ -66,7 +69,8 @@ int path_writable(const struct view *v, int fd, int flags);
 /* An O_PATH descriptor for a name in a directory, without following any link. */
 int path_open_in(int dir_fd, const char *name);
 
-/* 0 when the object behind any descriptor lies in a writable mount (or did when it was unlinked), else -EROFS. */
+/* 0 when the object behind any descriptor lies in a writable mount (or did when it was unlinked) or has no name at all, else
+ * -EROFS. */
 int path_check_writable(const struct view *v, int fd);
 
 /* The path of a descriptor of ours: its length, or -errno. */

@@ -291,6 +291,16 @@ static bool has_parent_outside(const struct process *p, int pgid, int sid)
 	       p->parent->sid == sid;
 }
 
+bool process_group_exists(struct sandbox *s, int pgid)
+{
+	struct process *p;
+
+	list_for_each_entry (p, &s->processes, node)
+		if (p->pgid == pgid)
+			return true;
+	return false;
+}
+
 bool process_group_is_orphaned(struct sandbox *s, int pgid, int sid)
 {
 	struct process *p;

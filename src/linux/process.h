@@ -211,6 +211,9 @@ void process_wake_parent(struct process *p);
 /* Sends SIGCHLD for a stop or a continuation. */
 void process_tell_parent(struct process *p, int code, int status);
 
+/* There is somebody in it. */
+bool process_group_exists(struct sandbox *s, int pgid);
+
 /* True when nobody of its session, outside the group, could continue it. */
 bool process_group_is_orphaned(struct sandbox *s, int pgid, int sid);
 

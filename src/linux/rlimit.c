@@ -3,6 +3,7 @@
  * rlimit.c - see rlimit.h.
  */
 #include <errno.h>
+#include <signal.h>
 
 #include "../mm/lock.h"
 #include "rlimit.h"
@@ -16,6 +17,8 @@ static struct rlimit memlock_first(const struct mm *mm)
 		host.rlim_max = mm->memlock_limit_bytes;
 	return (struct rlimit){mm->memlock_limit_bytes, host.rlim_max};
 }
+
+#define MQUEUE_BYTES 819200
 
 static struct rlimit rlimit_first(const struct process *p, const struct mm *mm, unsigned int which)
 {
@@ -35,7 +38,9 @@ static struct rlimit rlimit_first(const struct process *p, const struct mm *mm, 
 	case RLIMIT_SIGPENDING:
 		return (struct rlimit){RT_QUEUE_MAX, RT_QUEUE_MAX};
 	case RLIMIT_CORE:
+		return (struct rlimit){0, RLIM_INFINITY};
 	case RLIMIT_MSGQUEUE:
+		return (struct rlimit){MQUEUE_BYTES, MQUEUE_BYTES};
 	case RLIMIT_NICE:
 	case RLIMIT_RTPRIO:
 		return (struct rlimit){0, 0};
@@ -125,4 +130,12 @@ int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new)
 	struct rlimit old;
 
 	return rlimit_change(t, 0, which, new, &old);
+}
+
+bool rlimit_refuses_size(struct task *t, uint64_t bytes)
+{
+	if (bytes <= rlimit_get(t, RLIMIT_FSIZE).rlim_cur)
+		return false;
+	signal_send(t, SIGXFSZ, NULL);
+	return true;
 }

@@ -15,6 +15,9 @@
 struct rlimit rlimit_get(const struct task *t, unsigned int which);
 
 /* 0, -EINVAL (soft above hard), -EPERM (a hard limit is never raised), -EAGAIN (no thread to watch it). */
+/* A file that is to have that size: where RLIMIT_FSIZE has something against it, the task gets its signal. */
+bool rlimit_refuses_size(struct task *t, uint64_t bytes);
+
 int rlimit_set(struct task *t, unsigned int which, const struct rlimit *new);
 
 /*

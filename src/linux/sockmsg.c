@@ -129,7 +129,8 @@ static int64_t send_window(struct sending *s)
 
 	if (!u->bytes)
 		return send_some(s, &h);
-	n = uio_pin(s->t, u, LAST_WINDOW_BYTES, false, &pin);
+	n = is_stream(s->file) ? uio_pin_with_faults(s->t, u, LAST_WINDOW_BYTES, false, &pin)
+			       : uio_pin(s->t, u, LAST_WINDOW_BYTES, false, &pin);
 	if (n)
 		return n;
 	n = check_whole(s, &pin);
@@ -258,19 +259,6 @@ static int64_t receive_some(struct receiving *r, struct msghdr *h, bool wait)
 	}
 }
 
-/* There is nowhere to put it; but that there is nothing to put comes first. A message is lost then, a stream is not. */
-static int64_t receive_nowhere(struct receiving *r, bool wait)
-{
-	char byte;
-	struct msghdr h = {.msg_iov = &(struct iovec){&byte, 1}, .msg_iovlen = 1};
-	int64_t n;
-
-	r->peek = is_stream(r->file) ? MSG_PEEK : 0;
-	r->m->control_bytes = 0;
-	n = receive_some(r, &h, wait);
-	return n > 0 ? -EFAULT : n;
-}
-
 /* One piece; *full: there may be more that belongs to it. */
 static int64_t receive_window(struct receiving *r, size_t window, bool wait, bool *full)
 {
@@ -278,16 +266,16 @@ static int64_t receive_window(struct receiving *r, size_t window, bool wait, boo
 	bool is_first = !u->done;
 	struct msghdr h = {0};
 	struct user_pin pin = {0};
-	int64_t n = u->bytes ? uio_pin(r->t, u, window, true, &pin) : 0;
+	int64_t n = u->bytes ? uio_pin_with_faults(r->t, u, window, true, &pin) : 0;
 
 	if (n)
-		return n == -EFAULT && is_first ? receive_nowhere(r, wait) : n;
+		return n;
 	h.msg_iov = pin.iov;
 	h.msg_iovlen = pin.nr_iov;
 	n = receive_some(r, &h, wait);
+	*full = n == (int64_t)pin.bytes;
 	if (u->bytes)
 		user_pin_release(r->t->mm, &pin);
-	*full = n == (int64_t)pin.bytes;
 	if (n >= 0 && is_first)
 		r->first = h;
 	if (n > 0)

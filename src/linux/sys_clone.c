@@ -389,9 +389,11 @@ static int read_clone_args(struct task *t, gva_t from, uint64_t bytes, struct cl
 	return copy_from_user(t->mm, args, from, min_u64(bytes, sizeof(*args))) ? -EFAULT : 0;
 }
 
+#define INTO_CGROUP 0x200000000ull /* CLONE_INTO_CGROUP */
+
 static int check_clone_args(const struct clone_args *args)
 {
-	const uint64_t known = 0xffffffffull | CLONE_CLEAR_SIGHAND | 0x200000000ull /* CLONE_INTO_CGROUP */;
+	const uint64_t known = 0xffffffffull | CLONE_CLEAR_SIGHAND | INTO_CGROUP;
 
 	if ((!args->set_tid && args->set_tid_size) || (args->set_tid && !args->set_tid_size) ||
 	    args->set_tid_size > 32)
@@ -405,9 +407,21 @@ static int check_clone_args(const struct clone_args *args)
 	if (args->stack ? !args->stack_size || !access_ok(args->stack, args->stack_size)
 			: args->stack_size > 0)
 		return -EINVAL;
-	if (args->set_tid)
-		return -EPERM;
-	return args->flags & ~known & 0x200000000ull ? -EBADF : 0;
+	return args->flags & INTO_CGROUP ? -EBADF : 0; /* no descriptor is one of a group */
+}
+
+/* Choosing numbers needs rights; that a number is none is told first. */
+static int check_set_tid(struct task *t, const struct clone_args *args)
+{
+	pid_t tid;
+
+	for (uint64_t i = 0; i < args->set_tid_size; i++) {
+		if (copy_from_user(t->mm, &tid, args->set_tid + i * sizeof(tid), sizeof(tid)))
+			return -EFAULT;
+		if (tid <= 0)
+			return -EINVAL;
+	}
+	return args->set_tid_size ? -EPERM : 0;
 }
 
 static int64_t sys_clone3(struct task *t, const uint64_t a[6])
@@ -417,6 +431,8 @@ static int64_t sys_clone3(struct task *t, const uint64_t a[6])
 
 	if (!err)
 		err = check_clone_args(&args);
+	if (!err)
+		err = check_set_tid(t, &args);
 	if (err)
 		return err;
 	struct clone c = {.t = t,

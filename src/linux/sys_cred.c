@@ -262,8 +262,10 @@ static int64_t sys_capset(struct task *t, const uint64_t a[6])
 {
 	struct __user_cap_data_struct data[2] = {0};
 	struct cred_caps wanted = {0};
-	int pid, err, sets = capability_sets(t, a, &pid);
+	int pid = 0, err, sets = capability_sets(t, a, &pid);
 
+	if (sets == -EINVAL && pid < 0)
+		return -EPERM;
 	if (sets <= 0)
 		return sets < 0 ? sets : -EINVAL;
 	if (pid && pid != t->tid)

@@ -216,6 +216,11 @@ static int64_t sys_inotify_init(struct task *t, const uint64_t a[6])
 }
 
 /* The object that the guest's path leads to is watched, not the path. */
+/* What says anything at all. */
+#define INOTIFY_BITS                                                                             \
+	(IN_ALL_EVENTS | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | IN_ONLYDIR | IN_DONT_FOLLOW | \
+	 IN_EXCL_UNLINK | IN_MASK_ADD | IN_MASK_CREATE | IN_ISDIR | IN_ONESHOT)
+
 static int64_t sys_inotify_add_watch(struct task *t, const uint64_t a[6])
 {
 	uint32_t mask = (uint32_t)a[2];
@@ -225,9 +230,10 @@ static int64_t sys_inotify_add_watch(struct task *t, const uint64_t a[6])
 	struct path_target target;
 	struct path p;
 
-	if (!mask)
+	if (!(mask & INOTIFY_BITS) ||
+	    (mask & (IN_MASK_ADD | IN_MASK_CREATE)) == (IN_MASK_ADD | IN_MASK_CREATE))
 		return -EINVAL;
-	if (host_fd < 0)
+	if (!files_get_open(t->files, (int)a[0]))
 		return -EBADF;
 	ret = path_get(t, AT_FDCWD, a[1], &p);
 	if (!ret)

@@ -140,6 +140,7 @@ struct execve {
 	struct strings argv, envp;
 	char name[PATH_MAX + 32]; /* AT_EXECFN */
 	int fd;
+	bool only_check; /* whether it could be run, and no more */
 	struct mm *mm;
 	struct files *files;	 /* of its own, where they were shared */
 	struct sighand *sighand; /* the same */
@@ -278,9 +279,6 @@ static int change(struct execve *e)
 {
 	int err;
 
-	e->fd = exec_open_path(e->t, &e->path, e->path_flags);
-	if (e->fd < 0)
-		return e->fd;
 	e->mm = new_space(e->t);
 	err = e->mm ? take_parts(e) : -ENOMEM;
 	if (!err)
@@ -311,12 +309,19 @@ static int get_arguments(struct execve *e, gva_t argv, gva_t envp)
 	return err;
 }
 
+/* Whether there is a program is told before what is wrong with its arguments. */
 static int64_t do_execve(struct execve *e, gva_t argv, gva_t envp)
 {
 	struct task *t = e->t;
-	int err = get_arguments(e, argv, envp);
+	int err = 0;
 
-	e->fd = -1;
+	e->fd = exec_open_path(t, &e->path, e->path_flags);
+	if (e->fd < 0)
+		err = e->fd;
+	if (!err)
+		err = get_arguments(e, argv, envp);
+	if (!err && e->only_check)
+		err = 1;
 	if (!err)
 		err = change(e);
 	strings_free(&e->argv);
@@ -327,6 +332,8 @@ static int64_t do_execve(struct execve *e, gva_t argv, gva_t envp)
 	files_release(e->files);
 	sighand_release(e->sighand);
 	free(e);
+	if (err > 0)
+		return 0;
 	/* The registers are the new program's, and rax is one of them. */
 	return err ? err : (int64_t)t->regs.rax;
 }
@@ -357,6 +364,8 @@ static void name_by_descriptor(struct execve *e, int fd)
 			 e->path.text);
 }
 
+#define EXECVE_CHECK 0x10000 /* AT_EXECVE_CHECK, Linux 6.14: only whether it could be run */
+
 static int64_t sys_execveat(struct task *t, const uint64_t a[6])
 {
 	struct execve *e;
@@ -364,11 +373,11 @@ static int64_t sys_execveat(struct task *t, const uint64_t a[6])
 
 	e = calloc(1, sizeof(*e));
 	err = e ? path_get(t, (int)a[0], a[1], &e->path) : -ENOMEM;
-	/* A name that is not there is told before flags that are not known. */
+	if (err != -EFAULT && err != -ENOMEM &&
+	    (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | EXECVE_CHECK)))
+		err = -EINVAL;
 	if (!err && !e->path.text[0] && !(flags & AT_EMPTY_PATH))
 		err = -ENOENT;
-	if (!err && (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)))
-		err = -EINVAL;
 	if (err) {
 		free(e);
 		return err;
@@ -376,6 +385,7 @@ static int64_t sys_execveat(struct task *t, const uint64_t a[6])
 	e->t = t;
 	e->path_flags =
 		(flags & AT_EMPTY_PATH ? PATH_EMPTY : 0) | (flags & AT_SYMLINK_NOFOLLOW ? PATH_NOFOLLOW : 0);
+	e->only_check = flags & EXECVE_CHECK;
 	name_by_descriptor(e, (int)a[0]);
 	return do_execve(e, a[2], a[3]);
 }

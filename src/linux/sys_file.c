@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_file.c - the system calls on descriptors, beside moving data (sys_io.c) and waiting for it (sys_poll.c).
+ * sys_file.c - the system calls on descriptors, beside moving data (sys_io.c), waiting for it (sys_poll.c), fcntl and ioctl.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,14 +15,18 @@
 #include "coherent.h"
 #include "host_wait.h"
 #include "memfd.h"
-#include "sockets.h"
+#include "rlimit.h"
+#include "sys_file.h"
 #include "syscall.h"
 #include "view.h"
 
 #define GETDENTS_MAX_BYTES 32768u
+/* Within struct linux_dirent64; in the old one the name stands where the type does here. */
+#define DIRENT_RECLEN	   16
+#define DIRENT64_TYPE	   18
+#define DIRENT64_NAME	   19
 
-/* What F_SETFL may change. O_ASYNC would have the signal sent to us. */
-#define SETFL_FLAGS	   (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT)
+#define NOTIFICATION_PIPE  O_EXCL /* a watch queue */
 
 /* The kernel's numbers for what libc calls differently or not at all. */
 #ifndef CLOSE_RANGE_UNSHARE
@@ -76,7 +78,7 @@ static int host_dup(struct task *t, int guest_fd)
 	return host_fd < 0 ? host_fd : (int)result(fcntl(host_fd, F_DUPFD_CLOEXEC, 0));
 }
 
-static int64_t dup_above(struct task *t, int guest_fd, int min, bool cloexec)
+int64_t file_dup_above(struct task *t, int guest_fd, int min, bool cloexec)
 {
 	int copy = host_dup(t, guest_fd);
 
@@ -98,7 +100,7 @@ static int64_t dup_to(struct task *t, int guest_fd, int to, bool cloexec)
 
 static int64_t sys_dup(struct task *t, const uint64_t a[6])
 {
-	return dup_above(t, (int)a[0], 0, false);
+	return file_dup_above(t, (int)a[0], 0, false);
 }
 
 static int64_t sys_dup2(struct task *t, const uint64_t a[6])
@@ -119,8 +121,10 @@ static int64_t do_pipe(struct task *t, gva_t to, int flags)
 {
 	int host[2], guest[2];
 
-	if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
+	if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT | NOTIFICATION_PIPE))
 		return -EINVAL;
+	if (flags & NOTIFICATION_PIPE)
+		return -ENOPKG;
 	if (pipe2(host, flags | O_CLOEXEC))
 		return -errno;
 	guest[0] = files_install(t->files, host[0], flags & O_CLOEXEC, 0, NULL);
@@ -142,121 +146,6 @@ static int64_t sys_pipe2(struct task *t, const uint64_t a[6])
 	return do_pipe(t, a[0], (int)a[1]);
 }
 
-/* --- fcntl and locks ------------------------------------------------------------------------- */
-
-/* Locks of open file descriptions are the host's. */
-static int64_t do_ofd_lock(struct task *t, int host_fd, int cmd, struct flock *lock)
-{
-	struct host_wait wait;
-	int64_t ret;
-
-	host_wait_begin(&wait);
-	do
-		ret = result(fcntl(host_fd, cmd, lock));
-	while (ret == -EINTR && !task_interrupted(t));
-	host_wait_end(&wait);
-	return ret == -EINTR ? host_wait_interrupted(t) : ret;
-}
-
-static int64_t do_lock(struct task *t, int host_fd, int cmd, gva_t address)
-{
-	bool of_process = cmd == F_GETLK || cmd == F_SETLK || cmd == F_SETLKW;
-	struct flock lock;
-	int64_t ret;
-
-	if (copy_from_user(t->mm, &lock, address, sizeof(lock)))
-		return -EFAULT;
-	ret = of_process ? filelock_fcntl(t, host_fd, cmd, &lock) : do_ofd_lock(t, host_fd, cmd, &lock);
-	if (!ret && (cmd == F_GETLK || cmd == F_OFD_GETLK) &&
-	    copy_to_user(t->mm, address, &lock, sizeof(lock)))
-		return -EFAULT;
-	return ret;
-}
-
-static int64_t set_flags(int host_fd, int flags)
-{
-	int now = fcntl(host_fd, F_GETFL);
-
-	return now < 0 ? -errno
-		       : result(fcntl(host_fd, F_SETFL, (now & ~SETFL_FLAGS) | (flags & SETFL_FLAGS)));
-}
-
-static int64_t add_seals(int host_fd, unsigned int seals)
-{
-	struct backing *b = memfd_find(host_fd);
-	int64_t ret;
-
-	if (!b)
-		return result(fcntl(host_fd, F_ADD_SEALS, seals));
-	ret = memfd_add_seals(b, host_fd, seals);
-	backing_put(b);
-	return ret;
-}
-
-static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
-{
-	switch (cmd) {
-	case F_ADD_SEALS:
-		return add_seals(host_fd, (unsigned int)arg);
-	case F_GET_SEALS:
-	case F_GETFL:
-	case F_GETPIPE_SZ:
-		return result(fcntl(host_fd, cmd));
-	case F_SETPIPE_SZ:
-		return result(fcntl(host_fd, cmd, (int)arg));
-	case F_SETFL:
-		return set_flags(host_fd, (int)arg);
-	case F_GETLK:
-	case F_SETLK:
-	case F_SETLKW:
-	case F_OFD_GETLK:
-	case F_OFD_SETLK:
-	case F_OFD_SETLKW:
-		return do_lock(t, host_fd, cmd, arg);
-	default:
-		return -EINVAL;
-	}
-}
-
-static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
-{
-	struct guest_file *file = files_get(t->files, (int)a[0]);
-	int cmd = (int)a[1];
-
-	if (!file)
-		return -EBADF;
-	switch (cmd) {
-	case F_DUPFD:
-	case F_DUPFD_CLOEXEC:
-		if (a[2] >= files_limit())
-			return -EINVAL;
-		return dup_above(t, (int)a[0], (int)a[2], cmd == F_DUPFD_CLOEXEC);
-	case F_GETFD:
-		return files_cloexec(t->files, (int)a[0]) ? FD_CLOEXEC : 0;
-	case F_SETFD:
-		files_set_cloexec(t->files, (int)a[0], a[2] & FD_CLOEXEC);
-		return 0;
-	default:
-		return fcntl_host(t, file->host_fd, cmd, a[2]);
-	}
-}
-
-static int64_t sys_flock(struct task *t, const uint64_t a[6])
-{
-	int host_fd = files_host_fd(t->files, (int)a[0]);
-	struct host_wait wait;
-	int64_t ret;
-
-	if (host_fd < 0)
-		return -EBADF;
-	host_wait_begin(&wait);
-	do
-		ret = result(flock(host_fd, (int)a[1]));
-	while (ret == -EINTR && !task_interrupted(t));
-	host_wait_end(&wait);
-	return ret == -EINTR ? host_wait_interrupted(t) : ret;
-}
-
 /* --- files ----------------------------------------------------------------------------------- */
 
 static int64_t sys_lseek(struct task *t, const uint64_t a[6])
@@ -267,6 +156,8 @@ static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 
 	if (host_fd < 0)
 		return -EBADF;
+	if (files_get(t->files, (int)a[0])->process_serial)
+		return (unsigned int)whence > SEEK_HOLE ? -EINVAL : -ESPIPE;
 	b = whence == SEEK_DATA || whence == SEEK_HOLE ? memfd_find(host_fd) : NULL;
 	if (!b)
 		return result(lseek(host_fd, (off_t)a[1], whence));
@@ -275,10 +166,24 @@ static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 	return ret;
 }
 
-/* A buffer that cannot be written leaves the position where it was. */
-static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
+/* Entries as the older call has them, which are as long as the others: their kind stands at the end. */
+static void entries_to_old(char *entries, int64_t bytes)
 {
-	const struct guest_file *file = files_get(t->files, (int)a[0]);
+	uint16_t reclen;
+
+	for (int64_t at = 0; at < bytes; at += reclen) {
+		char *e = entries + at, kind = e[DIRENT64_TYPE];
+
+		memcpy(&reclen, e + DIRENT_RECLEN, sizeof(reclen));
+		memmove(e + DIRENT64_TYPE, e + DIRENT64_NAME, reclen - DIRENT64_NAME);
+		e[reclen - 1] = kind;
+	}
+}
+
+/* A buffer that cannot be written leaves the position where it was. */
+static int64_t do_getdents(struct task *t, const uint64_t a[6], bool old)
+{
+	const struct guest_file *file = files_get_open(t->files, (int)a[0]);
 	size_t bytes = min_u64((unsigned int)a[2], GETDENTS_MAX_BYTES);
 	int host_fd = file ? file->host_fd : -1;
 	off_t before;
@@ -287,6 +192,8 @@ static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
 
 	if (!file)
 		return -EBADF;
+	if ((int)a[2] < 0)
+		return result(syscall(SYS_getdents64, host_fd, NULL, (unsigned int)a[2]));
 	entries = malloc(bytes ? bytes : 1);
 	if (!entries)
 		return -ENOMEM;
@@ -295,12 +202,24 @@ static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
 		n = procfs_getdents(t, file, entries, bytes);
 	else
 		n = result(syscall(SYS_getdents64, host_fd, entries, bytes));
+	if (n > 0 && old)
+		entries_to_old(entries, n);
 	if (n > 0 && copy_to_user(t->mm, a[1], entries, (size_t)n)) {
 		lseek(host_fd, before, SEEK_SET);
 		n = -EFAULT;
 	}
 	free(entries);
 	return n;
+}
+
+static int64_t sys_getdents64(struct task *t, const uint64_t a[6])
+{
+	return do_getdents(t, a, false);
+}
+
+static int64_t sys_getdents(struct task *t, const uint64_t a[6])
+{
+	return do_getdents(t, a, true);
 }
 
 static int64_t sys_ftruncate(struct task *t, const uint64_t a[6])
@@ -314,6 +233,8 @@ static int64_t sys_ftruncate(struct task *t, const uint64_t a[6])
 		return -EINVAL;
 	if (host_fd < 0)
 		return -EBADF;
+	if (rlimit_refuses_size(t, a[1]))
+		return -EFBIG;
 	coherent_begin(&change, t, host_fd);
 	ret = result(ftruncate(host_fd, (off_t)a[1]));
 	coherent_end(&change, 0, 0);
@@ -335,6 +256,9 @@ static int64_t sys_fallocate(struct task *t, const uint64_t a[6])
 
 	if (host_fd < 0)
 		return -EBADF;
+	if ((int64_t)a[2] >= 0 && (int64_t)a[3] > 0 && !((int)a[1] & FALLOC_FL_KEEP_SIZE) &&
+	    rlimit_refuses_size(t, a[2] + a[3]))
+		return -EFBIG;
 	memfd = memfd_find(host_fd);
 	if (memfd) {
 		ret = memfd_fallocate(memfd, t->mm->memcg, host_fd, (int)a[1], (int64_t)a[2], (int64_t)a[3]);
@@ -449,6 +373,8 @@ static int64_t sys_memfd_create(struct task *t, const uint64_t a[6])
 	struct memfd *m;
 	int fd;
 
+	if (len == -EFAULT && !memfd_flags_valid(flags))
+		return -EINVAL;
 	if (len < 0)
 		return len == -ENAMETOOLONG ? -EINVAL : len;
 	fd = memfd_new(t->mm->host, t->mm->memcg, name, flags, &m);
@@ -466,10 +392,9 @@ const struct syscall_entry sys_file_calls[] = {
 	SYSCALL_ENTRY(dup3),
 	SYSCALL_ENTRY(pipe),
 	SYSCALL_ENTRY(pipe2),
-	SYSCALL_ENTRY(fcntl),
-	SYSCALL_ENTRY(flock),
 	SYSCALL_ENTRY(lseek),
 	SYSCALL_ENTRY(getdents64),
+	SYSCALL_ENTRY(getdents),
 	SYSCALL_ENTRY(ftruncate),
 	SYSCALL_ENTRY(fallocate),
 	SYSCALL_ENTRY(fadvise64),

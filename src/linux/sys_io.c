@@ -3,6 +3,7 @@
  * sys_io.c - the system calls that move data: read, write and kin, sendfile, copy_file_range.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -23,19 +24,22 @@ static int64_t transfer_single(struct task *t, const uint64_t a[6], bool to_file
 	struct uio u;
 	int err;
 
-	if (!files_get(t->files, x.guest_fd))
+	const struct guest_file *file = files_get_open(t->files, x.guest_fd);
+	if (!file)
 		return -EBADF;
+	if (file->process_serial) /* it cannot be read or written at all, which comes before any address */
+		return -EINVAL;
 	err = uio_single(&u, a[1], a[2]);
 	return err ? err : uio_run(t, &u, &x);
 }
 
-static int64_t transfer_vector(struct task *t, const uint64_t a[6], bool to_file, int64_t offset)
+static int64_t transfer_vector(struct task *t, const uint64_t a[6], bool to_file, int64_t offset, int flags)
 {
-	struct uio_transfer x = {.guest_fd = (int)a[0], .to_file = to_file, .offset = offset};
+	struct uio_transfer x = {.guest_fd = (int)a[0], .to_file = to_file, .offset = offset, .flags = flags};
 	struct uio u;
 	int64_t n;
 
-	if (!files_get(t->files, x.guest_fd))
+	if (!files_get_open(t->files, x.guest_fd))
 		return -EBADF;
 	n = uio_import(t, &u, a[1], a[2]);
 	if (n < 0)
@@ -67,22 +71,40 @@ static int64_t sys_pwrite64(struct task *t, const uint64_t a[6])
 
 static int64_t sys_readv(struct task *t, const uint64_t a[6])
 {
-	return transfer_vector(t, a, false, UIO_AT_POSITION);
+	return transfer_vector(t, a, false, UIO_AT_POSITION, 0);
 }
 
 static int64_t sys_writev(struct task *t, const uint64_t a[6])
 {
-	return transfer_vector(t, a, true, UIO_AT_POSITION);
+	return transfer_vector(t, a, true, UIO_AT_POSITION, 0);
 }
 
 static int64_t sys_preadv(struct task *t, const uint64_t a[6])
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, false, (int64_t)a[3]);
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, false, (int64_t)a[3], 0);
 }
 
 static int64_t sys_pwritev(struct task *t, const uint64_t a[6])
 {
-	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, true, (int64_t)a[3]);
+	return (int64_t)a[3] < 0 ? -EINVAL : transfer_vector(t, a, true, (int64_t)a[3], 0);
+}
+
+/* An offset of -1 is none, which is what UIO_AT_POSITION says too. */
+static int64_t transfer_with_flags(struct task *t, const uint64_t a[6], bool to_file)
+{
+	if ((int64_t)a[3] < UIO_AT_POSITION)
+		return -EINVAL;
+	return transfer_vector(t, a, to_file, (int64_t)a[3], (int)a[5]);
+}
+
+static int64_t sys_preadv2(struct task *t, const uint64_t a[6])
+{
+	return transfer_with_flags(t, a, false);
+}
+
+static int64_t sys_pwritev2(struct task *t, const uint64_t a[6])
+{
+	return transfer_with_flags(t, a, true);
 }
 
 /* --- from descriptor to descriptor ----------------------------------------------------------- */
@@ -159,11 +181,20 @@ static int64_t sys_sendfile(struct task *t, const uint64_t a[6])
 
 	if (offset_get(t, a[2], &offset, &op.offset))
 		return -EFAULT;
+	if (op.in < 0 || files_get(t->files, (int)a[1])->only_path)
+		return -EBADF;
+	if ((int64_t)a[3] < 0)
+		return -EINVAL;
 	if (op.out < 0 || op.in < 0)
 		return -EBADF;
 	if (files_get(t->files, (int)a[1])->proc.kind == PROC_FILE) /* its text is made for read() */
 		return -EINVAL;
 	if (files_get(t->files, (int)a[0])->socket_domain == AF_NETLINK) /* nobody would look at it */
+		return -EINVAL;
+	n = fcntl(op.out, F_GETFL);
+	if ((n & O_PATH) || (n & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	if (n & O_APPEND)
 		return -EINVAL;
 	n = sendfile_run(t, &op);
 	return offset_put(t, a[2], &offset) ? -EFAULT : n;
@@ -178,7 +209,7 @@ static int64_t sys_copy_file_range(struct task *t, const uint64_t a[6])
 	bool handled;
 	int64_t n;
 
-	if (in < 0 || out < 0)
+	if (!files_get_open(t->files, (int)a[0]) || !files_get_open(t->files, (int)a[2]))
 		return -EBADF;
 	if (files_get(t->files, (int)a[0])->proc.kind == PROC_FILE)
 		return -EINVAL;
@@ -219,6 +250,8 @@ const struct syscall_entry sys_io_calls[] = {
 	SYSCALL_ENTRY(writev),
 	SYSCALL_ENTRY(preadv),
 	SYSCALL_ENTRY(pwritev),
+	SYSCALL_ENTRY(preadv2),
+	SYSCALL_ENTRY(pwritev2),
 	SYSCALL_ENTRY(sendfile),
 	SYSCALL_ENTRY(copy_file_range),
 	{0},

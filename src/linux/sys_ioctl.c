@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_ioctl.c - ioctl: what programs ask of terminals, pipes and interfaces, and nothing that changes another object.
+ * sys_ioctl.c - ioctl: what programs ask of terminals, files and interfaces, and nothing that changes another object.
  *
  * Not here: sessions and groups of terminals (tty.c).
  */
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -59,6 +60,11 @@ static const struct ioctl_entry ioctls[] = {
 	{FIONREAD, sizeof(int), 0},
 	{TIOCOUTQ, sizeof(int), 0},
 	{FIONBIO, sizeof(int), TO_HOST},
+	{FIOASYNC, sizeof(int), TO_HOST}, /* nobody of the host owns the file, so that no signal is sent */
+	{FIOQSIZE, sizeof(loff_t), 0},
+	{FIGETBSZ, sizeof(int), 0},
+	{FS_IOC_GETFLAGS, sizeof(int), 0},
+	{FS_IOC_GETVERSION, sizeof(int), 0},
 	{SIOCGIFNAME, sizeof(struct ifreq), INTERFACE},
 	{SIOCGIFINDEX, sizeof(struct ifreq), INTERFACE},
 	{SIOCGIFFLAGS, sizeof(struct ifreq), INTERFACE},

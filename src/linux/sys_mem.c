@@ -99,6 +99,11 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	mode = fcntl(host_fd, F_GETFL);
 	if (mode < 0 || (mode & O_PATH))
 		return -EBADF;
+	if ((r->flags & MAP_TYPE) == MAP_SHARED && (r->flags & MAP_SYNC)) /* no file here takes it */
+		return -EOPNOTSUPP;
+	if ((r->flags & MAP_TYPE) != MAP_PRIVATE && (r->prot & PROT_BITS_WRITE) &&
+	    (mode & O_ACCMODE) != O_RDWR)
+		return -EACCES;
 	if (files_get(t->files, guest_fd)->proc.kind != PROC_NONE)
 		return -ENODEV;
 	r->may_not_read = (mode & O_ACCMODE) == O_WRONLY;
@@ -170,6 +175,24 @@ static int64_t sys_madvise(struct task *t, const uint64_t a[6])
 static int64_t sys_mprotect(struct task *t, const uint64_t a[6])
 {
 	return mm_mprotect(t->mm, a[0], a[1], implied_prot(t, (unsigned int)a[2]));
+}
+
+/* As on a processor without protection keys: there is none but that of all pages. */
+static int64_t sys_pkey_mprotect(struct task *t, const uint64_t a[6])
+{
+	return (int)a[3] == -1 ? sys_mprotect(t, a) : -EINVAL;
+}
+
+static int64_t sys_pkey_alloc(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	(void)a;
+	return -EINVAL;
+}
+
+static int64_t sys_pkey_free(struct task *t, const uint64_t a[6])
+{
+	return sys_pkey_alloc(t, a);
 }
 
 static int64_t sys_mseal(struct task *t, const uint64_t a[6])
@@ -283,12 +306,23 @@ static int64_t sys_mincore(struct task *t, const uint64_t a[6])
 }
 
 const struct syscall_entry sys_mem_calls[] = {
-	SYSCALL_ENTRY(mmap),	 SYSCALL_ENTRY(munmap),
-	SYSCALL_ENTRY(brk),	 SYSCALL_ENTRY(mremap),
-	SYSCALL_ENTRY(madvise),	 SYSCALL_ENTRY(mprotect),
-	SYSCALL_ENTRY(msync),	 SYSCALL_ENTRY(mlock),
-	SYSCALL_ENTRY(mlock2),	 SYSCALL_ENTRY(munlock),
-	SYSCALL_ENTRY(mlockall), SYSCALL_ENTRY(munlockall),
-	SYSCALL_ENTRY(mseal),	 SYSCALL_ENTRY(remap_file_pages),
-	SYSCALL_ENTRY(mincore),	 {0},
+	SYSCALL_ENTRY(mmap),
+	SYSCALL_ENTRY(munmap),
+	SYSCALL_ENTRY(brk),
+	SYSCALL_ENTRY(mremap),
+	SYSCALL_ENTRY(madvise),
+	SYSCALL_ENTRY(mprotect),
+	SYSCALL_ENTRY(pkey_mprotect),
+	SYSCALL_ENTRY(pkey_alloc),
+	SYSCALL_ENTRY(pkey_free),
+	SYSCALL_ENTRY(msync),
+	SYSCALL_ENTRY(mlock),
+	SYSCALL_ENTRY(mlock2),
+	SYSCALL_ENTRY(munlock),
+	SYSCALL_ENTRY(mlockall),
+	SYSCALL_ENTRY(munlockall),
+	SYSCALL_ENTRY(mseal),
+	SYSCALL_ENTRY(remap_file_pages),
+	SYSCALL_ENTRY(mincore),
+	{0},
 };

@@ -16,7 +16,6 @@
 #include "memfd.h"
 #include "open.h"
 #include "syscall.h"
-#include "tty.h"
 #include "view.h"
 
 static int64_t result(int ret)
@@ -28,21 +27,10 @@ static int64_t result(int ret)
 
 static int64_t do_open(struct task *t, int dirfd, gva_t name, int flags, mode_t mode)
 {
-	struct guest_file like = {.proc.kind = PROC_NONE};
 	struct path p;
-	int fd = path_get(t, dirfd, name, &p);
+	int err = path_get(t, dirfd, name, &p);
 
-	if (fd < 0)
-		return fd;
-	/* Before anything is made or truncated. */
-	fd = files_next(t->files, 0);
-	if (fd >= 0)
-		fd = open_path(t, &p, flags, mode, &like.proc);
-	if (fd >= 0)
-		fd = files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
-	if (fd >= 0)
-		tty_opened(t, fd, flags);
-	return fd;
+	return err ? err : open_install(t, &p, flags, mode);
 }
 
 static int64_t sys_openat(struct task *t, const uint64_t a[6])
@@ -145,16 +133,16 @@ static int64_t sys_mkdirat(struct task *t, const uint64_t a[6])
 	return do_mkdir(t, (int)a[0], a[1], (mode_t)a[2]);
 }
 
-/* FIFOs and empty files; F4 forbids devices, as Linux does to all but root. */
-static int64_t do_mknod(struct task *t, int dirfd, gva_t name, mode_t mode)
+/* FIFOs and empty files; F4 forbids devices, as Linux does to all but root. A whiteout is the device that is none. */
+static int64_t do_mknod(struct task *t, int dirfd, gva_t name, mode_t mode, unsigned int device)
 {
 	mode_t type = mode & S_IFMT;
 	struct place at;
 	int64_t ret;
 
-	if (type == S_IFCHR || type == S_IFBLK || S_ISDIR(mode))
+	if ((type == S_IFCHR && device) || type == S_IFBLK || S_ISDIR(mode))
 		return -EPERM;
-	if (type && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
+	if (type && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK && type != S_IFCHR)
 		return -EINVAL;
 	ret = place_find_new(t, dirfd, name, &at);
 	if (ret)
@@ -169,12 +157,12 @@ static int64_t do_mknod(struct task *t, int dirfd, gva_t name, mode_t mode)
 
 static int64_t sys_mknod(struct task *t, const uint64_t a[6])
 {
-	return do_mknod(t, AT_FDCWD, a[0], (mode_t)a[1]);
+	return do_mknod(t, AT_FDCWD, a[0], (mode_t)a[1], (unsigned int)a[2]);
 }
 
 static int64_t sys_mknodat(struct task *t, const uint64_t a[6])
 {
-	return do_mknod(t, (int)a[0], a[1], (mode_t)a[2]);
+	return do_mknod(t, (int)a[0], a[1], (mode_t)a[2], (unsigned int)a[3]);
 }
 
 static int64_t do_symlink(struct task *t, gva_t text, int dirfd, gva_t name)
@@ -337,9 +325,8 @@ static int64_t do_rename(struct task *t, const uint64_t a[4], unsigned int flags
 	struct place from;
 	int64_t ret;
 
-	/* RENAME_WHITEOUT leaves a device node behind. */
-	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) ||
-	    (flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) ||
+	    ((flags & RENAME_EXCHANGE) && (flags & ~RENAME_EXCHANGE)))
 		return -EINVAL;
 	ret = place_find(t, (int)a[0], a[1], &from);
 	if (ret)

@@ -101,7 +101,20 @@ static int64_t prctl_rights(struct task *t, const uint64_t a[6])
 		return drop_bounding(t, a[1]);
 	case PR_GET_SECUREBITS:
 	case PR_GET_SECCOMP:
+	case PR_GET_TIMING:
 		return 0;
+	case PR_SET_TIMING:
+		return a[1] == PR_TIMING_STATISTICAL ? 0 : -EINVAL;
+	case PR_GET_THP_DISABLE:
+		return a[1] || !no_more ? -EINVAL : 0;
+	case PR_SET_THP_DISABLE: /* that they are not used cannot be had */
+		return a[1] || !no_more ? -EINVAL : 0;
+	case PR_MCE_KILL_GET:
+		return a[1] || !no_more ? -EINVAL : PR_MCE_KILL_DEFAULT;
+	case PR_GET_IO_FLUSHER:
+		return -EPERM;
+	case PR_GET_TSC:
+		return put_u32(t, a[1], PR_TSC_ENABLE);
 	default:
 		return -EINVAL;
 	}

@@ -54,6 +54,10 @@ static int64_t set_base(uint64_t *base, gva_t address)
 	return 0;
 }
 
+/* The kernel's numbers; <asm/prctl.h> of older headers has the first four alone. */
+#define ARCH_GET_CPUID 0x1011
+#define ARCH_SET_CPUID 0x1012
+
 static int64_t sys_arch_prctl(struct task *t, const uint64_t a[6])
 {
 	switch ((int)a[0]) {
@@ -65,6 +69,10 @@ static int64_t sys_arch_prctl(struct task *t, const uint64_t a[6])
 		return put_u64(t, a[1], t->regs.fs_base);
 	case ARCH_GET_GS:
 		return put_u64(t, a[1], t->regs.gs_base);
+	case ARCH_GET_CPUID:
+		return 1;
+	case ARCH_SET_CPUID: /* as where the processor cannot trap it */
+		return -ENODEV;
 	default:
 		return -EINVAL;
 	}
@@ -152,7 +160,7 @@ static int64_t sys_prlimit64(struct task *t, const uint64_t a[6])
 	if (a[2] && copy_from_user(t->mm, &new, a[2], sizeof(new)))
 		return -EFAULT;
 	if (which >= RLIM_NLIMITS)
-		return -EINVAL;
+		return rlimit_change(t, (int)a[0], RLIMIT_CPU, NULL, &old) ?: -EINVAL;
 	err = rlimit_change(t, (int)a[0], which, a[2] ? &new : NULL, &old);
 	if (err)
 		return err;

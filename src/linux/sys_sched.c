@@ -227,6 +227,112 @@ static int64_t sys_sched_rr_get_interval(struct task *t, const uint64_t a[6])
 	return sched_rr_get_interval(0, &ts) ? -errno : put(t, a[1], &ts, sizeof(ts));
 }
 
+/* --- attributes: policy and nice value in one structure ---------------------------------------- */
+
+/* As the kernel has it; libc may not. */
+struct attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+	uint32_t util_min, util_max;
+};
+
+#define ATTR_FIRST_BYTES 48
+#define ATTR_RESET	 1u
+#define ATTR_KEEP_POLICY 8u
+#define ATTR_KEEP_PARAMS 0x10u
+#define ATTR_KNOWN	 0x1fu
+#define ATTR_CLAMP	 0x60u
+
+/* 0 or -errno. A size that is refused is answered with ours. */
+static int attributes_get(struct task *t, gva_t from, struct attributes *attr)
+{
+	const uint32_t ours = sizeof(*attr);
+	uint32_t size;
+	char more = 0;
+
+	if (copy_from_user(t->mm, &size, from, sizeof(size)))
+		return -EFAULT;
+	size = size ? size : ATTR_FIRST_BYTES;
+	for (uint32_t at = ours; at < size && size <= PAGE_SIZE && !more; at++)
+		if (copy_from_user(t->mm, &more, from + at, 1))
+			return -EFAULT;
+	if (size < ATTR_FIRST_BYTES || size > PAGE_SIZE || more) {
+		put(t, from, &ours, sizeof(ours));
+		return -E2BIG;
+	}
+	memset(attr, 0, sizeof(*attr));
+	if (copy_from_user(t->mm, attr, from, size < ours ? size : ours))
+		return -EFAULT;
+	if ((attr->flags & ATTR_CLAMP) && size < ours)
+		return -EINVAL;
+	return (int)attr->policy < 0 ? -EINVAL : 0;
+}
+
+/* The lock is held. */
+static int attributes_apply(struct task *t, const struct attributes *attr)
+{
+	int policy =
+		attr->flags & ATTR_KEEP_POLICY ? t->sched_policy & ~POLICY_RESET_ON_FORK : (int)attr->policy;
+	bool keeps = attr->flags & ATTR_KEEP_PARAMS;
+	int nice = keeps ? t->nice : attr->nice < -20 ? -20 : attr->nice > 19 ? 19 : attr->nice, err;
+
+	if (policy == POLICY_DEADLINE)
+		err = attr->priority ? -EINVAL : -EPERM;
+	else if (attr->flags & ~(uint64_t)(ATTR_KNOWN | ATTR_CLAMP))
+		err = -EINVAL;
+	else
+		err = check_policy(policy, keeps ? 0 : (int)attr->priority);
+	if (!err && (attr->flags & ATTR_CLAMP))
+		err = -EOPNOTSUPP;
+	if (!err && nice < t->nice)
+		err = -EPERM;
+	if (err)
+		return err;
+	t->sched_policy = policy | (attr->flags & ATTR_RESET ? POLICY_RESET_ON_FORK : 0);
+	t->nice = nice;
+	return 0;
+}
+
+static int64_t sys_sched_setattr(struct task *t, const uint64_t a[6])
+{
+	struct attributes attr;
+	struct task *other;
+	int err;
+
+	if (!a[1] || (int)a[0] < 0 || (unsigned int)a[2])
+		return -EINVAL;
+	err = attributes_get(t, a[1], &attr);
+	if (err)
+		return err;
+	other = find_locked(t, a[0]);
+	if (!other)
+		return -ESRCH;
+	err = attributes_apply(other, &attr);
+	unlock(t);
+	return err;
+}
+
+static int64_t sys_sched_getattr(struct task *t, const uint64_t a[6])
+{
+	unsigned int bytes = (unsigned int)a[2];
+	struct attributes attr = {.size = bytes < sizeof(attr) ? bytes : sizeof(attr)};
+	const struct task *other;
+
+	if (!a[1] || (int)a[0] < 0 || (unsigned int)a[3] || bytes < ATTR_FIRST_BYTES || bytes > PAGE_SIZE)
+		return -EINVAL;
+	other = find_locked(t, a[0]);
+	if (!other)
+		return -ESRCH;
+	attr.policy = (uint32_t)(other->sched_policy & ~POLICY_RESET_ON_FORK);
+	attr.flags = other->sched_policy & POLICY_RESET_ON_FORK ? ATTR_RESET : 0;
+	attr.nice = other->nice;
+	unlock(t);
+	return put(t, a[1], &attr, attr.size);
+}
+
 /* --- nice ------------------------------------------------------------------------------------ */
 
 #define NICE_MIN   (-20)
@@ -314,5 +420,7 @@ const struct syscall_entry sys_sched_calls[] = {
 	SYSCALL_ENTRY(sched_get_priority_max),
 	SYSCALL_ENTRY(sched_get_priority_min),
 	SYSCALL_ENTRY(sched_rr_get_interval),
+	SYSCALL_ENTRY(sched_setattr),
+	SYSCALL_ENTRY(sched_getattr),
 	{0},
 };

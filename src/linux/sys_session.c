@@ -66,16 +66,6 @@ static int64_t sys_getsid(struct task *t, const uint64_t a[6])
 	return ret;
 }
 
-static bool group_exists(struct sandbox *s, int pgid)
-{
-	struct process *p;
-
-	list_for_each_entry (p, &s->processes, node)
-		if (p->pgid == pgid)
-			return true;
-	return false;
-}
-
 static int64_t sys_setsid(struct task *t, const uint64_t a[6])
 {
 	struct process *p = t->process;
@@ -83,7 +73,7 @@ static int64_t sys_setsid(struct task *t, const uint64_t a[6])
 
 	(void)a;
 	pthread_mutex_lock(&t->sandbox->lock);
-	if (p->sid != p->pid && !group_exists(t->sandbox, p->pid)) {
+	if (p->sid != p->pid && !process_group_exists(t->sandbox, p->pid)) {
 		p->sid = p->pgid = p->pid;
 		p->tty = NULL;
 		ret = p->pid;
@@ -129,7 +119,7 @@ static int64_t sys_setpgid(struct task *t, const uint64_t a[6])
 {
 	int64_t ret;
 
-	if ((int)a[1] < 0)
+	if ((int)a[1] < 0 || (!(int)a[1] && (int)a[0] < 0)) /* no group is its own number then */
 		return -EINVAL;
 	pthread_mutex_lock(&t->sandbox->lock);
 	ret = set_group(t, (int)a[0], (int)a[1]);

@@ -344,14 +344,20 @@ static int64_t sys_rt_tgsigqueueinfo(struct task *t, const uint64_t a[6])
 }
 
 /* Without siginfo as kill(2), to whoever the descriptor stands for. */
+/* PIDFD_SIGNAL_THREAD, _THREAD_GROUP, _PROCESS_GROUP (Linux 6.9). A pidfd of ours is one of a process. */
+#define SIGNAL_SCOPES 7u
+#define SIGNAL_GROUP  4u
+
 static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 {
 	siginfo_t info = sender_info(t, SI_USER);
 	int signo = (int)a[1], err;
 	struct process *p;
 
-	if (a[3])
+	if (a[3] & ~(uint64_t)SIGNAL_SCOPES || a[3] & (a[3] - 1))
 		return -EINVAL;
+	if (!files_get_open(t->files, (int)a[0]))
+		return -EBADF;
 	if (a[2] && copy_from_user(t->mm, &info, a[2], sizeof(info)))
 		return -EFAULT;
 	if (a[2] && info.si_signo != signo)
@@ -363,7 +369,9 @@ static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 	else if (p && (signo < 0 || signo > NR_SIGNALS))
 		err = -EINVAL;
 	else if (p)
-		err = process_is_zombie(p) ? -ESRCH : send_to(t, p, signo, &info);
+		err = process_is_zombie(p)  ? -ESRCH
+		      : a[3] & SIGNAL_GROUP ? send_to_many(t, p->pgid, signo, &info)
+					    : send_to(t, p, signo, &info);
 	pthread_mutex_unlock(&t->sandbox->lock);
 	return err;
 }

@@ -69,7 +69,8 @@ static bool is_special(const struct guest_file *file)
 
 static int splice_files(struct task *t, uint64_t in, uint64_t out, struct splice_op *op)
 {
-	const struct guest_file *from = files_get(t->files, (int)in), *to = files_get(t->files, (int)out);
+	const struct guest_file *from = files_get_open(t->files, (int)in),
+				*to = files_get_open(t->files, (int)out);
 
 	if (!from || !to)
 		return -EBADF;
@@ -84,6 +85,13 @@ static int offset_get(struct task *t, gva_t from, off_t *offset, off_t **pointer
 	return from && copy_from_user(t->mm, offset, from, sizeof(*offset)) ? -EFAULT : 0;
 }
 
+static bool is_pipe(int host_fd)
+{
+	struct stat st;
+
+	return !fstat(host_fd, &st) && S_ISFIFO(st.st_mode);
+}
+
 static int64_t sys_splice(struct task *t, const uint64_t a[6])
 {
 	struct splice_op op = {.bytes = min_u64(a[4], UIO_MAX_BYTES), .flags = (unsigned int)a[5]};
@@ -96,10 +104,14 @@ static int64_t sys_splice(struct task *t, const uint64_t a[6])
 	if (op.flags & ~SPLICE_FLAGS)
 		return -EINVAL;
 	err = splice_files(t, a[0], a[2], &op);
-	if (!err)
-		err = offset_get(t, a[1], &in_offset, &op.in_offset);
+	if (!err && ((a[1] && is_pipe(op.in)) || (a[3] && is_pipe(op.out))))
+		err = -ESPIPE;
 	if (!err)
 		err = offset_get(t, a[3], &out_offset, &op.out_offset);
+	if (!err)
+		err = offset_get(t, a[1], &in_offset, &op.in_offset);
+	if (!err && (int64_t)a[4] < 0)
+		err = -EINVAL;
 	if (err)
 		return err;
 	n = splice_run(t, &op);
@@ -129,15 +141,14 @@ static int64_t sys_vmsplice(struct task *t, const uint64_t a[6])
 {
 	const struct guest_file *file = files_get(t->files, (int)a[0]);
 	struct uio_transfer x = {.guest_fd = (int)a[0], .offset = UIO_AT_POSITION};
-	struct stat st;
 	struct uio u;
 	int64_t n;
 
 	if ((unsigned int)a[3] & ~SPLICE_FLAGS)
 		return -EINVAL;
-	if (!file || fstat(file->host_fd, &st) || !S_ISFIFO(st.st_mode))
+	if (!file || !is_pipe(file->host_fd))
 		return -EBADF;
-	x.to_file = (fcntl(file->host_fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+	x.by_page = x.to_file = (fcntl(file->host_fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 	n = uio_import(t, &u, a[1], a[2]);
 	if (n < 0)
 		return n;

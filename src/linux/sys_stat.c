@@ -17,12 +17,19 @@
 #include "coherent.h"
 #include "memfd.h"
 #include "path.h"
+#include "rlimit.h"
 #include "syscall.h"
 
 /* STATX__RESERVED and the flags of statfs, which libc keeps to itself. */
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452 /* Linux 6.6 */
+#endif
 #define STATX_MASK_RESERVED 0x80000000u
 #define STATFS_RDONLY	    0x0001
 #define STATFS_VALID	    0x0020
+
+/* Among the flags that a call knows: AT_EMPTY_PATH needs no path either. */
+#define TARGET_MAYBE_NULL   (1 << 30)
 
 static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, int known,
 		      struct path_target *target)
@@ -32,13 +39,18 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 	struct path p;
 	int err;
 
-	if (flags & ~known)
+	if (flags & ~(known & ~TARGET_MAYBE_NULL))
 		return -EINVAL;
-	err = path_get(t, (int)dirfd_name[0], dirfd_name[1], &p);
+	err = known & TARGET_MAYBE_NULL && flags & AT_EMPTY_PATH
+		      ? path_get_or_null(t, (int)dirfd_name[0], dirfd_name[1], &p)
+		      : path_get(t, (int)dirfd_name[0], dirfd_name[1], &p);
 	return err ? err : path_target(t, &p, how, target);
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
+
+#define STAT_FLAGS \
+	(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE | TARGET_MAYBE_NULL)
 
 /* What a memfd takes: the host's has no data. In units of 512 bytes. */
 static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
@@ -78,8 +90,7 @@ static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flag
 {
 	const uint64_t at[2] = {(uint64_t)dirfd, name};
 	struct path_target target;
-	int64_t ret =
-		target_get(t, at, flags, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, &target);
+	int64_t ret = target_get(t, at, flags, STAT_FLAGS, &target);
 
 	if (ret)
 		return ret;
@@ -119,8 +130,7 @@ static int64_t sys_statx(struct task *t, const uint64_t a[6])
 
 	if ((a[3] & STATX_MASK_RESERVED) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
 		return -EINVAL;
-	ret = target_get(t, a, flags,
-			 AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE, &target);
+	ret = target_get(t, a, flags, STAT_FLAGS, &target);
 	if (ret)
 		return ret;
 	memset(&stx, 0, sizeof(stx));
@@ -234,9 +244,21 @@ static int64_t change_mode(int fd, mode_t mode)
 
 	if (fstat(fd, &st))
 		return -errno;
+	if (S_ISLNK(st.st_mode))
+		return -EOPNOTSUPP;
 	if ((mode & (S_ISUID | S_ISGID)) && !S_ISDIR(st.st_mode)) /* F4 */
 		return -EPERM;
 	return chmod(path_link(fd).text, mode & 07777) ? -errno : 0;
+}
+
+static bool times_valid(const struct timespec times[2])
+{
+	for (int i = 0; i < 2; i++) {
+		long ns = times[i].tv_nsec;
+		if (ns != UTIME_NOW && ns != UTIME_OMIT && (ns < 0 || ns > 999999999))
+			return false;
+	}
+	return true;
 }
 
 /* Any descriptor that is known to lie in an rw directory; a symbolic link is changed itself. */
@@ -251,6 +273,8 @@ static int64_t change_apply(int fd, const struct change *c)
 		ret = fchownat(fd, "", c->uid, c->gid, AT_EMPTY_PATH);
 		break;
 	default:
+		if (c->times && !times_valid(c->times))
+			return -EINVAL;
 		ret = utimensat(fd, "", c->times, AT_EMPTY_PATH);
 		break;
 	}
@@ -259,7 +283,7 @@ static int64_t change_apply(int fd, const struct change *c)
 
 static int64_t change_fd(struct task *t, int fd, const struct change *c)
 {
-	int64_t ret = memfd_is(fd) ? 0 : path_check_writable(t->files->view, fd);
+	int64_t ret = path_check_writable(t->files->view, fd);
 
 	return ret ? ret : change_apply(fd, c);
 }
@@ -302,6 +326,11 @@ static int64_t sys_fchmodat(struct task *t, const uint64_t a[6])
 	return change_path(t, a, 0, &(struct change){.what = CHANGE_MODE, .mode = (mode_t)a[2]});
 }
 
+static int64_t sys_fchmodat2(struct task *t, const uint64_t a[6])
+{
+	return change_path(t, a, (int)a[3], &(struct change){.what = CHANGE_MODE, .mode = (mode_t)a[2]});
+}
+
 static struct change change_owner(uint64_t uid, uint64_t gid)
 {
 	return (struct change){.what = CHANGE_OWNER, .uid = (uid_t)uid, .gid = (gid_t)gid};
@@ -337,16 +366,6 @@ static int64_t sys_fchownat(struct task *t, const uint64_t a[6])
 	return change_path(t, a, (int)a[4], &c);
 }
 
-static bool times_valid(const struct timespec times[2])
-{
-	for (int i = 0; i < 2; i++) {
-		long ns = times[i].tv_nsec;
-		if (ns != UTIME_NOW && ns != UTIME_OMIT && (ns < 0 || ns > 999999999))
-			return false;
-	}
-	return true;
-}
-
 /* Without a name it is the descriptor that is meant: futimens. */
 static int64_t sys_utimensat(struct task *t, const uint64_t a[6])
 {
@@ -359,8 +378,6 @@ static int64_t sys_utimensat(struct task *t, const uint64_t a[6])
 			return -EFAULT;
 		if (times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
 			return 0;
-		if (!times_valid(times))
-			return -EINVAL;
 		c.times = times;
 	}
 	if (a[1] || (int)a[0] == AT_FDCWD)
@@ -431,6 +448,10 @@ static int64_t truncate_fd(struct task *t, int fd, off_t length)
 	verified = path_writable(t->files->view, fd, 0);
 	if (verified < 0)
 		return verified;
+	if (rlimit_refuses_size(t, (uint64_t)length)) {
+		close(verified);
+		return -EFBIG;
+	}
 	coherent_begin(&change, t, verified);
 	ret = truncate(path_link(verified).text, length) ? -errno : 0;
 	coherent_end(&change, 0, 0);
@@ -455,27 +476,12 @@ static int64_t sys_truncate(struct task *t, const uint64_t a[6])
 }
 
 const struct syscall_entry sys_stat_calls[] = {
-	SYSCALL_ENTRY(stat),
-	SYSCALL_ENTRY(lstat),
-	SYSCALL_ENTRY(fstat),
-	SYSCALL_ENTRY(newfstatat),
-	SYSCALL_ENTRY(statx),
-	SYSCALL_ENTRY(statfs),
-	SYSCALL_ENTRY(fstatfs),
-	SYSCALL_ENTRY(access),
-	SYSCALL_ENTRY(faccessat),
-	SYSCALL_ENTRY(faccessat2),
-	SYSCALL_ENTRY(chmod),
-	SYSCALL_ENTRY(fchmod),
-	SYSCALL_ENTRY(fchmodat),
-	SYSCALL_ENTRY(chown),
-	SYSCALL_ENTRY(lchown),
-	SYSCALL_ENTRY(fchown),
-	SYSCALL_ENTRY(fchownat),
-	SYSCALL_ENTRY(utimensat),
-	SYSCALL_ENTRY(truncate),
-	SYSCALL_ENTRY(utime),
-	SYSCALL_ENTRY(utimes),
-	SYSCALL_ENTRY(futimesat),
-	{0},
+	SYSCALL_ENTRY(stat),	   SYSCALL_ENTRY(lstat),     SYSCALL_ENTRY(fstat),
+	SYSCALL_ENTRY(newfstatat), SYSCALL_ENTRY(statx),     SYSCALL_ENTRY(statfs),
+	SYSCALL_ENTRY(fstatfs),	   SYSCALL_ENTRY(access),    SYSCALL_ENTRY(faccessat),
+	SYSCALL_ENTRY(faccessat2), SYSCALL_ENTRY(chmod),     SYSCALL_ENTRY(fchmod),
+	SYSCALL_ENTRY(fchmodat),   SYSCALL_ENTRY(fchmodat2), SYSCALL_ENTRY(chown),
+	SYSCALL_ENTRY(lchown),	   SYSCALL_ENTRY(fchown),    SYSCALL_ENTRY(fchownat),
+	SYSCALL_ENTRY(utimensat),  SYSCALL_ENTRY(truncate),  SYSCALL_ENTRY(utime),
+	SYSCALL_ENTRY(utimes),	   SYSCALL_ENTRY(futimesat), {0},
 };

@@ -195,23 +195,36 @@ static int whom(struct wait *w, uint64_t type, uint64_t id)
 	}
 }
 
+/* The kernel stores these six fields alone, and zeros where there is nothing to tell or the call fails. */
+static int64_t put_info(struct task *t, gva_t to, const siginfo_t *info)
+{
+	if (to && (copy_to_user(t->mm, to, info, 3 * sizeof(int)) ||
+		   copy_to_user(t->mm, to + offsetof(siginfo_t, si_pid), &info->si_pid, 3 * sizeof(int))))
+		return -EFAULT;
+	return 0;
+}
+
+static int wait_by_id(struct wait *w, uint64_t which, uint64_t id)
+{
+	int ret;
+
+	if (w->options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE |
+			   __WALL) ||
+	    !(w->options & (WEXITED | WSTOPPED | WCONTINUED)))
+		return -EINVAL;
+	ret = whom(w, which, id);
+	return ret ? ret : do_wait(w);
+}
+
 static int64_t sys_waitid(struct task *t, const uint64_t a[6])
 {
 	struct wait w = {.t = t, .options = (int)a[3]};
 	siginfo_t info;
-	int ret;
+	int64_t err;
+	int ret = wait_by_id(&w, a[0], a[1]);
 
-	if (w.options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE |
-			  __WALL) ||
-	    !(w.options & (WEXITED | WSTOPPED | WCONTINUED)))
-		return -EINVAL;
-	ret = whom(&w, a[0], a[1]);
-	if (!ret)
-		ret = do_wait(&w);
-	if (ret < 0)
-		return ret;
 	memset(&info, 0, sizeof(info));
-	if (ret) {
+	if (ret > 0) {
 		info.si_signo = SIGCHLD;
 		info.si_code = w.code;
 		info.si_pid = w.pid;
@@ -220,11 +233,9 @@ static int64_t sys_waitid(struct task *t, const uint64_t a[6])
 		if (a[4] && copy_to_user(t->mm, a[4], &w.usage, sizeof(w.usage)))
 			return -EFAULT;
 	}
-	/* The kernel stores these six fields alone. */
-	if (a[2] && (copy_to_user(t->mm, a[2], &info, 3 * sizeof(int)) ||
-		     copy_to_user(t->mm, a[2] + offsetof(siginfo_t, si_pid), &info.si_pid, 3 * sizeof(int))))
-		return -EFAULT;
-	return 0;
+	/* A call that is to run again stores nothing. */
+	err = ret == -EINTR ? 0 : put_info(t, a[2], &info);
+	return err ? err : ret < 0 ? ret : 0;
 }
 
 /* --- descriptors of processes --------------------------------------------------------------- */

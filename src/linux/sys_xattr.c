@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_xattr.c - extended attributes, as far as they are read. Setting and removing them is EOPNOTSUPP, as on a file system that has none,
- * and EROFS where nothing may be written.
+ * sys_xattr.c - extended attributes: the host's. They are changed where files are (EROFS elsewhere), but for what says something of rights.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "path.h"
 #include "syscall.h"
+
+#define BY_FD (-1) /* in the place of flags for a walk */
 
 /* An object by path, or (NULL path) by descriptor: a host descriptor to be closed, or -errno. */
 static int by_path(struct task *t, gva_t name, unsigned int flags)
@@ -37,20 +39,33 @@ static int by_fd(struct task *t, uint64_t guest_fd)
 	return copy < 0 ? -errno : copy;
 }
 
+/* Two of the calls take AT_FDCWD for a descriptor. */
+static int by_fd_or_cwd(struct task *t, uint64_t guest_fd)
+{
+	int copy;
+
+	if ((int)guest_fd != AT_FDCWD)
+		return by_fd(t, guest_fd);
+	copy = fcntl(fs_cwd(t->fs), F_DUPFD_CLOEXEC, 0);
+	return copy < 0 ? -errno : copy;
+}
+
 /* What procfs has is lodge's own and has no attributes. */
 static bool has_none(int fd)
 {
 	return procfs_holds(fd);
 }
 
-/* Takes fd over. */
+/* Takes fd over. What is wrong with the key comes first. */
 static int64_t get(struct task *t, int fd, gva_t name, gva_t to, uint64_t room)
 {
 	char key[XATTR_NAME_MAX + 1], value[XATTR_SIZE_MAX];
-	int64_t ret = fd < 0 ? fd : strncpy_from_user(t->mm, key, name, sizeof(key));
+	int64_t ret = strncpy_from_user(t->mm, key, name, sizeof(key));
 
-	if (fd >= 0 && (ret == -ENAMETOOLONG || ret == 0))
+	if (ret == -ENAMETOOLONG || ret == 0)
 		ret = -ERANGE;
+	if (ret > 0 && fd < 0)
+		ret = fd;
 	if (ret > 0)
 		ret = has_none(fd) ? -EOPNOTSUPP
 				   : getxattr(path_link(fd).text, key, value, min_u64(room, sizeof(value)));
@@ -76,14 +91,72 @@ static int64_t list(struct task *t, int fd, gva_t to, uint64_t room)
 	return ret > 0 && room && copy_to_user(t->mm, to, names, (size_t)ret) ? -EFAULT : ret;
 }
 
-/* Likewise: nobody may. */
-static int64_t change(struct task *t, int fd)
-{
-	int64_t ret = fd < 0 ? fd : path_check_writable(t->files->view, fd);
+/* What is to be changed: a key alone removes it. */
+struct change {
+	char key[XATTR_NAME_MAX + 1];
+	char *value;
+	size_t bytes;
+	int flags;
+};
 
+/* Keys that say something of rights are nobody's to change here (F4), as they are not a plain user's. */
+static bool is_users(const char *key)
+{
+	return strncmp(key, "security.", 9) && strncmp(key, "trusted.", 8);
+}
+
+/* Reads the key from the guest: 0, or -errno. */
+static int64_t key_get(struct task *t, struct change *c, gva_t name)
+{
+	int64_t ret = strncpy_from_user(t->mm, c->key, name, sizeof(c->key));
+
+	return ret == -ENAMETOOLONG || ret == 0 ? -ERANGE : ret < 0 ? ret : 0;
+}
+
+/* Takes fd over. */
+static int64_t change(struct task *t, int fd, const struct change *c)
+{
+	int64_t ret = fd < 0 ? fd : has_none(fd) ? -EOPNOTSUPP : path_check_writable(t->files->view, fd);
+	struct path_link link = path_link(fd);
+
+	if (!ret && !is_users(c->key))
+		ret = -EPERM;
+	if (!ret && (c->value ? setxattr(link.text, c->key, c->value, c->bytes, c->flags)
+			      : removexattr(link.text, c->key)))
+		ret = -errno;
 	if (fd >= 0)
 		close(fd);
-	return ret ? ret : -EOPNOTSUPP;
+	return ret;
+}
+
+/* By path, with the flags of the walk; or by descriptor. */
+static int64_t set(struct task *t, const uint64_t a[6], int walk)
+{
+	struct change c = {.bytes = a[3], .flags = (int)a[4]};
+	int64_t ret = c.flags & ~(XATTR_CREATE | XATTR_REPLACE) ? -EINVAL : key_get(t, &c, a[1]);
+
+	if (!ret && a[3] > XATTR_SIZE_MAX)
+		ret = -E2BIG;
+	if (ret)
+		return ret;
+	c.value = malloc(c.bytes + 1);
+	if (!c.value)
+		return -ENOMEM;
+	ret = copy_from_user(t->mm, c.value, a[2], c.bytes) ? -EFAULT : 0;
+	if (!ret)
+		ret = change(t, walk == BY_FD ? by_fd_or_cwd(t, a[0]) : by_path(t, a[0], (unsigned int)walk),
+			     &c);
+	free(c.value);
+	return ret;
+}
+
+static int64_t drop(struct task *t, const uint64_t a[6], int walk)
+{
+	struct change c = {.value = NULL};
+	int64_t ret = key_get(t, &c, a[1]);
+
+	return ret ? ret
+		   : change(t, walk == BY_FD ? by_fd(t, a[0]) : by_path(t, a[0], (unsigned int)walk), &c);
 }
 
 static int64_t sys_getxattr(struct task *t, const uint64_t a[6])
@@ -98,7 +171,7 @@ static int64_t sys_lgetxattr(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fgetxattr(struct task *t, const uint64_t a[6])
 {
-	return get(t, by_fd(t, a[0]), a[1], a[2], a[3]);
+	return get(t, by_fd_or_cwd(t, a[0]), a[1], a[2], a[3]);
 }
 
 static int64_t sys_listxattr(struct task *t, const uint64_t a[6])
@@ -118,32 +191,32 @@ static int64_t sys_flistxattr(struct task *t, const uint64_t a[6])
 
 static int64_t sys_setxattr(struct task *t, const uint64_t a[6])
 {
-	return change(t, by_path(t, a[0], 0));
+	return set(t, a, 0);
 }
 
 static int64_t sys_lsetxattr(struct task *t, const uint64_t a[6])
 {
-	return change(t, by_path(t, a[0], PATH_NOFOLLOW));
+	return set(t, a, PATH_NOFOLLOW);
 }
 
 static int64_t sys_fsetxattr(struct task *t, const uint64_t a[6])
 {
-	return change(t, by_fd(t, a[0]));
+	return set(t, a, BY_FD);
 }
 
 static int64_t sys_removexattr(struct task *t, const uint64_t a[6])
 {
-	return sys_setxattr(t, a);
+	return drop(t, a, 0);
 }
 
 static int64_t sys_lremovexattr(struct task *t, const uint64_t a[6])
 {
-	return sys_lsetxattr(t, a);
+	return drop(t, a, PATH_NOFOLLOW);
 }
 
 static int64_t sys_fremovexattr(struct task *t, const uint64_t a[6])
 {
-	return sys_fsetxattr(t, a);
+	return drop(t, a, BY_FD);
 }
 
 const struct syscall_entry sys_xattr_calls[] = {

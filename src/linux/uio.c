@@ -7,9 +7,13 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "coherent.h"
 #include "host_wait.h"
+#include "rlimit.h"
 #include "sockmsg.h"
 #include "signalfd.h"
 #include "task.h"
@@ -17,6 +21,9 @@
 #include "uio.h"
 
 #define FIRST_WINDOW_BYTES (64ul << 10) /* what a pipe holds */
+/* What changes nothing where the data is in memory here: it is there at once, and in nobody's way. */
+#define CACHED_FLAGS	   (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT)
+#define WORD_BYTES	   8u
 #define LAST_WINDOW_BYTES  (USER_PIN_MAX_PAGES * PAGE_SIZE)
 
 /* --- the guest's iovecs ---------------------------------------------------------------------- */
@@ -31,6 +38,7 @@ int uio_single(struct uio *u, gva_t address, uint64_t bytes)
 	u->nr = 1;
 	u->index = 0;
 	u->done = 0;
+	u->single = true;
 	return 0;
 }
 
@@ -61,6 +69,7 @@ int uio_import(struct task *t, struct uio *u, gva_t array, uint64_t nr)
 	u->nr = (unsigned int)nr;
 	u->index = 0;
 	u->done = 0;
+	u->single = false;
 	u->iov = nr > UIO_FAST_IOV ? calloc(nr, sizeof(*u->iov)) : u->fast;
 	if (!u->iov)
 		return -ENOMEM;
@@ -107,6 +116,36 @@ int uio_pin(struct task *t, struct uio *u, size_t window, bool write, struct use
 	return err;
 }
 
+static size_t window_bytes(const struct uio *u, size_t window)
+{
+	return min_u64(window, u->bytes - u->done);
+}
+
+/* Room for one iovec of a pin without pages. */
+static int pin_nothing(struct user_pin *pin)
+{
+	*pin = (struct user_pin){.pages = malloc(sizeof(*pin->iov))};
+	pin->iov = (struct iovec *)(void *)pin->pages;
+	return pin->pages ? 0 : -ENOMEM;
+}
+
+int uio_pin_with_faults(struct task *t, struct uio *u, size_t window, bool write, struct user_pin *pin)
+{
+	const gva_t nowhere = (gva_t)u->iov[u->index].iov_base & ~PAGE_MASK;
+	int err = uio_pin(t, u, window, write, pin);
+	size_t rest;
+
+	if (err == -EFAULT)
+		err = pin_nothing(pin);
+	if (err)
+		return err;
+	rest = window_bytes(u, window) - pin->bytes;
+	/* What was pinned up to the limit, or ended with a page, leaves room for one iovec more. */
+	if (rest && pin->nr_pages < USER_PIN_MAX_PAGES)
+		pin->iov[pin->nr_iov++] = (struct iovec){(void *)(pin->bytes ? 0 : nowhere), rest};
+	return 0;
+}
+
 /* --- one transfer ---------------------------------------------------------------------------- */
 
 /* The state of a transfer under way. */
@@ -116,7 +155,10 @@ struct uio_op {
 	int host_fd;
 	struct backing *cache; /* of a file that is mapped too, or NULL */
 	bool to_file;
+	bool by_page;
+	bool faulted; /* nothing of the guest's memory could be had */
 	int64_t offset;
+	int flags; /* RWF_ */
 };
 
 static int64_t uio_call(const struct uio_op *op, const struct iovec *iov, unsigned int nr, int flags)
@@ -126,6 +168,7 @@ static int64_t uio_call(const struct uio_op *op, const struct iovec *iov, unsign
 	if (op->cache)
 		return op->to_file ? coherent_write(op->t, op->cache, op->host_fd, iov, nr, offset)
 				   : coherent_read(op->cache, op->host_fd, iov, nr, offset);
+	flags |= op->flags;
 	ssize_t n = op->to_file ? pwritev2(op->host_fd, iov, (int)nr, offset, flags)
 				: preadv2(op->host_fd, iov, (int)nr, offset, flags);
 
@@ -151,21 +194,52 @@ static int64_t uio_call_stream(const struct uio_op *op, const struct iovec *iov,
 {
 	int64_t n = uio_call(op, iov, nr, RWF_NOWAIT);
 
-	if (n == -EAGAIN && (fcntl(op->host_fd, F_GETFL) & O_NONBLOCK))
+	if (n == -EAGAIN && ((op->flags & RWF_NOWAIT) || (fcntl(op->host_fd, F_GETFL) & O_NONBLOCK)))
+		return n;
+	if (n == -EOPNOTSUPP && op->flags)
 		return n;
 	return n == -EAGAIN || n == -EOPNOTSUPP ? uio_call_waiting(op, iov, nr) : n;
+}
+
+static size_t iov_bytes(const struct iovec *iov, unsigned int nr)
+{
+	size_t bytes = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		bytes += iov[i].iov_len;
+	return bytes;
+}
+
+/* An eventfd takes its eight bytes from one buffer alone, and two pages are none. */
+static int64_t write_word(const struct uio_op *op, const struct user_pin *pin)
+{
+	char word[WORD_BYTES];
+	struct iovec one = {word, 0};
+
+	for (unsigned int i = 0; i < pin->nr_iov && one.iov_len < pin->bytes; i++) {
+		memcpy(word + one.iov_len, pin->iov[i].iov_base, pin->iov[i].iov_len);
+		one.iov_len += pin->iov[i].iov_len;
+	}
+	if (pin->bytes < op->u->bytes)
+		one = (struct iovec){NULL, op->u->bytes};
+	return uio_call_stream(op, &one, 1);
 }
 
 /* One window: bytes moved or -errno; *complete tells whether that was all of it. */
 static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *complete)
 {
 	struct user_pin pin;
-	int64_t n = uio_pin(op->t, op->u, window, !op->to_file, &pin);
+	int64_t n = op->cache || op->by_page ? uio_pin(op->t, op->u, window, !op->to_file, &pin)
+					     : uio_pin_with_faults(op->t, op->u, window, !op->to_file, &pin);
 
+	op->faulted = n == -EFAULT;
 	if (n < 0)
 		return n;
-	n = stream ? uio_call_stream(op, pin.iov, pin.nr_iov) : uio_call(op, pin.iov, pin.nr_iov, 0);
-	*complete = n == (int64_t)pin.bytes;
+	if (stream && op->to_file && op->u->single && pin.nr_iov > 1 && op->u->bytes <= WORD_BYTES)
+		n = write_word(op, &pin);
+	else
+		n = stream ? uio_call_stream(op, pin.iov, pin.nr_iov) : uio_call(op, pin.iov, pin.nr_iov, 0);
+	*complete = n == (int64_t)iov_bytes(pin.iov, pin.nr_iov);
 	user_pin_release(op->t->mm, &pin);
 	if (n > 0)
 		uio_advance(op->u, (size_t)n);
@@ -188,12 +262,25 @@ static int64_t uio_loop(struct uio_op *op, bool stream)
 	return n;
 }
 
-/* Nothing to move: the descriptor may still have an error to tell. */
+/* Nothing to move: the descriptor may still have an error to tell. A single buffer it gets to see, an array of none not. */
 static int64_t uio_probe(const struct uio_op *op)
 {
 	struct iovec none = {.iov_base = (void *)&none};
+	struct host_wait wait;
+	int64_t n;
 
-	return uio_call(op, &none, 1, 0);
+	if (op->cache || !op->u->single || op->offset != UIO_AT_POSITION)
+		return uio_call(op, &none, 1, 0);
+	host_wait_begin(&wait);
+	do {
+		n = task_interrupted(op->t) ? -EINTR
+		    : op->to_file	    ? write(op->host_fd, &none, 0)
+					    : read(op->host_fd, &none, 0);
+		if (n < 0 && !task_interrupted(op->t))
+			n = -errno;
+	} while (n == -EINTR && !task_interrupted(op->t));
+	host_wait_end(&wait);
+	return n;
 }
 
 /* Memory that is ours alone: what a read finds there without moving the position. 0: the end of the file. */
@@ -234,24 +321,54 @@ static int64_t uio_result(struct uio_op *op, int64_t n, bool stream)
 		return (int64_t)op->u->done;
 	if (n == -EINTR)
 		return host_wait_interrupted(op->t);
-	return n == -EFAULT ? uio_fault(op, stream) : n;
+	return n == -EFAULT && op->faulted ? uio_fault(op, stream) : n;
+}
+
+/* Cuts what would grow a file beyond RLIMIT_FSIZE; true, and the signal: there is room for nothing. */
+static bool limit_size(const struct uio_op *op)
+{
+	uint64_t limit = rlimit_get(op->t, RLIMIT_FSIZE).rlim_cur;
+	struct stat st;
+	off_t at = op->offset;
+
+	if (limit == RLIM_INFINITY)
+		return false;
+	if (fcntl(op->host_fd, F_GETFL) & O_APPEND)
+		at = fstat(op->host_fd, &st) ? 0 : st.st_size;
+	else if (at == UIO_AT_POSITION)
+		at = lseek(op->host_fd, 0, SEEK_CUR);
+	if ((uint64_t)at >= limit)
+		return rlimit_refuses_size(op->t, (uint64_t)at + 1);
+	op->u->bytes = min_u64(op->u->bytes, limit - (uint64_t)at);
+	for (unsigned int i = 0, left = (unsigned int)op->u->bytes; i < op->u->nr; i++) {
+		op->u->iov[i].iov_len = min_u64(op->u->iov[i].iov_len, left);
+		left -= (unsigned int)op->u->iov[i].iov_len;
+	}
+	return false;
 }
 
 int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 {
 	const struct guest_file *file = files_get(t->files, x->guest_fd);
-	struct uio_op op = {.t = t, .u = u, .to_file = x->to_file, .offset = x->offset};
+	struct uio_op op = {.t = t,
+			    .u = u,
+			    .to_file = x->to_file,
+			    .offset = x->offset,
+			    .flags = x->flags,
+			    .by_page = x->by_page};
 	int64_t n;
 
 	if (!file)
 		return -EBADF;
 	op.host_fd = file->host_fd;
+	if (x->to_file && file->regular && u->bytes && limit_size(&op))
+		return -EFBIG;
 	if (file->proc.kind == PROC_FILE && procfs_transfer(t, file, u, x, &n))
 		return n;
 	if (file->signalfd && !x->to_file && x->offset == UIO_AT_POSITION)
 		return signalfd_read(t, file->signalfd, op.host_fd, u);
 	if (file->signalfd || file->process_serial)
-		return x->offset == UIO_AT_POSITION ? -EINVAL : -ESPIPE;
+		return x->offset == UIO_AT_POSITION || file->process_serial ? -EINVAL : -ESPIPE;
 	if (file->socket_domain)
 		return x->offset == UIO_AT_POSITION ? sock_transfer(t, file, u, x->to_file) : -ESPIPE;
 	if (!u->bytes)
@@ -264,6 +381,10 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 	if (n)
 		return n;
 	op.cache = file->stream ? NULL : coherent_find_open(t, file);
+	if (op.cache && (op.flags & ~CACHED_FLAGS)) {
+		backing_put(op.cache);
+		return -EOPNOTSUPP;
+	}
 	n = uio_loop(&op, file->stream);
 	if (x->to_file)
 		tty_written(t, file, u, u->done);

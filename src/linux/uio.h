@@ -27,6 +27,7 @@ struct uio {
 	unsigned int index; /* of the range that comes next; what lies before is done */
 	size_t bytes;	    /* of all; <= UIO_MAX_BYTES */
 	size_t done;
+	bool single; /* of read() and write(), which ask the file even about nothing */
 };
 
 /* One range. 0 or -EFAULT. */
@@ -38,6 +39,11 @@ void uio_destroy(struct uio *u);
 
 /* Pins up to `window` bytes of what comes next, at least one; see user_pin. */
 int uio_pin(struct task *t, struct uio *u, size_t window, bool write, struct user_pin *pin);
+/*
+ * The same for a call of the host that takes the memory as it finds it: where the guest's ends, an address of nobody stands for the rest
+ * of the window, so that the host meets the fault where Linux would. 0 or -ENOMEM.
+ */
+int uio_pin_with_faults(struct task *t, struct uio *u, size_t window, bool write, struct user_pin *pin);
 /* `bytes` of it are done. */
 void uio_advance(struct uio *u, size_t bytes);
 
@@ -45,6 +51,8 @@ struct uio_transfer {
 	int guest_fd;
 	bool to_file;	/* write: from guest memory into the file */
 	int64_t offset; /* in the file, or UIO_AT_POSITION */
+	int flags;	/* RWF_ */
+	bool by_page;	/* what lies before a bad address goes, though the host would not send it so */
 };
 
 /*

@@ -59,6 +59,14 @@ static void enter(void *dir)
 		_exit(77);
 }
 
+/* Without any right: whoever says who it is inside, the sandbox gives none, so that is what is compared. */
+static void enter_plain(void *dir)
+{
+	for (int capability = 0; prctl(PR_CAPBSET_DROP, capability) == 0; capability++)
+		;
+	enter(dir);
+}
+
 static void enter_limited(void *dir)
 {
 	prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK);
@@ -77,6 +85,8 @@ static bool is_one_of(const char *program, const char *const *names, size_t nr)
 
 static void (*entrance(const char *program))(void *)
 {
+	if (strstr(program, "/same_sweep_"))
+		return enter_plain;
 	return IS_ONE_OF(program, limited) ? enter_limited : enter;
 }
 
