@@ -11,6 +11,7 @@
 
 #include "answers.h"
 #include "cputime.h"
+#include "ipc.h"
 #include "task.h"
 #include "tty.h"
 
@@ -402,6 +403,7 @@ static void end_process(struct process *p)
 	struct sandbox *s = p->sandbox;
 	struct process *child, *next, *reaper = reaper_for(p);
 
+	sem_process_exits(p);
 	list_for_each_entry_safe (child, next, &p->children, sibling)
 		adopt_orphan(child, reaper);
 	if (p->exit_event >= 0)

@@ -34,6 +34,7 @@
 struct task;
 struct tty;
 struct sandbox;
+struct ipc_ns;
 struct sockets;
 struct vdso;
 struct worker;
@@ -109,6 +110,7 @@ struct sandbox {
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
 	struct sockets *sockets;	 /* (C) */
+	struct ipc_ns *ipc;		 /* (C) semaphores and message queues */
 	bool masks_are_set;    /* (P) a task has chosen processors: children take over their parents' */
 	struct list_head ttys; /* (P) */
 	/* What stops the whole of lodge where the first process would stop, or NULL: it cannot be stopped. (C) */

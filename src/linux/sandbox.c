@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "futex.h"
+#include "ipc.h"
 #include "sockets.h"
 #include "task.h"
 #include "tty.h"
@@ -111,7 +112,8 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	list_init(&s->orphans.threads);
 	s->max_tasks = max_pids ? max_pids : DEFAULT_MAX_PIDS;
 	s->sockets = sockets_create(net);
-	if (s->sockets)
+	s->ipc = ipc_ns_create();
+	if (s->sockets && s->ipc)
 		return s;
 	sandbox_destroy(s);
 	return NULL;
@@ -286,6 +288,7 @@ void sandbox_destroy(struct sandbox *s)
 	}
 	ttys_end(s);
 	sockets_destroy(s->sockets);
+	ipc_ns_destroy(s->ipc);
 	pthread_cond_destroy(&s->pause_changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -12,6 +12,7 @@
 #include "../mm/diff.h"
 #include "../vmm/vm.h"
 #include "pause.h"
+#include "ipc.h"
 #include "report.h"
 #include "sandbox_clone.h"
 #include "shm.h"
@@ -30,6 +31,8 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 		ret = report_error(err, -EINVAL, "no program is loaded");
 	else if (!shm_ns_is_empty(space->shm))
 		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
+	else if (!ipc_ns_is_empty(space->sandbox->ipc))
+		ret = report_error(err, -ENOTSUP, "System V semaphores and queues cannot be cloned");
 	if (ret)
 		pause_end(space->sandbox);
 	return ret;

@@ -14,7 +14,10 @@
 #include "../mm/compaction.h"
 #include "../mm/lock.h"
 #include "hostfile.h"
+#include "msg.h"
 #include "procfs.h"
+#include "sem.h"
+#include "shm.h"
 #include "sysctl.h"
 #include "task.h"
 
@@ -241,6 +244,17 @@ static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count
 			   drop_caches = {.set = set_drop_caches, .least = 1, .most = 4},
 			   compact_memory = {.set = set_compact_memory, .least = 1, .most = 1};
 
+static const struct sysctl msgmax = {.least = MSG_MAX_BYTES}, msgmnb = {.least = MSG_MAX_QUEUE_BYTES},
+			   msgmni = {.least = IPC_MAX_OBJECTS}, shmmni = {.least = SHM_MAX_SEGMENTS};
+
+static int show_sem(struct task *t, const struct proc_file *file, FILE *out)
+{
+	(void)t;
+	(void)file;
+	fprintf(out, "%d\t%u\t%d\t%d\n", SEM_MAX_PER_SET, SEM_MAX_ALL, SEM_MAX_OPS, IPC_MAX_OBJECTS);
+	return 0;
+}
+
 #define READ(path, value)                                         \
 	{                                                         \
 		.name = path, .show = show_number, .data = &value \
@@ -270,5 +284,10 @@ const struct proc_file sysctl_files[] = {
 	WRITE("vm/drop_caches", drop_caches),
 	WRITE("vm/compact_memory", compact_memory),
 	READ("kernel/randomize_va_space", randomize),
+	{.name = "kernel/sem", .show = show_sem},
+	READ("kernel/msgmax", msgmax),
+	READ("kernel/msgmnb", msgmnb),
+	READ("kernel/msgmni", msgmni),
+	READ("kernel/shmmni", shmmni),
 	{0},
 };
