@@ -145,6 +145,7 @@ static int find_table(struct collapse *c)
 /* 0, -EBUSY: the account is full, or -ENOMEM. */
 static int take_block(struct collapse *c)
 {
+	memcg_keep_reserve(c->mm->memcg);
 	if (!memcg_charge(c->mm->memcg, BLOCK_PAGES))
 		return -EBUSY;
 	c->head = page_alloc(c->mm->frames, GFP_TRANSHUGE_LIGHT, BLOCK_ORDER);

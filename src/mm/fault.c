@@ -29,9 +29,6 @@
 #include "vma_lock.h"
 #include "vmscan.h"
 
-/* So often a fault that found no memory makes some: others may take it. */
-#define RECLAIM_ATTEMPTS 8
-
 const char *const fault_leaf_names[NR_FAULT_LEAVES] = {
 	[FAULT_ANON_WRITE] = "do_anonymous_page write",
 	[FAULT_ANON_ZERO_PAGE] = "do_anonymous_page zero page",
@@ -192,15 +189,6 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 	return r;
 }
 
-/* After the attempts-th time that there was no frame: whether it is worth another. */
-static bool make_room(struct mm *mm, unsigned int attempts)
-{
-	if (!attempts)
-		atomic_fetch_add_explicit(&mm->memcg->nr_made_room, 1, memory_order_relaxed);
-	return attempts < RECLAIM_ATTEMPTS &&
-	       memcg_reclaim(mm->host, mm->memcg, memcg_reclaim_batch(mm->memcg), 0);
-}
-
 enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
 	enum vm_fault_result r;
@@ -209,7 +197,8 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 	do
 		r = vma_is_hugetlb(vma) ? hugetlb_fault(vma, address, flags)
 					: try_fault(vma, address, flags, wanted_end);
-	while (r == VM_FAULT_RETRY || (r == VM_FAULT_OOM && make_room(vma->mm, attempts++)));
+	while (r == VM_FAULT_RETRY ||
+	       (r == VM_FAULT_OOM && memcg_make_room(vma->mm->host, vma->mm->memcg, attempts++)));
 	return r;
 }
 

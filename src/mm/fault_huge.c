@@ -75,6 +75,7 @@ static struct page *block_alloc(struct fault *f, gva_t address)
 {
 	struct mm *mm = f->mm;
 
+	memcg_keep_reserve(mm->memcg);
 	if (!memcg_charge(mm->memcg, BLOCK_PAGES))
 		return NULL;
 	struct page *head = page_alloc(mm->frames, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, BLOCK_ORDER);

@@ -33,6 +33,7 @@
 #include "rmap.h"
 #include "swap_cache.h"
 #include "vma_lock.h"
+#include "vmscan.h"
 #include "zap.h"
 
 struct fork {
@@ -470,6 +471,8 @@ static int duplicate(struct fork *f, struct mm **child)
 {
 	if (!f->child)
 		return -ENOMEM;
+	memcg_keep_reserve(f->parent->memcg);
+	memcg_keep_reserve(f->child->memcg);
 	mm_write_lock(f->parent);
 	int err = dup_mm(f);
 	mm_write_unlock(f->parent);

@@ -6,6 +6,10 @@
 #include "kswapd.h"
 #include "memcg.h"
 
+/* What is kept for tables: a frame and a 64th of the limit, at most 256 KiB. */
+#define RESERVE_PART	   64
+#define RESERVE_MOST_PAGES 64
+
 void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct memcg *cg))
 {
 	memset(cg, 0, sizeof(*cg));
@@ -66,29 +70,55 @@ static void note_peak(struct memcg *cg, uint64_t usage)
 		;
 }
 
-bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
+void memcg_keep_reserve(struct memcg *cg)
+{
+	if (!atomic_load_explicit(&cg->keeps_reserve, memory_order_relaxed))
+		atomic_store_explicit(&cg->keeps_reserve, true, memory_order_relaxed);
+}
+
+/* What others than memcg_charge_reserve may have. */
+static uint64_t ordinary_limit(const struct memcg *cg)
 {
 	uint64_t max = atomic_load_explicit(&cg->max_pages, memory_order_relaxed);
-	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
+	bool keeps = atomic_load_explicit(&cg->keeps_reserve, memory_order_relaxed);
 
+	return keeps ? max - min_u64(max / RESERVE_PART + 1, RESERVE_MOST_PAGES) : max;
+}
+
+/* Adds as long as that is no more than `limit`; *usage: with it. */
+static bool charge_up_to(struct memcg *cg, uint64_t nr_pages, uint64_t limit, uint64_t *usage)
+{
+	*usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
 	do {
-		if (nr_pages > max || usage > max - nr_pages) {
+		if (nr_pages > limit || *usage > limit - nr_pages) {
 			atomic_fetch_add_explicit(&cg->nr_failures, 1, memory_order_relaxed);
 			return false;
 		}
-	} while (!atomic_compare_exchange_weak(&cg->usage_pages, &usage, usage + nr_pages));
+	} while (!atomic_compare_exchange_weak(&cg->usage_pages, usage, *usage + nr_pages));
+	*usage += nr_pages;
 	atomic_fetch_add_explicit(&cg->refs, nr_pages, memory_order_relaxed);
-	note_peak(cg, usage + nr_pages);
+	note_peak(cg, *usage);
+	return true;
+}
+
+bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
+{
+	uint64_t limit = ordinary_limit(cg), usage;
+
+	if (!charge_up_to(cg, nr_pages, limit, &usage))
+		return false;
 	struct kswapd *kswapd = atomic_load_explicit(&cg->kswapd, memory_order_relaxed);
-	if (kswapd && cg->max_pages - usage - nr_pages < memcg_low_mark(cg))
+	if (kswapd && limit - usage < memcg_low_mark(cg))
 		kswapd_wake(kswapd, cg);
 	return true;
 }
 
-void memcg_charge_over(struct memcg *cg, uint64_t nr_pages)
+bool memcg_charge_reserve(struct memcg *cg, uint64_t nr_pages)
 {
-	atomic_fetch_add_explicit(&cg->refs, nr_pages, memory_order_relaxed);
-	note_peak(cg, atomic_fetch_add(&cg->usage_pages, nr_pages) + nr_pages);
+	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
+	uint64_t max = atomic_load_explicit(&cg->max_pages, memory_order_relaxed);
+
+	return charge_up_to(cg, nr_pages, usage > max ? usage + nr_pages : max, &usage);
 }
 
 void memcg_uncharge(struct memcg *cg, uint64_t nr_pages)
@@ -99,8 +129,8 @@ void memcg_uncharge(struct memcg *cg, uint64_t nr_pages)
 
 uint64_t memcg_room(const struct memcg *cg)
 {
-	uint64_t max = atomic_load_explicit(&cg->max_pages, memory_order_relaxed);
+	uint64_t limit = ordinary_limit(cg);
 	uint64_t usage = atomic_load_explicit(&cg->usage_pages, memory_order_relaxed);
 
-	return usage < max ? max - usage : 0;
+	return usage < limit ? limit - usage : 0;
 }

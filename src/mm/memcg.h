@@ -64,6 +64,7 @@ struct memcg {
 	_Atomic uint64_t peak_pages;	 /* (A) highest usage so far */
 	_Atomic uint64_t max_pages;	 /* (A) the embedder may change it */
 	_Atomic uint64_t nr_failures;	 /* (A) charges refused */
+	_Atomic bool keeps_reserve;	 /* (A) to give memory back may take a table: memcg_keep_reserve */
 	_Atomic uint64_t swap_pages;	 /* (A) slots of swap devices that its pages are in */
 	_Atomic int64_t committed_pages; /* (A) promised to its spaces: account.h */
 	/* vm.overcommit_ of its spaces, see account.h. (A) */
@@ -84,6 +85,7 @@ struct memcg {
 	struct kswapd *_Atomic kswapd; /* (A) who is woken when there is little room; NULL: nobody */
 	_Atomic bool kswapd_woken;     /* (A) and will look */
 	uint64_t kswapd_round;	       /* (its thread) the last one that came by */
+	uint64_t host_round;	       /* (host->reclaim_lock) the last one that came by: vmscan.c */
 	_Atomic uint64_t
 		high_pages; /* (A) memory.high: with more than that its faults reclaim, and wait; ~0: none */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
@@ -106,13 +108,19 @@ void memcg_copy_settings(struct memcg *to, const struct memcg *from);
 void memcg_get(struct memcg *cg);
 void memcg_put(struct memcg *cg);
 
-/* Adds nr_pages to the account. False, and nothing changed, when the limit would be passed. */
+/*
+ * From now on some of the account's last frames are only for what is needed to give memory back. Once it has tables that spaces share, or
+ * huge entries, a page may not be able to go before a table was made.
+ */
+void memcg_keep_reserve(struct memcg *cg);
+
+/* Adds nr_pages to the account. False, and nothing changed, when the limit, or what is kept of it, would be passed. */
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages);
-/* The same even beyond the limit, for what is needed to give memory back. */
-void memcg_charge_over(struct memcg *cg, uint64_t nr_pages);
+/* The same for who gives memory back, up to the limit itself. */
+bool memcg_charge_reserve(struct memcg *cg, uint64_t nr_pages);
 void memcg_uncharge(struct memcg *cg, uint64_t nr_pages);
 
-/* Pages that may still be charged; a hint, since others may charge meanwhile. */
+/* Pages that memcg_charge would still add; a hint, since others may charge meanwhile. */
 uint64_t memcg_room(const struct memcg *cg);
 
 #endif

@@ -76,6 +76,7 @@ static int make_caches(struct mm_host *h)
 int mm_host_init(struct mm_host *h, struct frames *f, const struct mmu_ops *ops, void *ctx)
 {
 	*h = (struct mm_host){.frames = f, .mmu_ops = ops, .mmu_ctx = ctx, .levels = 4};
+	pthread_mutex_init(&h->reclaim_lock, NULL);
 	pthread_mutex_init(&h->spaces_lock, NULL);
 	list_init(&h->spaces);
 	int err = zero_page_init(f);
@@ -99,6 +100,7 @@ uint64_t mm_host_destroy(struct mm_host *h)
 	pthread_mutex_destroy(&h->mappings_lock);
 	reclaim_set_ops(h->frames, NULL, NULL);
 	pthread_mutex_destroy(&h->spaces_lock);
+	pthread_mutex_destroy(&h->reclaim_lock);
 	return kmem_cache_destroy(&h->mm_cache) + kmem_cache_destroy(&h->memcg_cache) +
 	       kmem_cache_destroy(&h->vma_cache) + kmem_cache_destroy(&h->mapping_cache) +
 	       kmem_cache_destroy(&h->node_cache) + kmem_cache_destroy(&h->anon_vma_cache) +

@@ -95,8 +95,10 @@ struct mm_host {
 	 */
 	bool (*out_of_memory)(void *ctx, struct memcg *cg, unsigned int attempts);
 	void *out_of_memory_ctx;
-	pthread_mutex_t spaces_lock; /* nothing is taken under it */
-	struct list_head spaces;     /* (spaces_lock) struct mm, by host_node: those with users */
+	pthread_mutex_t reclaim_lock; /* who reclaims of all accounts; ageing locks are taken under it */
+	uint64_t reclaim_round;	      /* (reclaim_lock) */
+	pthread_mutex_t spaces_lock;  /* nothing is taken under it */
+	struct list_head spaces;      /* (spaces_lock) struct mm, by host_node: those with users */
 	struct swap_space swap;
 	struct page *_Atomic huge_zero; /* (A) 512 frames of zeroes; NULL: nobody has needed them yet */
 	struct kmem_cache mm_cache, memcg_cache, vma_cache, mapping_cache, node_cache;

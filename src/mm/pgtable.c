@@ -15,13 +15,10 @@ static pte_t *table_of(const struct pgtable *pt, pfn_t pfn)
 	return pfn_address(pt->frames, pfn);
 }
 
-/* Whoever gives memory back may go over the limit for a table on the way. */
+/* Whoever gives memory back may need a table on the way. */
 static bool charge(struct memcg *cg)
 {
-	if (!page_alloc_in_reserve())
-		return memcg_charge(cg, 1);
-	memcg_charge_over(cg, 1);
-	return true;
+	return page_alloc_in_reserve() ? memcg_charge_reserve(cg, 1) : memcg_charge(cg, 1);
 }
 
 struct page *pgtable_alloc_page(struct pgtable *pt)

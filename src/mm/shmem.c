@@ -11,8 +11,6 @@
 #include "truncate.h"
 #include "vmscan.h"
 
-#define SHRINK_ATTEMPTS 8
-
 static struct shmem *to_shmem(struct backing *b)
 {
 	return container_of(b, struct shmem, backing);
@@ -124,9 +122,7 @@ static size_t part_of_page(uint64_t offset, uint64_t left)
 /* Whether room was made: by reclaim, else as for a copy to a guest. */
 static bool make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
 {
-	if (attempts < SHRINK_ATTEMPTS && memcg_reclaim(h, cg, memcg_reclaim_batch(cg), 0))
-		return true;
-	return mm_out_of_memory(h, cg, attempts);
+	return memcg_make_room(h, cg, attempts) || mm_out_of_memory(h, cg, attempts);
 }
 
 /*

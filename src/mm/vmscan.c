@@ -7,10 +7,12 @@
 #include "filemap_shrink.h"
 #include "kswapd.h"
 #include "migrate.h"
+#include "pcp.h"
 #include "reclaim.h"
 #include "shmem_shrink.h"
 #include "swap_io.h"
 #include "vmscan.h"
+#include "watermark.h"
 #include "workingset.h"
 
 /* An epoch ends when this part of what the account has was evicted in it, so that four to five ages are told apart. */
@@ -172,7 +174,7 @@ static bool lock_account(struct memcg *cg, bool kswapd, uint64_t *room)
 
 uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int flags)
 {
-	bool kswapd = flags & RECLAIM_KSWAPD;
+	bool kswapd = flags & RECLAIM_KSWAPD, own = !(flags & (RECLAIM_KSWAPD | RECLAIM_HOST));
 	struct scan s = {.host = h,
 			 .cg = cg,
 			 .wanted = nr_pages,
@@ -180,20 +182,99 @@ uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, u
 			 .min_age = kswapd ? MIN_AGE + 1 : MIN_AGE};
 	uint64_t room;
 
-	if (!kswapd)
+	if (own)
 		stall_begin(&cg->stall);
-	if (lock_account(cg, kswapd, &room)) {
+	if (lock_account(cg, !own, &room)) {
 		reclaim(&s);
-		while (s.freed && !kswapd && !memcg_room(cg) && swap_wait(h))
+		while (s.freed && own && !memcg_room(cg) && swap_wait(h))
 			;
 		pthread_mutex_unlock(&cg->ageing.lock);
 		room = s.freed;
 	}
-	if (!kswapd)
+	if (own)
 		stall_end(&cg->stall);
 	frames_count(h->frames, kswapd ? PGSCAN_KSWAPD : PGSCAN_DIRECT, s.scanned);
 	frames_count(h->frames, kswapd ? PGSTEAL_KSWAPD : PGSTEAL_DIRECT, s.freed);
 	return room;
+}
+
+/* --- the host's own shortage ------------------------------------------------------------------------------------------- */
+
+typedef void account_fn(struct mm_host *h, struct memcg *cg, void *ctx);
+
+/* Accounts are found by their spaces, of which several may have the same. reclaim_lock is held. */
+static void each_account(struct mm_host *h, account_fn *fn, void *ctx)
+{
+	struct mm *mm = NULL;
+
+	h->reclaim_round++;
+	while ((mm = mm_next_space(h, mm))) {
+		if (mm->memcg->host_round == h->reclaim_round)
+			continue;
+		mm->memcg->host_round = h->reclaim_round;
+		fn(h, mm->memcg, ctx);
+	}
+}
+
+static void add_usage(struct mm_host *h, struct memcg *cg, void *total)
+{
+	(void)h;
+	*(uint64_t *)total += atomic_load(&cg->usage_pages);
+}
+
+struct contribution {
+	uint64_t wanted, total, freed;
+};
+
+static void contribute(struct mm_host *h, struct memcg *cg, void *ctx)
+{
+	struct contribution *c = ctx;
+	uint64_t share = c->wanted * atomic_load(&cg->usage_pages) / max_u64(c->total, 1);
+
+	c->freed += memcg_reclaim(h, cg, share + 1, RECLAIM_HOST);
+}
+
+static bool has_free_frames(const struct mm_host *h)
+{
+	const struct frames *f = h->frames;
+
+	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++)
+		if (zone_is_guest(f->zone[i].type) &&
+		    zone_free_pages(&f->zone[i]) > wmark_pages(&f->zone[i], WMARK_MIN))
+			return true;
+	return false;
+}
+
+uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages)
+{
+	struct contribution c = {.wanted = nr_pages};
+
+	pthread_mutex_lock(&h->reclaim_lock);
+	each_account(h, add_usage, &c.total);
+	each_account(h, contribute, &c);
+	pthread_mutex_unlock(&h->reclaim_lock);
+	pcp_drain_all(h->frames); /* what is at hand for a processor is not free for all */
+	while (c.freed && !has_free_frames(h) && swap_wait(h))
+		;
+	return c.freed;
+}
+
+#define ROOM_ATTEMPTS 8	 /* others may take what was made */
+#define LITTLE_ROOM   64 /* pages: with more than that an account is not what is short */
+#define HOST_BATCH    512
+
+bool memcg_make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
+{
+	if (!attempts)
+		atomic_fetch_add_explicit(&cg->nr_made_room, 1, memory_order_relaxed);
+	if (attempts >= ROOM_ATTEMPTS)
+		return false;
+	if (memcg_room(cg) < LITTLE_ROOM)
+		return memcg_reclaim(h, cg, memcg_reclaim_batch(cg), 0);
+	stall_begin(&cg->stall);
+	uint64_t freed = host_reclaim(h, HOST_BATCH);
+	stall_end(&cg->stall);
+	return freed;
 }
 
 void memcg_end_epoch(struct mm_host *h, struct memcg *cg)

@@ -22,7 +22,8 @@ struct reclaim_ops;
 
 enum reclaim_flags {
 	RECLAIM_KSWAPD =
-		1 << 0, /* ahead of need: nothing is taken that was in use lately, nothing by force */
+		1 << 0,	       /* ahead of need: nothing is taken that was in use lately, nothing by force */
+	RECLAIM_HOST = 1 << 1, /* for others that share the host's limit */
 };
 
 /* How much to ask for at once: 8 MiB, or a sixteenth of a small account, lest all of its files go. */
@@ -47,6 +48,15 @@ static inline bool memcg_over_high(const struct memcg *cg)
 	return atomic_load_explicit(&cg->usage_pages, memory_order_relaxed) >
 	       atomic_load_explicit(&cg->high_pages, memory_order_relaxed);
 }
+
+/*
+ * For whoever was refused a frame, by the account or by the host, after its attempts-th try: whether another is worth it. Where the account
+ * has room it is the host that is short, and all its accounts give in proportion to what they have: they share that limit.
+ */
+bool memcg_make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts);
+
+/* Frees about nr_pages of all accounts together. Returns how many there are to be had now, 0: nothing can go. */
+uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages);
 
 /* Ends an epoch ahead of need. */
 void memcg_end_epoch(struct mm_host *h, struct memcg *cg);

@@ -39,6 +39,34 @@ static void charges(void **state)
 	assert_int_equal(released, 1);
 }
 
+/* The last ones are for who gives memory back: no frame more than the limit for anybody. */
+static void the_reserve_is_within_the_limit(void **state)
+{
+	struct memcg cg;
+
+	(void)state;
+	memcg_init(&cg, 640, NULL);
+	assert_true(memcg_charge(&cg, 640));
+	assert_int_equal(memcg_room(&cg), 0);
+	assert_false(memcg_charge_reserve(&cg, 1));
+	memcg_uncharge(&cg, 640);
+	memcg_keep_reserve(&cg);
+	assert_int_equal(memcg_room(&cg), 629);
+	assert_false(memcg_charge(&cg, 630));
+	assert_true(memcg_charge(&cg, 629));
+	assert_int_equal(memcg_room(&cg), 0);
+	assert_false(memcg_charge(&cg, 1));
+	assert_true(memcg_charge_reserve(&cg, 11));
+	assert_false(memcg_charge_reserve(&cg, 1));
+	assert_int_equal(memcg_room(&cg), 0);
+	assert_int_equal(cg.peak_pages, 640);
+	cg.max_pages = 600; /* what gives memory back must not fail for that */
+	assert_false(memcg_charge(&cg, 1));
+	assert_true(memcg_charge_reserve(&cg, 1));
+	memcg_uncharge(&cg, 641);
+	memcg_put(&cg);
+}
+
 /* The sum over all frames of who pays equals the account. */
 static uint64_t frames_paid_by(struct fixture *x)
 {
@@ -162,6 +190,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		{"memcg: charges, limit, peak and failures [C12]", charges, NULL, NULL, NULL},
+		{"memcg: what is kept for giving memory back is part of the limit [C12]",
+		 the_reserve_is_within_the_limit, NULL, NULL, NULL},
 		T("memcg: the account equals the frames it paid for, at any time", account_is_exact),
 		T("memcg: the limit kills, wastes nothing, and leaves the space sound [C12]", limit_kills),
 		{"memcg: the host's memory runs out cleanly", host_memory_runs_out, NULL, NULL, NULL},

@@ -261,6 +261,85 @@ static void paged_out(void **state)
 	load_all(x, 100, 1);
 }
 
+/* --- several accounts under the host's limit -------------------------------------------------------------------------- */
+
+#define HOST_PAGES 1024
+
+static struct mm *other_with(struct fixture *x, uint64_t nr)
+{
+	struct mm *other = mm_create(host(x), 100000);
+	const struct mmap_request r = {.address = A,
+				       .length = nr * P,
+				       .prot = RW,
+				       .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED};
+
+	assert_non_null(other);
+	assert_int_equal(mm_mmap(other, &r), A);
+	for (uint64_t i = 0; i < nr; i++)
+		assert_int_equal(copy_to_user(other, A + i * P, &i, sizeof(i)), 0);
+	return other;
+}
+
+/* The host has too few frames for both, and neither its own limit: whoever has more gives more. */
+static void all_who_share_the_host_give(void **state)
+{
+	const struct sim_config config = {.normal_pages = HOST_PAGES};
+	struct fixture *x = fixture_new(&config);
+	struct sim_swap swap;
+	uint64_t word;
+
+	(void)state;
+	assert_int_equal(sim_swap_on(&swap, host(x), SLOTS, NULL), 0);
+	struct mm *other = other_with(x, 700);
+	fixture_map(x, A, 600, RW, MAP_FIXED);
+	store_all(x, 600, 1);
+	assert_true(mm_counter(other, MM_SWAPENTS) > 0);
+	assert_true(mm_counter(other, MM_SWAPENTS) >= mm_counter(x->mm, MM_SWAPENTS));
+	load_all(x, 600, 1);
+	for (uint64_t i = 0; i < 700; i++) {
+		assert_int_equal(copy_from_user(other, &word, A + i * P, sizeof(word)), 0);
+		assert_int_equal(word, i);
+	}
+	assert_int_equal(x->mm->memcg->nr_failures + other->memcg->nr_failures, 0);
+	mmput(other);
+	load_all(x, 600, 1);
+	mm_munmap(x->mm, 0x10000, 1ull << 40);
+	assert_int_equal(sim_swap_off(&swap), 0);
+	assert_int_equal(fixture_free(x), 0);
+}
+
+/* With room on the host an account that is full gives by itself, and nobody else. */
+static void who_is_full_gives_alone(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *other = other_with(x, 500);
+
+	fixture_map(x, A, 1000, RW, MAP_FIXED);
+	limit(x, 300);
+	store_all(x, 1000, 1);
+	assert_true(mm_counter(x->mm, MM_SWAPENTS) >= 700);
+	assert_int_equal(mm_counter(other, MM_SWAPENTS), 0);
+	assert_int_equal(mm_counter(other, MM_ANONPAGES), 500);
+	mmput(other);
+}
+
+/* A fork of who is full makes room for its tables. */
+static void forks_when_full(void **state)
+{
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 8000, RW, MAP_FIXED);
+	limit(x, 700);
+	store_all(x, 8000, 1);
+	uint64_t rest = memcg_room(x->mm->memcg);
+	assert_true(memcg_charge(x->mm->memcg, rest));
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	mmput(child);
+	memcg_uncharge(x->mm->memcg, rest);
+}
+
 /* Without room on the device it is as without one. */
 static void full(void **state)
 {
@@ -305,6 +384,10 @@ int main(void)
 		CASE("reclaim: four times the limit of shared memory that nobody maps [O1]", by_calls),
 		CASE("reclaim: forks and changes of areas that find the account full [O5]", tables),
 		CASE("reclaim: MADV_PAGEOUT pages out", paged_out),
+		CASE("reclaim: who shares the host's limit gives in proportion, contents stay [Y1]",
+		     all_who_share_the_host_give),
+		CASE("reclaim: who is full gives alone [C12]", who_is_full_gives_alone),
+		CASE("reclaim: a fork finds room for its tables in a full account [C12]", forks_when_full),
 		CASE("reclaim: a full device, and the account's limit holds", full),
 	};
 
