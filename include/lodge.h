@@ -56,6 +56,7 @@ struct lodge_host_options {
 	enum lodge_kmem kmem; /* where lodge's own objects come from */
 	int zero_ahead;	      /* nonzero: a thread of lowest priority keeps cleared frames ready for faults */
 	int collapse; /* nonzero: a thread turns tables that are full enough into 2 MiB pages where thp allows it */
+	int give_back_ms; /* memory that no space used for so long goes back to the machine, but for 16 MiB; 0: 1000, negative: never */
 };
 
 /*

@@ -422,6 +422,24 @@ static int set_oom(struct run_options *o, const char *arg)
 	return o->oom < 0 ? o->oom : 0;
 }
 
+#define NS_PER_MS 1000000
+
+static int set_give_back(struct run_options *o, const char *arg)
+{
+	uint64_t ns = 0;
+
+	if (!strcmp(arg, "never")) {
+		o->give_back_ms = -1;
+		return 0;
+	}
+	if (quantity_ns(arg, &ns) || ns < NS_PER_MS || ns / NS_PER_MS > INT32_MAX) {
+		message("--give-back '%s': not never, nor a number of seconds from 0.001 on", arg);
+		return -EINVAL;
+	}
+	o->give_back_ms = (int)(ns / NS_PER_MS);
+	return 0;
+}
+
 static int set_zero_ahead(struct run_options *o, const char *arg)
 {
 	(void)arg;
@@ -481,6 +499,8 @@ static const struct option_spec specs[] = {
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
 	{"zero-ahead", NULL, "clear frames for later faults while the machine is idle", set_zero_ahead},
+	{"give-back", "SECONDS", "memory unused for so long is the machine's again; never: it stays (1)",
+	 set_give_back},
 	{"collapse", NULL, "turn tables that are full enough into 2 MiB pages, in the background",
 	 set_collapse},
 	{"swap", "FILE[:SIZE][:PRIO]",

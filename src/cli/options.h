@@ -27,6 +27,7 @@ struct run_options {
 	unsigned int max_pids;	     /* 0: the library's default */
 	uint64_t hugepages;	     /* of 2 MiB */
 	unsigned int nodes;	     /* 0: the library's default */
+	int give_back_ms;	     /* as lodge_host_options has it */
 	int kmem;		     /* enum lodge_kmem */
 	unsigned int dump;	     /* enum lodge_dump bits */
 	int thp;		     /* enum lodge_thp */

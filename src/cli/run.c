@@ -91,7 +91,8 @@ static int create_space(struct run *r)
 						.nodes = r->options.nodes,
 						.kmem = (enum lodge_kmem)r->options.kmem,
 						.zero_ahead = r->options.zero_ahead,
-						.collapse = r->options.collapse};
+						.collapse = r->options.collapse,
+						.give_back_ms = r->options.give_back_ms};
 	struct lodge_space_options opt;
 	struct lodge_error err = {""};
 	int ret = lodge_host_open(&host, &r->host, &err);

@@ -102,6 +102,8 @@ int host_report(struct mm_host *h, FILE *out)
 		"zeroed", vmstat_event(f, FRESH_HIT), vmstat_event(f, ZEROPOOL_HIT),
 		vmstat_event(f, ZEROED_ON_ALLOC));
 	print_reclaim(f, out);
+	fprintf(out, ROW "%" PRIu64 " given back to the machine, in %" PRIu64 " calls\n", "unused",
+		vmstat_event(f, PAGE_REPORTED), vmstat_event(f, PAGE_REPORT_CALLS));
 	print_zones(f, out);
 	print_swap(h, out);
 	print_caches(f, out);

@@ -17,6 +17,7 @@
 #include "../mm/dump.h"
 #include "../mm/khugepaged.h"
 #include "../mm/kswapd.h"
+#include "../mm/page_reporting.h"
 #include "../mm/zeropool.h"
 #include "../uffd/arena.h"
 #include "../vmm/vm.h"
@@ -40,6 +41,7 @@
 #define DUMP_ALL	     (LODGE_DUMP_MM | LODGE_DUMP_AREAS | LODGE_DUMP_TABLES | LODGE_DUMP_PAGES)
 #define KILL_REPEAT_NS	     2000000l
 #define KILL_REPEATS	     1000
+#define GIVE_BACK_MS	     1000
 #define MAX_SWAP_PRIORITY    32767
 
 const char *lodge_version(void)
@@ -118,6 +120,10 @@ static int start_threads(struct lodge_host *host, const struct lodge_host_option
 	if (ret)
 		return report_error(err, -ENOMEM, "no thread to clear frames: %s", strerror(-ret));
 	ret = kswapd_start(vm_mm_host(host->vm), &host->kswapd);
+	if (!ret && o->give_back_ms >= 0)
+		ret = page_reporting_start(&host->arena.frames,
+					   o->give_back_ms ? (uint32_t)o->give_back_ms : GIVE_BACK_MS,
+					   &host->reporting);
 	if (ret)
 		return report_error(err, ret, "out of memory");
 	ret = o->collapse ? khugepaged_start(vm_mm_host(host->vm), &host->khugepaged) : 0;
@@ -233,6 +239,8 @@ uint64_t lodge_host_close(struct lodge_host *host)
 		return 0;
 	if (host->kswapd)
 		kswapd_stop(host->kswapd);
+	if (host->reporting)
+		page_reporting_stop(host->reporting);
 	if (host->khugepaged)
 		khugepaged_stop(host->khugepaged);
 	if (host->zero_thread)

@@ -10,6 +10,7 @@
 
 struct khugepaged;
 struct kswapd;
+struct page_reporting;
 struct zeropool_thread;
 
 struct lodge_host {
@@ -25,6 +26,7 @@ struct lodge_host {
 	struct kswapd *kswapd;
 	pthread_mutex_t
 		image_lock; /* held by who opens a snapshot, or closes those that nobody has pages of */
+	struct page_reporting *reporting; /* NULL: free memory stays */
 };
 
 struct lodge_space {

@@ -8,6 +8,7 @@
  *   B2  two free buddies of one order never coexist below the largest order, unless their pageblocks must stay apart
  *   B3  sum(nr_free[o] << o) == zone->nr_free_pages; nr_free_cma is the part of it on lists of MIGRATE_CMA
  *   B4  frames from fresh_pfn to bank_end_pfn were never on a list
+ *   B5  nr_reported_pages is the part of B3 in blocks with PG_REPORTED
  * Locking: zone->lock; add_bank is called under it.
  * Not here: when another type's blocks are taken (fallback.c), watermarks, per-CPU lists.
  */
@@ -65,9 +66,13 @@ static void block_add(struct zone *z, struct page *page, unsigned int order, enu
 
 void buddy_remove(struct zone *z, struct page *page, unsigned int order)
 {
+	uint32_t flags = flags_of(page);
+
 	list_del(&page->node);
 	note_types(&z->free_area[order], page->migratetype);
-	set_flags(page, flags_of(page) & ~(uint32_t)PG_BUDDY);
+	set_flags(page, flags & ~(uint32_t)(PG_BUDDY | PG_REPORTED));
+	if (flags & PG_REPORTED)
+		add_free(&z->nr_reported_pages, -(1ull << order));
 	z->free_area[order].nr_free--;
 	add_free(&z->nr_free_pages, -(1ull << order));
 	if (page->migratetype == MIGRATE_CMA)
@@ -125,6 +130,19 @@ void buddy_free(struct frames *f, struct zone *z, struct page *page, unsigned in
 		order++;
 	}
 	block_add(z, page, order, mt, merge_is_likely(f, page, order));
+}
+
+/* At the end of its list, since it would be the dearest to touch. A block that merged is reported anew. */
+void buddy_free_reported(struct frames *f, struct zone *z, struct page *page, unsigned int order,
+			 enum migratetype mt)
+{
+	buddy_free(f, z, page, order, mt);
+	if (!is_free_block(page, order))
+		return;
+	set_flags(page, flags_of(page) | PG_REPORTED);
+	add_free(&z->nr_reported_pages, 1ull << order);
+	list_del(&page->node);
+	list_add_tail(&page->node, &z->free_area[order].free_list[page->migratetype]);
 }
 
 /* expand: keeps the lower half, puts the upper one back, one order lower each time. */

@@ -13,6 +13,10 @@
 /* Takes a block back, merging it with its buddy as often as that is free too; it goes on the list of mt. */
 void buddy_free(struct frames *f, struct zone *z, struct page *page, unsigned int order, enum migratetype mt);
 
+/* The same for one whose memory the machine has: page_reporting.h. */
+void buddy_free_reported(struct frames *f, struct zone *z, struct page *page, unsigned int order,
+			 enum migratetype mt);
+
 /* The smallest block of this type that is large enough, split down to order. NULL: none. */
 struct page *buddy_take_smallest(struct frames *f, struct zone *z, unsigned int order, enum migratetype mt);
 

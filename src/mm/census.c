@@ -36,7 +36,7 @@ void census_zone(struct frames *f, struct zone *z, struct census *c)
 		++*count_of(c, z, pfn_to_page(f, pfn));
 	c->present += z->present_pages;
 	c->fresh += z->bank_end_pfn - fresh;
-	c->at_hand += at_hand;
+	c->at_hand += at_hand + atomic_load(&z->nr_reporting_pages);
 	pthread_mutex_unlock(&z->lock);
 }
 

@@ -8,6 +8,7 @@
 #include "lock_rank.h"
 #include "mm.h"
 #include "page_lock.h"
+#include "page_reporting.h"
 #include "shmem_swap.h"
 #include "truncate.h"
 #include "workingset.h"
@@ -350,6 +351,7 @@ static uint64_t drop_range(struct address_space *as, uint64_t first, uint64_t la
 			break;
 	}
 	pthread_mutex_unlock(&as->lock);
+	page_reporting_notify(as->mm_host->frames);
 	return dropped;
 }
 

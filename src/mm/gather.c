@@ -2,6 +2,7 @@
 /* gather.c - batching of revocations. See gather.h. */
 #include "gather.h"
 #include "block.h"
+#include "page_reporting.h"
 #include "swap_cache.h"
 
 /* Low bits of held[]. */
@@ -75,6 +76,7 @@ void gather_flush(struct gather *g)
 void gather_end(struct gather *g)
 {
 	gather_flush(g);
+	page_reporting_notify(g->batch.mm->frames);
 }
 
 static void hold(struct gather *g, const struct page *page, uintptr_t kind)

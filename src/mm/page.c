@@ -239,6 +239,7 @@ static const struct {
 	{PG_MAPPEDTODISK, "mappedtodisk"},
 	{PG_READAHEAD, "readahead"},
 	{PG_SWAPBACKED, "swapbacked"},
+	{PG_REPORTED, "reported"},
 	{PG_TABLE, "table"},
 	{PG_HUGETLB, "hugetlb"},
 	{PG_BLOCK, "block"},

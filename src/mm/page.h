@@ -35,6 +35,7 @@ struct address_space;
 struct anon_vma;
 struct kmem_cache;
 struct memcg;
+struct page_reporting;
 struct page_trace;
 struct reclaim_ops;
 struct slob;
@@ -62,6 +63,7 @@ enum page_flags {
 	PG_MAPPEDTODISK = 1 << 17,
 	PG_READAHEAD = 1 << 18,	 /* (cache) whoever comes here wants the next window read */
 	PG_SWAPBACKED = 1 << 19, /* (cache) of shared memory without a file */
+	PG_REPORTED = 1 << 21,	 /* (Z) head of a free block whose memory the machine has: page_reporting.h */
 	PG_HUGETLB = 1 << 23,	 /* of a block that an account keeps for MAP_HUGETLB: hugetlb_pool.h */
 	PG_TABLE = 1 << 24,	 /* in use as a page-table page */
 	PG_BLOCK = 1 << 25,	 /* part of a block that huge entries map: see block.h */
@@ -155,6 +157,8 @@ static inline void page_set_anon(struct page *page, const struct anon_vma *anon_
  */
 struct bank_ops {
 	int (*add_bank)(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pages);
+	/* Frames of a guest zone that nobody has: they hold zeroes afterwards, and no memory until they are touched. 0 or -errno. */
+	int (*discard)(void *ctx, pfn_t start, uint64_t nr_pages);
 };
 
 /* What the allocator counts for all zones together; names in vmstat.c. */
@@ -208,9 +212,11 @@ enum vm_event {
 	PSWPOUT,     /* and written to them */
 	SWPIN_ZERO,  /* pages filled, and left out, because all their words were equal */
 	SWPOUT_ZERO,
-	SWPOUT_CLEAN, /* pages that went without a transfer, for their slots had them */
-	SWAP_RA,      /* pages read from swap along with others, */
-	SWAP_RA_HIT,  /* and of those that came along, used when somebody looked */
+	SWPOUT_CLEAN,	   /* pages that went without a transfer, for their slots had them */
+	SWAP_RA,	   /* pages read from swap along with others, */
+	SWAP_RA_HIT,	   /* and of those that came along, used when somebody looked */
+	PAGE_REPORTED,	   /* frames whose memory went back to the machine, */
+	PAGE_REPORT_CALLS, /* in so many calls */
 	NR_VM_EVENTS,
 };
 
@@ -245,7 +251,8 @@ struct frames {
 	void *report_ctx;
 	const struct page_trace *trace; /* NULL: nobody listens */
 	void *trace_ctx;
-	const struct reclaim_ops *reclaim; /* NULL: full is full */
+	struct page_reporting *_Atomic reporting; /* (A) NULL: free memory stays */
+	const struct reclaim_ops *reclaim;	  /* NULL: full is full */
 	void *reclaim_ctx;
 
 	/* Knobs, by their names in /proc/sys/vm. */

@@ -109,12 +109,20 @@ static struct page *compact(struct slowpath *s)
 	return alloc_from_zones(ac, s->alloc_flags);
 }
 
-/* Frames that only seem to be in use: at hand for processors, zeroed ahead, or kept for those who cannot wait. */
+/* The calls that give memory back are short. */
+static void wait_for_reporting(const struct zone *z)
+{
+	while (atomic_load(&z->nr_reporting_pages))
+		sched_yield();
+}
+
+/* Frames that only seem to be in use: at hand for processors, zeroed ahead, on their way, or kept for those who cannot wait. */
 static void release_reserves(struct alloc_context *ac)
 {
 	for_each_zoneref(ref, ac->preferred, ac->highest,
 			 ac->nodes) if (highatomic_unreserve(ac->f, ref->zone, ac->migratetype, false)) break;
 	for_each_zoneref(ref, ac->preferred, ac->highest, ac->nodes) zeropool_drain(ac->f, ref->zone);
+	for_each_zoneref(ref, ac->preferred, ac->highest, ac->nodes) wait_for_reporting(ref->zone);
 	pcp_drain_all(ac->f);
 }
 

@@ -73,6 +73,8 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[SWPIN_ZERO] = "swpin_zero",
 	[SWPOUT_ZERO] = "swpout_zero",
 	[SWPOUT_CLEAN] = "swpout_clean",
+	[PAGE_REPORTED] = "page_reported",
+	[PAGE_REPORT_CALLS] = "page_report_calls",
 	[SWAP_RA] = "swap_ra",
 	[SWAP_RA_HIT] = "swap_ra_hit",
 };

@@ -104,6 +104,8 @@ struct zone {
 		lock; /* rank LOCK_ZONE; nothing but bank_ops and hooks that only record is called under it */
 	struct free_area free_area[MAX_ORDER];	 /* (Z) */
 	_Atomic uint64_t nr_free_pages;		 /* (B) on free lists */
+	_Atomic uint64_t nr_reported_pages;	 /* (B) of those, in blocks whose memory the machine has */
+	_Atomic uint64_t nr_reporting_pages;	 /* (B) on no list for the time of a call: page_reporting.h */
 	_Atomic uint64_t nr_free_cma;		 /* (B) of those, in the contiguous area */
 	_Atomic uint64_t nr_reserved_highatomic; /* (B) */
 	uint64_t present_pages;			 /* (Z) in banks: free + allocated + fresh */

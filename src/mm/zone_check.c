@@ -10,7 +10,7 @@ struct check {
 	struct zone *z;
 	void (*complain)(const char *what, pfn_t pfn);
 	unsigned int bad;
-	uint64_t listed, listed_cma;
+	uint64_t listed, listed_cma, listed_reported;
 };
 
 static void violation(struct check *c, const char *what, pfn_t pfn)
@@ -70,6 +70,7 @@ static void check_area(struct check *c, unsigned int order)
 		list_for_each_entry (page, &area->free_list[mt], node) {
 			const char *what = fault_of_block(c, page, order, mt);
 			nr++;
+			c->listed_reported += atomic_load(&page->flags) & PG_REPORTED ? 1ull << order : 0;
 			c->listed_cma += mt == MIGRATE_CMA ? 1ull << order : 0;
 			if (what)
 				violation(c, what, page_to_pfn(c->f, page));
@@ -126,7 +127,9 @@ static unsigned int check_zone(struct frames *f, struct zone *z,
 		violation(&c, "nr_free_pages differs from the lists", c.listed);
 	if (c.listed_cma != atomic_load(&z->nr_free_cma))
 		violation(&c, "nr_free_cma differs from the lists", c.listed_cma);
-	check_frames(&c, at_hand);
+	if (c.listed_reported != atomic_load(&z->nr_reported_pages))
+		violation(&c, "nr_reported_pages differs from the lists", c.listed_reported);
+	check_frames(&c, at_hand + atomic_load(&z->nr_reporting_pages));
 	check_highatomic(&c);
 	pthread_mutex_unlock(&z->lock);
 	return c.bad;
@@ -150,7 +153,8 @@ uint64_t zone_used_pages(struct frames *f, enum zone_type type)
 		uint64_t at_hand = pcp_pages(f, z) + zeropool_pages(z);
 		pthread_mutex_lock(&z->lock);
 		used += z->present_pages - (z->bank_end_pfn - atomic_load(&z->fresh_pfn)) -
-			atomic_load(&z->nr_free_pages) - at_hand - z->nr_bad_pages;
+			atomic_load(&z->nr_free_pages) - atomic_load(&z->nr_reporting_pages) - at_hand -
+			z->nr_bad_pages;
 		pthread_mutex_unlock(&z->lock);
 	}
 	return used;

@@ -32,7 +32,15 @@ static int add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *nr_pa
 	return 0;
 }
 
-static const struct bank_ops arena_bank_ops = {.add_bank = add_bank};
+/* The machine forgets the frames' memory; a guest that maps them again finds zeroes. */
+static int discard(void *ctx, pfn_t start, uint64_t nr_pages)
+{
+	struct arena *a = ctx;
+
+	return madvise(a->base + (start << PAGE_SHIFT), nr_pages << PAGE_SHIFT, MADV_DONTNEED) ? -errno : 0;
+}
+
+static const struct bank_ops arena_bank_ops = {.add_bank = add_bank, .discard = discard};
 
 /* Below 4 GiB of guest-physical space, for whoever asks for it; a small arena has all its memory above. */
 #define DMA32_PAGES	 (DMA32_END_PFN - DMA32_START_PFN)

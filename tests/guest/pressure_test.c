@@ -124,12 +124,80 @@ static void the_report_tells_what_was_short(void **state)
 	free(swap);
 }
 
+/* In MiB. */
+static long resident(pid_t pid)
+{
+	char path[64];
+	size_t bytes;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	char *text = read_file(path, &bytes);
+	const char *row = text ? strstr(text, "VmRSS:") : NULL;
+	long mib = row ? strtol(row + strlen("VmRSS:"), NULL, 10) / 1024 : -1;
+	free(text);
+	return mib;
+}
+
+static void next_step(struct running *r)
+{
+	assert_int_equal(write(r->in, "\n", 1), 1);
+}
+
+/* What the program used and freed is the machine's again, and full of zeroes when it is taken anew. */
+static void free_memory_goes_back(void **state)
+{
+	struct command c = lodge_command("--memory", "512M", "--give-back", "0.05", "--stats",
+					 guest_path("give_back"), "256", NULL);
+	struct running r = command_start(&c);
+	struct outcome o;
+
+	(void)state;
+	command_expect(&r, "used");
+	long used = resident(r.pid), left = used;
+	next_step(&r);
+	command_expect(&r, "freed");
+	for (int i = 0; i < 2000 && left > used - 200; i++) {
+		usleep(10000);
+		left = resident(r.pid);
+	}
+	assert_in_range(left, 1, used - 200);
+	next_step(&r);
+	o = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_status(&o, 0);
+	assert_non_null(strstr(o.out, "zeroes"));
+	assert_null(strstr(o.err, "unused       0 given back"));
+	outcome_free(&o);
+}
+
+static void or_never(void **state)
+{
+	static const char *const bad[] = {"0", "-1", "", "always", "0.0001"};
+	struct command c = lodge_command("--memory", "512M", "--give-back", "never", "--stats",
+					 guest_path("give_back"), "64", NULL);
+	struct outcome o;
+
+	(void)state;
+	c.input = "\n\n";
+	o = command_run(&c);
+	expect_status(&o, 0);
+	assert_non_null(strstr(o.err, "unused       0 given back"));
+	outcome_free(&o);
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		o = lodge_run("--give-back", bad[i], guest_path("hello_glibc"), NULL);
+		expect_refused(&o, 125);
+		outcome_free(&o);
+	}
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
 		CASE("swappiness: an option, and the program's own sysctl [O5]",
 		     swappiness_is_what_was_asked_for),
 		CASE("pressure: the file is the kernel's, and of the space", pressure_reads_as_the_kernels),
+		CASE("give-back: memory that is free for a while is the machine's again",
+		     free_memory_goes_back),
+		CASE("give-back: never, and what is no time", or_never),
 		CASE("stats: what was scanned, taken, swapped and waited for [O5]",
 		     the_report_tells_what_was_short),
 	};

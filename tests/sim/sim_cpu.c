@@ -32,7 +32,16 @@ static int sim_add_bank(void *ctx, enum zone_type zone, pfn_t start, uint64_t *n
 	return 0;
 }
 
-static const struct bank_ops sim_bank_ops = {.add_bank = sim_add_bank};
+static int sim_discard(void *ctx, pfn_t start, uint64_t nr_pages)
+{
+	struct sim_machine *m = ctx;
+
+	if (m->refuses_discard)
+		return -EINVAL;
+	return madvise(pfn_address(&m->frames, start), nr_pages << PAGE_SHIFT, MADV_DONTNEED) ? -errno : 0;
+}
+
+static const struct bank_ops sim_bank_ops = {.add_bank = sim_add_bank, .discard = sim_discard};
 
 static uint64_t pages_or(uint64_t wanted, uint64_t otherwise)
 {

@@ -73,6 +73,7 @@ struct sim_machine {
 	char *arena;
 	uint64_t arena_bytes;
 	uint64_t pages_left[NR_ZONES];
+	bool refuses_discard;
 	struct mm_host host;
 	struct page *kernel_table[2];
 	struct sim_cpu cpu[SIM_MAX_CPUS];
