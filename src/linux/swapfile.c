@@ -220,7 +220,7 @@ static void begin(struct swapfile *f, struct swap_io *io, bool here)
 static void swapfile_submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
 {
 	struct swapfile *f = to_swapfile(d);
-	bool here = nr && !io[0]->write;
+	bool here = nr && !io[0]->write && !io[0]->ahead;
 
 	for (unsigned int i = here; i < nr; i++)
 		begin(f, io[i], false);

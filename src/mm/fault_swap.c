@@ -194,13 +194,30 @@ static enum vm_fault_result wait_for_pages(const struct swap_around *a, bool ask
 	return filled || !asked ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
 
+/* For those to come, which are on their way while this window is waited for and used; what cannot be had at once is left. */
+static void read_ahead(struct fault *f, struct swap_around *a)
+{
+	struct swap_plug plug;
+	uint64_t nr = 0;
+
+	swap_plug_begin(&plug, f->mm->host, SWAP_READ);
+	plug.ahead = true;
+	while (nr < a->nr &&
+	       read_page(f, &a->at[nr], GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM, &plug) == VM_FAULT_DONE)
+		nr++;
+	swap_plug_end(&plug);
+	put_pages(f, a);
+	frames_count(f->mm->frames, SWAP_RA, nr);
+}
+
 /* One page, with neighbours. */
 static enum vm_fault_result do_swap_small(struct fault *f)
 {
-	struct swap_around a;
+	struct swap_around a, ahead;
 	struct swap_device *d = swap_hold(f->mm->host, pte_to_swp_entry(f->orig));
 
 	swap_around_find(f, &a);
+	swap_ahead_find(f, &ahead);
 	bool asked = !a.at[a.main].page,
 	     recent = workingset_is_recent(f->mm->memcg, pte_to_swp_entry(f->orig).val);
 	gather_flush(&f->gather);
@@ -208,8 +225,10 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 	if (recent)
 		stall_begin(&f->mm->memcg->stall);
 	enum vm_fault_result r = read_pages(f, &a);
-	if (r == VM_FAULT_DONE)
+	if (r == VM_FAULT_DONE) {
+		read_ahead(f, &ahead);
 		r = wait_for_pages(&a, asked);
+	}
 	if (recent)
 		stall_end(&f->mm->memcg->stall);
 	if (r == VM_FAULT_DONE) {

@@ -78,6 +78,7 @@ struct swap_io {
 	uint64_t slot;
 	unsigned int nr;
 	bool write;
+	bool ahead;	   /* nobody waits for it: the submitter has other things to do */
 	struct iovec *iov; /* nr pages, each PAGE_SIZE; the device may join what is adjacent */
 	/* For each slot what a checksum of its contents mixes in: another use of the same slot has another. */
 	uint64_t *tags;

@@ -171,6 +171,7 @@ static struct swap_transfer *begin_transfer(struct swap_plug *p, struct swap_dev
 	x->io = (struct swap_io){.device = d,
 				 .slot = slot,
 				 .write = p->way == SWAP_WRITE,
+				 .ahead = p->ahead,
 				 .iov = x->iov,
 				 .tags = x->tags,
 				 .done = transfer_done};

@@ -41,6 +41,7 @@ int swap_transfers_prepare(struct swap_transfers *t);
 struct swap_plug {
 	struct mm_host *host;
 	enum swap_way way;
+	bool ahead; /* nobody waits for them */
 	unsigned int nr;
 	struct swap_transfer *transfer[8];
 };

@@ -56,6 +56,36 @@ static void add(struct swap_around *a, gva_t address, pte_t pte)
 	a->at[i] = (struct swap_around_entry){.address = address, .pte = pte};
 }
 
+/* The one right behind the last window. */
+static bool is_next(const struct fault *f)
+{
+	const struct vma *vma = f->vma;
+
+	return vma->swap_window_pages > FIRST_WINDOW &&
+	       f->address == vma->swap_window_start + (uint64_t)vma->swap_window_pages * PAGE_SIZE;
+}
+
+void swap_ahead_find(struct fault *f, struct swap_around *a)
+{
+	const struct vma *vma = f->vma;
+	gva_t start = vma->swap_window_start + (uint64_t)vma->swap_window_pages * PAGE_SIZE;
+	uint64_t nr = min_u64(vma->swap_window_pages * 2ull,
+			      atomic_load_explicit(&f->mm->host->swap.around_pages, memory_order_relaxed));
+	gva_t end = min_u64(min_u64(start + nr * PAGE_SIZE, vma->end), (start & PMD_MASK) + PMD_SIZE);
+
+	a->nr = a->main = 0;
+	if (!f->in_order || start >= vma->end || memcg_room(f->mm->memcg) < 2 * nr)
+		return;
+	const pte_t *slot = pgtable_find(&f->mm->pgt, start);
+	for (gva_t at = start; slot && at < end; at += PAGE_SIZE, slot++) {
+		pte_t pte = pte_read(slot);
+		if (entry_type(pte) == ENTRY_SWAP &&
+		    swp_device(pte_to_swp_entry(pte)) == swp_device(pte_to_swp_entry(f->swapped)) &&
+		    !swap_cached(f->mm->host, pte))
+			add(a, at, pte);
+	}
+}
+
 void swap_around_find(struct fault *f, struct swap_around *a)
 {
 	struct mm_host *h = f->mm->host;
@@ -64,7 +94,9 @@ void swap_around_find(struct fault *f, struct swap_around *a)
 	struct page *page = swap_cache_find(h, entry);
 
 	a->nr = a->main = 0;
-	if (!page && !(f->flags & FAULT_FLAG_FORCE))
+	f->swapped = f->orig;
+	f->in_order = is_next(f);
+	if ((!page || f->in_order) && !(f->flags & FAULT_FLAG_FORCE))
 		w = choose_window(f);
 	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
 		pte_t pte = pte_read(fault_slot_at(f, at));

@@ -10,6 +10,9 @@
  *	some of it				as wide
  *	none of it				half as wide, down to the page alone
  *
+ * A guest that goes through memory in order has the window behind read as well, which nobody waits for: the next fault finds it in memory, or
+ * on its way, and maps it.
+ *
  * A window never leaves its area nor its table, has only slots of one device, and takes no memory that has to be reclaimed first.
  * Locking: page_table_lock, which the area's memory of its last window is under.
  */
@@ -28,7 +31,10 @@ struct swap_around {
 	} at[SWAP_AROUND_PAGES];
 };
 
-/* page_table_lock is held. A page that is in memory comes alone. */
+/* page_table_lock is held. A page that is in memory comes alone, unless it was read ahead. */
 void swap_around_find(struct fault *f, struct swap_around *a);
+
+/* What to read while the guest is busy with the window just found; nr 0: nothing. page_table_lock is held. */
+void swap_ahead_find(struct fault *f, struct swap_around *a);
 
 #endif

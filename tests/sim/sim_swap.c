@@ -100,7 +100,7 @@ static void submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
 	struct sim_swap *s = (struct sim_swap *)d;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		if (!s->held && !s->threaded) {
+		if (!s->held && !s->threaded && !(s->held_ahead && io[i]->ahead)) {
 			transfer(s, io[i]);
 			continue;
 		}

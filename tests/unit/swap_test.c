@@ -289,6 +289,69 @@ static void read_ahead(void **state)
 	assert_sound(x, NULL);
 }
 
+static bool is_on_its_way(struct fixture *x, gva_t address)
+{
+	return swap_cached(host(x), fixture_pte(x, address));
+}
+
+/* The window behind is on its way when a fault in a row returns; whoever comes there has it without another transfer. */
+static void reads_go_on_behind_the_guest(void **state)
+{
+	struct fixture *x = *state;
+	unsigned int i = 0;
+
+	fixture_map(x, A, 1024, RW, MAP_FIXED);
+	fill(x, A, 1024, 1);
+	host(x)->swap.around_pages = 32;
+	assert_int_equal(out(x, A, 512), 512);
+	assert_int_equal(out(x, A + 512 * P, 512), 512);
+	dev.held_ahead = true;
+	for (; i < 512 && !dev.nr_waiting; i++)
+		assert_int_equal(fixture_load(x, A + i * P), i + 1);
+	assert_in_range(i, 9, 128);
+	for (; !is_on_its_way(x, A + i * P); i++) /* the rest of the window that the last fault mapped */
+		assert_int_equal(fixture_load(x, A + i * P), i + 1);
+	for (unsigned int n = 0; n < 32; n++)
+		assert_true(is_on_its_way(x, A + (i + n) * P));
+	assert_false(is_on_its_way(x, A + (i + 32) * P));
+	uint64_t reads = dev.nr_reads;
+	assert_true(sim_swap_complete(&dev) >= 1);
+	assert_int_equal(dev.nr_reads, reads + 32);
+	for (unsigned int n = 0; n < 32; n++)
+		assert_int_equal(fixture_load(x, A + (i + n) * P), i + n + 1);
+	assert_int_equal(dev.nr_reads, reads + 32);
+	assert_true(is_on_its_way(x, A + (i + 32) * P));
+	dev.held_ahead = false;
+	sim_swap_complete(&dev);
+	/* One that failed on its way is read by who comes. */
+	dev.fail_read_every = 2;
+	for (unsigned int n = 32; n < 64; n++)
+		fixture_load(x, A + (i + n) * P);
+	dev.fail_read_every = 0;
+	assert_filled(x, A, 1024, 1);
+	assert_sound(x, NULL);
+}
+
+/* And not where memory is short. */
+static void nothing_is_ahead_without_room(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t most = x->mm->memcg->max_pages;
+
+	fixture_map(x, A, 512, RW, MAP_FIXED);
+	fill(x, A, 512, 1);
+	host(x)->swap.around_pages = 32;
+	assert_int_equal(out(x, A, 512), 512);
+	x->mm->memcg->max_pages = x->mm->memcg->usage_pages + 200;
+	for (unsigned int i = 0; i < 140; i++)
+		assert_int_equal(fixture_load(x, A + i * P), i + 1);
+	uint64_t reads = dev.nr_reads;
+	assert_true(reads <= 200);
+	x->mm->memcg->max_pages = most;
+	assert_filled(x, A, 512, 1);
+	assert_sound(x, NULL);
+}
+
 /* Neighbours that nobody uses are not read for long. */
 static void scattered(void **state)
 {
@@ -1041,6 +1104,9 @@ int main(void)
 		CASE("swap: pinned pages stay until the pin goes [P6]", pins),
 		CASE("swap: a full device takes no more [O3]", full_device),
 		CASE("swap: a row of faults reads and maps ever wider windows [Y11]", read_ahead),
+		CASE("swap: the window behind is read while the guest goes on [Y11]",
+		     reads_go_on_behind_the_guest),
+		CASE("swap: nothing is read ahead without room for it", nothing_is_ahead_without_room),
 		CASE("swap: scattered faults read what they need", scattered),
 		CASE("swap: neighbours that cannot be read or have no room stay", neighbours_that_fail),
 		CASE("swap: pages that a fork shares go for both and come back once", forked),
