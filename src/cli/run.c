@@ -15,6 +15,7 @@
 #include "command.h"
 #include "message.h"
 #include "options.h"
+#include "progress.h"
 #include "saver.h"
 #include "terminal.h"
 #include "watch.h"
@@ -29,6 +30,7 @@ struct run {
 	struct terminal terminal;
 	struct watch watch;
 	struct saver saver;
+	struct progress progress;
 	struct lodge_host *host;
 	struct lodge_space *space;
 	int ran; /* nonzero: there is something to report on */
@@ -179,7 +181,9 @@ static int run_program(struct run *r)
 	status = load_program(r);
 	if (!status && saver_start(&r->saver, r->space))
 		status = EXIT_LODGE;
+	progress_start(&r->progress, r->space);
 	ret = status ? 0 : lodge_space_run(r->space, &ended, &err);
+	progress_end_of_run(&r->progress);
 	saver_stop(&r->saver);
 	watch_stop(&r->watch);
 	terminal_restore(&r->terminal);
@@ -221,6 +225,7 @@ static void finish(struct run *r)
 		fclose(r->stats_file);
 	lodge_space_destroy(r->space);
 	lodge_host_close(r->host);
+	progress_stop(&r->progress);
 	free(r->env);
 	mounts_free(&r->mounts);
 	run_options_destroy(&r->options);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory that is short, as a user sees it: what goes rather, what is waited for, and what the reports say of it. */
 #include <ctype.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +118,7 @@ static void the_report_tells_what_was_short(void **state)
 	assert_true(number_of(text, "swap_in_pages") > 0 && number_of(text, "swap_out_pages") > 0);
 	assert_in_range(number_of(text, "major_fault_us"), 1, number_of(text, "swap_in_pages"));
 	assert_int_equal(number_of(text, "throttled_faults"), 0);
+	assert_in_range(number_of(text, "peak_usage_pages"), 1, number_of(text, "limit_pages"));
 	assert_non_null(strstr(o.err, "\npressure     some "));
 	assert_non_null(strstr(o.err, " faults waited for a device: "));
 	assert_non_null(strstr(o.err, "\nswapped      "));
@@ -189,6 +193,61 @@ static void or_never(void **state)
 	}
 }
 
+static void take_stderr(void *arg)
+{
+	const char *path = arg;
+	int fd = open(path, O_RDWR | O_NOCTTY);
+
+	dup2(fd, 2);
+}
+
+/* Reads until `text` was seen, which must be before the end or a minute. */
+static void expect_on(int fd, const char *text)
+{
+	char seen[4096] = "";
+	size_t have = 0;
+
+	while (!strstr(seen, text)) {
+		struct pollfd p = {fd, POLLIN, 0};
+		assert_int_equal(poll(&p, 1, DEFAULT_LIMIT_S * 1000), 1);
+		if (have > sizeof(seen) / 2) {
+			memmove(seen, seen + have / 2, have - have / 2);
+			have -= have / 2;
+		}
+		ssize_t n = read(fd, seen + have, sizeof(seen) - 1 - have);
+		assert_true(n > 0);
+		have += (size_t)n;
+		seen[have] = '\0';
+	}
+}
+
+static void terminals_see_what_takes_long(void **state)
+{
+	struct command c = lodge_command("--memory", "5M", "--swap", NULL);
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char *swap = strdup(scratch_path("swap:64M"));
+
+	(void)state;
+	assert_true(master >= 0);
+	assert_int_equal(grantpt(master) | unlockpt(master), 0);
+	command_add(&c, swap);
+	command_add(&c, guest_path("working_set"));
+	command_add(&c, "20");
+	command_add(&c, "120");
+	command_add(&c, "1");
+	c.in_child = take_stderr;
+	c.arg = ptsname(master);
+	struct running r = command_start(&c);
+	expect_on(master, "lodge: to swap: ");
+	kill(r.pid, SIGTERM);
+	expect_on(master, "\r\033[K");
+	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_status(&o, 143);
+	outcome_free(&o);
+	close(master);
+	free(swap);
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
@@ -198,6 +257,7 @@ int main(void)
 		CASE("give-back: memory that is free for a while is the machine's again",
 		     free_memory_goes_back),
 		CASE("give-back: never, and what is no time", or_never),
+		CASE("progress: a terminal sees that pages go to swap", terminals_see_what_takes_long),
 		CASE("stats: what was scanned, taken, swapped and waited for [O5]",
 		     the_report_tells_what_was_short),
 	};
