@@ -79,13 +79,14 @@ struct memcg {
 	_Atomic uint32_t
 		swappiness; /* (A) 0: anonymous pages stay; 100: as files; 200: they go instead of files */
 	struct stall stall;
-	struct latency major_latency;  /* of faults that waited for a device */
-	_Atomic uint64_t nr_made_room; /* (A) faults that found no memory and reclaimed some themselves */
-	_Atomic uint64_t nr_throttled; /* (A) faults that memory.high made wait */
-	struct kswapd *_Atomic kswapd; /* (A) who is woken when there is little room; NULL: nobody */
-	_Atomic bool kswapd_woken;     /* (A) and will look */
-	uint64_t kswapd_round;	       /* (its thread) the last one that came by */
-	uint64_t host_round;	       /* (host->reclaim_lock) the last one that came by: vmscan.c */
+	struct latency major_latency;	 /* of faults that waited for a device */
+	_Atomic uint64_t nr_swap_writes; /* (A) of its pages under way to a device */
+	_Atomic uint64_t nr_made_room;	 /* (A) faults that found no memory and reclaimed some themselves */
+	_Atomic uint64_t nr_throttled;	 /* (A) faults that memory.high made wait */
+	struct kswapd *_Atomic kswapd;	 /* (A) who is woken when there is little room; NULL: nobody */
+	_Atomic bool kswapd_woken;	 /* (A) and will look */
+	uint64_t kswapd_round;		 /* (its thread) the last one that came by */
+	uint64_t host_round;		 /* (host->reclaim_lock) the last one that came by: vmscan.c */
 	_Atomic uint64_t
 		high_pages; /* (A) memory.high: with more than that its faults reclaim, and wait; ~0: none */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */
@@ -116,7 +117,7 @@ void memcg_keep_reserve(struct memcg *cg);
 
 /* Adds nr_pages to the account. False, and nothing changed, when the limit, or what is kept of it, would be passed. */
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages);
-/* The same for who gives memory back, up to the limit itself. */
+/* The same for who gives memory back, up to the limit itself; beyond one that was lowered to less than there is, for it has to go down. */
 bool memcg_charge_reserve(struct memcg *cg, uint64_t nr_pages);
 void memcg_uncharge(struct memcg *cg, uint64_t nr_pages);
 

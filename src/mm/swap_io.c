@@ -77,6 +77,9 @@ static void note_failure(struct mm_host *h, const struct page *page)
 
 static void written(struct mm_host *h, struct page *page, bool good)
 {
+	struct memcg *cg = page->memcg;
+
+	memcg_get(cg);
 	atomic_fetch_and(&page->flags, ~(uint32_t)(good ? PG_WRITEBACK | PG_DIRTY : PG_WRITEBACK));
 	if (good) {
 		frames_count(h->frames, PSWPOUT, 1);
@@ -86,6 +89,8 @@ static void written(struct mm_host *h, struct page *page, bool good)
 	}
 	swap_cache_unlock(h, page);
 	page_put(h->frames, page);
+	atomic_fetch_sub(&cg->nr_swap_writes, 1); /* its room is there: who waits for it looks at both */
+	memcg_put(cg);
 }
 
 /* A page that could not be read leaves the cache: whoever waits for it and did not ask for it reads for himself. */

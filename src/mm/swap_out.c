@@ -346,6 +346,7 @@ static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 			remember_word(h, page, word[0]);
 		else if (dirty) {
 			atomic_fetch_or(&page->flags, PG_WRITEBACK);
+			atomic_fetch_add(&page->memcg->nr_swap_writes, 1);
 			swap_plug_add(plug, page);
 			return true;
 		}

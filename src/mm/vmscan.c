@@ -172,6 +172,28 @@ static bool lock_account(struct memcg *cg, bool kswapd, uint64_t *room)
 	return !*room;
 }
 
+/* Until there is room, or nothing is under way that could make some. True: something was. */
+static bool wait_for_writes(const struct scan *s)
+{
+	bool waited = false;
+
+	while (!memcg_room(s->cg) && (s->freed || atomic_load(&s->cg->nr_swap_writes)) && swap_wait(s->host))
+		waited = true;
+	return waited;
+}
+
+/* Whoever has nothing but pages that are on their way waits for them, and looks again at those that came back. */
+static uint64_t reclaim_and_wait(struct scan *s)
+{
+	bool waited;
+
+	do {
+		reclaim(s);
+		waited = wait_for_writes(s);
+	} while (!s->freed && waited && !memcg_room(s->cg));
+	return s->freed ? s->freed : waited ? memcg_room(s->cg) : 0;
+}
+
 uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, unsigned int flags)
 {
 	bool kswapd = flags & RECLAIM_KSWAPD, own = !(flags & (RECLAIM_KSWAPD | RECLAIM_HOST));
@@ -185,11 +207,12 @@ uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, u
 	if (own)
 		stall_begin(&cg->stall);
 	if (lock_account(cg, !own, &room)) {
-		reclaim(&s);
-		while (s.freed && own && !memcg_room(cg) && swap_wait(h))
-			;
+		if (own)
+			room = reclaim_and_wait(&s);
+		else
+			reclaim(&s);
 		pthread_mutex_unlock(&cg->ageing.lock);
-		room = s.freed;
+		room = own ? room : s.freed;
 	}
 	if (own)
 		stall_end(&cg->stall);
@@ -259,20 +282,39 @@ uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages)
 	return c.freed;
 }
 
-#define ROOM_ATTEMPTS 8	 /* others may take what was made */
+#define ROOM_ATTEMPTS 16 /* others may take what was made */
+#define PAUSES	      7	 /* from half a millisecond on, each twice as long: 64 ms in all */
+#define PAUSE_NS      500000
 #define LITTLE_ROOM   64 /* pages: with more than that an account is not what is short */
 #define HOST_BATCH    512
 
+static uint64_t reclaim_what_is_short(struct mm_host *h, struct memcg *cg)
+{
+	return memcg_room(cg) < LITTLE_ROOM ? memcg_reclaim(h, cg, memcg_reclaim_batch(cg), 0)
+					    : host_reclaim(h, HOST_BATCH);
+}
+
+/* Whether a page that did not go could the next moment: its space was locked, or its entries were just being changed. */
+static bool may_go_yet(struct mm_host *h, struct memcg *cg)
+{
+	struct swap_totals t;
+
+	swap_totals(h, &t);
+	return t.total > t.used && atomic_load(&cg->swappiness);
+}
+
 bool memcg_make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
 {
+	uint64_t freed = 0;
+
 	if (!attempts)
 		atomic_fetch_add_explicit(&cg->nr_made_room, 1, memory_order_relaxed);
 	if (attempts >= ROOM_ATTEMPTS)
 		return false;
-	if (memcg_room(cg) < LITTLE_ROOM)
-		return memcg_reclaim(h, cg, memcg_reclaim_batch(cg), 0);
 	stall_begin(&cg->stall);
-	uint64_t freed = host_reclaim(h, HOST_BATCH);
+	for (unsigned int i = 0; !(freed = reclaim_what_is_short(h, cg)) && i < PAUSES && may_go_yet(h, cg);
+	     i++)
+		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS << i}, NULL);
 	stall_end(&cg->stall);
 	return freed;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* More memory than the account may have: it goes to swap and comes back, and nobody notices. */
 #include <errno.h>
+#include <unistd.h>
 
 #include "../../src/mm/shmem.h"
 #include "../../src/mm/swap_cache.h"
@@ -261,6 +262,39 @@ static void paged_out(void **state)
 	load_all(x, 100, 1);
 }
 
+/* All that could go is on its way, on a device that takes its time: whoever needs a frame waits for that, and is not refused. */
+static void *complete_later(void *arg)
+{
+	struct sim_swap *s = arg;
+
+	for (unsigned int ms = 0; ms < 50 && !sim_swap_complete(s); ms++)
+		usleep(10000);
+	s->held = false;
+	sim_swap_complete(s);
+	return NULL;
+}
+
+static void waits_for_what_is_on_its_way(void **state)
+{
+	struct fixture *x = *state;
+	struct memcg *cg = x->mm->memcg;
+	pthread_t thread;
+
+	fixture_map(x, A, 600, RW, MAP_FIXED);
+	store_all(x, 200, 1);
+	cg->max_pages = cg->usage_pages;
+	dev.held = true;
+	assert_int_equal(mm_madvise(x->mm, A, 200 * P, MADV_PAGEOUT), 0);
+	assert_int_equal(cg->nr_swap_writes, 200);
+	assert_int_equal(memcg_room(cg), 0);
+	assert_int_equal(pthread_create(&thread, NULL, complete_later, &dev), 0);
+	fixture_store(x, A + 300 * P, 7);
+	pthread_join(thread, NULL);
+	assert_int_equal(cg->nr_swap_writes, 0);
+	cg->max_pages += 1000;
+	load_all(x, 200, 1);
+}
+
 /* --- several accounts under the host's limit -------------------------------------------------------------------------- */
 
 #define HOST_PAGES 1024
@@ -384,6 +418,8 @@ int main(void)
 		CASE("reclaim: four times the limit of shared memory that nobody maps [O1]", by_calls),
 		CASE("reclaim: forks and changes of areas that find the account full [O5]", tables),
 		CASE("reclaim: MADV_PAGEOUT pages out", paged_out),
+		CASE("reclaim: who needs a frame waits for what is on its way [O5]",
+		     waits_for_what_is_on_its_way),
 		CASE("reclaim: who shares the host's limit gives in proportion, contents stay [Y1]",
 		     all_who_share_the_host_give),
 		CASE("reclaim: who is full gives alone [C12]", who_is_full_gives_alone),
