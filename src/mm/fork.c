@@ -488,8 +488,7 @@ int mm_fork(struct mm *parent, struct mm **child)
 	int err;
 
 	do {
-		f = (struct fork){.parent = parent,
-				  .child = mm_create_unseen(parent->host, parent->memcg)};
+		f = (struct fork){.parent = parent, .child = mm_create_unseen(parent->host, parent->memcg)};
 		err = duplicate(&f, child);
 	} while (retry_with_room(&retry, err));
 	return err;
