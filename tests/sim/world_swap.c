@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* world_swap.c - pages that go to swap, which the model knows nothing of: nobody may notice. See world.h. */
 #include "world.h"
+#include "../../src/mm/shmem_shrink.h"
 #include "../../src/mm/swap_cache.h"
 
 #include <unistd.h>
@@ -20,6 +21,16 @@ void world_swap_end(struct world *w)
 		world_differs(w, "an empty swap device does not go");
 }
 
+/* That of shared memory which nobody may map there. */
+static struct page *grab_shared(struct mm *mm, gva_t address)
+{
+	const struct vma *vma = vma_find(&mm->vmas, address);
+
+	return vma && vma->start <= address && vma->mapping && vma->mapping->shmem
+		       ? filemap_find(vma->mapping, vma_linear_index(vma, address))
+		       : NULL;
+}
+
 /* The frame of a page, or the one that is cached for its slot, with a reference. */
 static struct page *grab(struct mm *mm, uint64_t at)
 {
@@ -30,7 +41,7 @@ static struct page *grab(struct mm *mm, uint64_t at)
 		page_get(page);
 	else if (slot && entry_type(pte_read(slot)) == ENTRY_SWAP)
 		page = swap_cache_find(mm->host, pte_to_swp_entry(pte_read(slot)));
-	return page;
+	return page ? page : grab_shared(mm, at << PAGE_SHIFT);
 }
 
 /* Now and then the device refuses some of them. */
@@ -45,6 +56,8 @@ void world_swap_out(struct world *w, const struct op *o, struct mm *mm)
 	}
 	w->swap.fail_write_every = o->flavour ? 0 : 1 + (unsigned int)(o->value >> 8) % 9;
 	swap_out(&w->machine->host, page, nr);
+	if (o->other_nr % 4 == 0) /* what nobody maps, and what was read along or refused by its slot */
+		shmem_shrink(&w->machine->host, mm->memcg, o->nr, 0, SHMEM_SHRINK_ALL);
 	w->swap.fail_write_every = 0;
 }
 

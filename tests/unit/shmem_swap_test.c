@@ -521,6 +521,124 @@ static void off(void **state)
 	assert_sound(s, NULL);
 }
 
+/* --- the Nth allocation fails ---------------------------------------------------------------------------------------- */
+
+/* False: it ran out of memory. */
+typedef bool attempt_fn(struct shared *s);
+
+static bool store(struct shared *s)
+{
+	uint64_t value = 1;
+
+	return !sim_store(s->x->cpu, A, &value, 8).signo;
+}
+
+static bool read_call(struct shared *s)
+{
+	uint64_t word;
+
+	return get(s, &word, 2 * P) == 8;
+}
+
+static bool write_call(struct shared *s)
+{
+	return put(s, 4, 3 * P) == 8;
+}
+
+static bool shorter(struct shared *s)
+{
+	uint64_t word = 1;
+
+	shmem_resize(s->object, 40 * P - 8);
+	bool there = get(s, &word, 39 * P) ==
+		     8; /* to clear its end it has to be brought; else it says that it is not */
+	shmem_resize(s->object, 40 * P);
+	return there && get(s, &word, 40 * P - 8) == 8 && !word;
+}
+
+static bool device_off(struct shared *s)
+{
+	(void)s;
+	return !sim_swap_off(&dev);
+}
+
+static bool all_out(struct shared *s)
+{
+	out(s, 0, PAGES); /* what was done stays done */
+	return !filemap_nr_pages(&s->object->cache);
+}
+
+/* A child shares the tables; every second page is in a slot. */
+static void fail_each(struct shared *s, attempt_fn *op, bool allocates)
+{
+	struct frames *f = s->x->mm->frames;
+	unsigned int failures = 0;
+	struct mm *child;
+	bool done = false;
+
+	map(s, A, MAP_SHARED, RW);
+	fill(s, A, 40, 1);
+	assert_int_equal(mm_fork(s->x->mm, &child), 0);
+	for (unsigned int i = 0; i < 40; i += op == all_out ? 40 : 2)
+		assert_int_equal(out(s, i, op == all_out ? 0 : 2) > 0, op != all_out);
+	for (long n = 1; !done && n < 200; n++) {
+		uint64_t failed = atomic_load(&f->nr_fail);
+		atomic_store(&f->fail_in, n);
+		done = op(s);
+		atomic_store(&f->fail_in, 0);
+		failures += atomic_load(&f->nr_fail) != failed;
+		assert_sound(s, child);
+	}
+	assert_true(done);
+	assert_int_equal(failures > 0, allocates);
+	for (unsigned int i = 4; i < 39; i++) {
+		assert_int_equal(fixture_load(s->x, A + i * P), 1 + i);
+		assert_int_equal(load_in(s, child, A + i * P), 1 + i);
+	}
+	assert_sound(s, child);
+	mmput(child);
+}
+
+static void fail_store(void **state)
+{
+	fail_each(*state, store, true);
+}
+
+static void fail_calls(void **state)
+{
+	fail_each(*state, read_call, true);
+	fail_each(*state, write_call, true);
+}
+
+static void fail_shorter(void **state)
+{
+	struct shared *s = *state;
+
+	map(s, B, MAP_SHARED, RW);
+	shmem_resize(s->object, 40 * P);
+	fill(s, B, 40, 1);
+	assert_int_equal(out(s, 39, 1), 1);
+	s->x->mm->frames->fail_in = 1;
+	shmem_resize(s->object, 40 * P - 8);
+	s->x->mm->frames->fail_in = 0;
+	assert_sound(s, NULL);
+	assert_true(shorter(s));
+	assert_sound(s, NULL);
+}
+
+static void fail_off(void **state)
+{
+	struct shared *s = *state;
+
+	fail_each(s, device_off, true);
+	assert_int_equal(sim_swap_on(&dev, host(s), SLOTS, NULL), 0);
+}
+
+static void takes_no_memory(void **state)
+{
+	fail_each(*state, all_out, false);
+}
+
 #define T(name, fn)                                                \
 	{name, fn, setup, teardown, NULL},                         \
 	{                                                          \
@@ -546,6 +664,11 @@ int main(void)
 		T("shmem_swap: a page that cannot be read is SIGBUS or EIO, and tried again [Y11]",
 		  failed_reads),
 		T("shmem_swap: a page that a slot does not take goes to another [O2]", failed_writes),
+		T("failnth: a store to a page of shared memory in a slot", fail_store),
+		T("failnth: read and write of pages in slots", fail_calls),
+		T("failnth: a shorter size that cuts a page in a slot", fail_shorter),
+		T("failnth: swap_off of shared memory", fail_off),
+		T("shmem_swap: giving up shared memory takes none [O1]", takes_no_memory),
 		T("shmem_swap: swap_off brings everything back, or says what is lost [O2]", off),
 	};
 
