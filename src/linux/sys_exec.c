@@ -373,11 +373,10 @@ static int64_t sys_execveat(struct task *t, const uint64_t a[6])
 
 	e = calloc(1, sizeof(*e));
 	err = e ? path_get(t, (int)a[0], a[1], &e->path) : -ENOMEM;
-	if (err != -EFAULT && err != -ENOMEM &&
-	    (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | EXECVE_CHECK)))
-		err = -EINVAL;
-	if (!err && !e->path.text[0] && !(flags & AT_EMPTY_PATH))
+	if ((!err || err == -EBADF) && !e->path.text[0] && !(flags & AT_EMPTY_PATH))
 		err = -ENOENT;
+	if ((!err || err == -EBADF) && (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | EXECVE_CHECK)))
+		err = -EINVAL;
 	if (err) {
 		free(e);
 		return err;

@@ -271,6 +271,11 @@ static int attributes_get(struct task *t, gva_t from, struct attributes *attr)
 	return (int)attr->policy < 0 ? -EINVAL : 0;
 }
 
+static bool has_nice(int policy)
+{
+	return policy == SCHED_OTHER || policy == SCHED_BATCH;
+}
+
 /* The lock is held. */
 static int attributes_apply(struct task *t, const struct attributes *attr)
 {
@@ -287,12 +292,12 @@ static int attributes_apply(struct task *t, const struct attributes *attr)
 		err = check_policy(policy, keeps ? 0 : (int)attr->priority);
 	if (!err && (attr->flags & ATTR_CLAMP))
 		err = -EOPNOTSUPP;
-	if (!err && nice < t->nice)
+	if (!err && has_nice(policy) && nice < t->nice)
 		err = -EPERM;
 	if (err)
 		return err;
 	t->sched_policy = policy | (attr->flags & ATTR_RESET ? POLICY_RESET_ON_FORK : 0);
-	t->nice = nice;
+	t->nice = has_nice(policy) ? nice : t->nice;
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define MAX_TESTS 2048
+#define LIMIT_S	  600 /* the sweeps make tens of thousands of calls */
 
 /* One program: its two outcomes, once some test has asked for them. */
 struct program {
@@ -117,12 +118,14 @@ static void program_run(struct program *p)
 		   *lodge_dir = fresh_dir(p->path, p->traps ? "lodge-again" : "lodge");
 	struct command native = {.argv = {p->path, "."},
 				 .in_child = entrance(p->path),
-				 .arg = (void *)native_dir};
+				 .arg = (void *)native_dir,
+				 .limit_s = LIMIT_S};
 	const char *net = IS_ONE_OF(p->path, networked) ? "--net=local" : "--net=none";
 	struct command guest = {.argv = {lodge, "run", net, "--rw", lodge_dir, p->traps ? p->traps : "--",
 					 p->path, "."},
 				.in_child = entrance(p->path),
-				.arg = (void *)lodge_dir};
+				.arg = (void *)lodge_dir,
+				.limit_s = LIMIT_S};
 
 	p->ran = true;
 	p->native = command_run(&native);

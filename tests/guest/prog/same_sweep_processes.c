@@ -228,7 +228,7 @@ static const struct sweep_call calls[] = {
 	CALL(setdomainname, CHANGES, IN("x"), INT(1)),
 	CALL(getrandom, VALUE, OUT, ONLY(16), BITS(0)),
 	CALL(pidfd_open, CHANGES, PID, BITS(0)),
-	CALL(pidfd_send_signal, CHANGES, FD_OF(FD_PIDFD), SIGNAL(0), IN(0), BITS(0)),
+	CALL(pidfd_send_signal, FRESH, FD_OF(FD_PIDFD), SIGNAL(0), IN(0), BITS(0)),
 	CALL(set_tid_address, 0, ONLY(AT_RW)),
 	CALL(set_robust_list, CHANGES, OUT, SIZE_OF(24)),
 	CALL(get_robust_list, CHANGES, PID, OUT, OUT),

@@ -404,13 +404,9 @@ static inline void sweep_files(void)
 	sweep_place(fd, FD_LISTEN);
 }
 
-static inline void sweep_descriptors(void)
+/* Of what sweep_files() makes. */
+static inline void sweep_file_descriptors(void)
 {
-	int fds[2];
-	sigset_t usr2;
-
-	sigemptyset(&usr2);
-	sigaddset(&usr2, SIGUSR2);
 	sweep_place(open("file", O_RDWR), FD_RW);
 	sweep_place(open("file", O_RDONLY), FD_RO);
 	sweep_place(open("file", O_WRONLY), FD_WO);
@@ -418,6 +414,16 @@ static inline void sweep_descriptors(void)
 	sweep_place(open("file", O_PATH), FD_PATH);
 	sweep_place(open("dir", O_RDONLY | O_DIRECTORY), FD_DIR);
 	sweep_place(open("dir", O_PATH), FD_DIR_PATH);
+	sweep_place(open("fifo", O_RDWR), FD_FIFO);
+}
+
+static inline void sweep_descriptors(void)
+{
+	int fds[2];
+	sigset_t usr2;
+
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
 	if (pipe2(fds, O_NONBLOCK) || write(fds[1], "abcd", 4) != 4)
 		sweep_die("a pipe");
 	sweep_place(fds[0], FD_PIPE_R);
@@ -436,7 +442,6 @@ static inline void sweep_descriptors(void)
 	sweep_place((int)syscall(SYS_pidfd_open, getpid(), 0), FD_PIDFD);
 	sweep_place(open("/dev/null", O_RDWR), FD_NULL);
 	sweep_place(open("/dev/zero", O_RDWR), FD_ZERO);
-	sweep_place(open("fifo", O_RDWR), FD_FIFO);
 }
 
 static inline void sweep_memory(void)
@@ -549,7 +554,7 @@ static inline void sweep_try(const struct sweep_call *c, const uint64_t a[6], co
 
 	if ((c->how & FILES) && sweep_is_dirty) {
 		sweep_files();
-		sweep_descriptors();
+		sweep_file_descriptors();
 		sweep_is_dirty = false;
 	} else if (!(c->how & (CHANGES | FILES))) {
 		sweep_reset();
@@ -562,8 +567,10 @@ static inline void sweep_try(const struct sweep_call *c, const uint64_t a[6], co
 	pid = fork();
 	if (!pid) {
 		setpgid(0, 0);
-		if ((c->how & FRESH) == FRESH)
+		if ((c->how & FRESH) == FRESH) {
+			sweep_file_descriptors();
 			sweep_descriptors();
+		}
 		sweep_one(c, a, what);
 		fflush(stdout);
 		_exit(0);
@@ -619,6 +626,7 @@ static void sweep_run_one(void)
 	for (unsigned int i = 0; i < 6; i++)
 		good[i] = c->a[i].base;
 	sweep_files();
+	sweep_file_descriptors();
 	sweep_descriptors();
 	sweep_memory();
 	sweep_try(c, good, "good");
