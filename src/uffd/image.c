@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <xxhash.h>
@@ -211,27 +212,68 @@ static struct image *to_image(struct swap_device *d)
 	return container_of(d, struct image, device);
 }
 
-static int read_page(struct image *i, uint64_t slot, void *to)
+static void fill_word(void *to, uint64_t word)
+{
+	for (unsigned int n = 0; n < PAGE_SIZE / sizeof(word); n++)
+		memcpy((char *)to + n * sizeof(word), &word, sizeof(word));
+}
+
+/* How many of nr pages from `slot` on lie one behind the other in the file; one of a word is by itself. */
+static unsigned int row_of(const struct image *i, uint64_t slot, unsigned int nr)
+{
+	const struct image_entry *e = &i->entry[slot - 1];
+	unsigned int n = 1;
+
+	while (e->where != IMAGE_WORD && n < nr && e[n].where == e->where + n)
+		n++;
+	return n;
+}
+
+static int get_row(const struct image *i, uint64_t slot, struct iovec *iov, unsigned int nr)
 {
 	const struct source s = {.fd = i->fd};
-	const struct image_entry *e = &i->entry[slot - 1];
+	uint64_t where = i->entry[slot - 1].where;
+	int err = 0;
 
-	if (e->where == IMAGE_WORD) {
-		for (unsigned int n = 0; n < PAGE_SIZE / sizeof(e->sum); n++)
-			memcpy((char *)to + n * sizeof(e->sum), &e->sum, sizeof(e->sum));
+	if (where == IMAGE_WORD) {
+		fill_word(iov->iov_base, i->entry[slot - 1].sum);
 		return 0;
 	}
-	int err = get(&s, to, PAGE_SIZE, e->where * PAGE_SIZE);
-	if (!err && XXH3_64bits(to, PAGE_SIZE) != e->sum)
-		err = -EBADMSG;
-	if (err)
-		atomic_fetch_add(&i->nr_bad, 1);
-	else
-		atomic_fetch_add(&i->nr_read, 1);
+	if (preadv(i->fd, iov, (int)nr, (off_t)(where * PAGE_SIZE)) == (ssize_t)nr * (ssize_t)PAGE_SIZE)
+		return 0;
+	for (unsigned int n = 0; n < nr && !err; n++) /* what was in the way says itself */
+		err = get(&s, iov[n].iov_base, PAGE_SIZE, (where + n) * PAGE_SIZE);
 	return err;
 }
 
-/* In the thread that asks: it waits for the page anyway. */
+/* Pages of a row that are what they should be, up to the first that is not. */
+static unsigned int count_right(struct image *i, uint64_t slot, const struct iovec *iov, unsigned int nr)
+{
+	const struct image_entry *e = &i->entry[slot - 1];
+	unsigned int n = 0;
+
+	while (n < nr && (e[n].where == IMAGE_WORD || XXH3_64bits(iov[n].iov_base, PAGE_SIZE) == e[n].sum))
+		n++;
+	atomic_fetch_add(&i->nr_read, n);
+	atomic_fetch_add(&i->nr_bad, n < nr);
+	return n;
+}
+
+static int bring_row(struct image *i, struct swap_io *x)
+{
+	uint64_t slot = x->slot + x->nr_done;
+	struct iovec *iov = x->iov + x->nr_done;
+	unsigned int nr = row_of(i, slot, x->nr - x->nr_done);
+	int err = get_row(i, slot, iov, nr);
+
+	if (err)
+		return err;
+	unsigned int right = count_right(i, slot, iov, nr);
+	x->nr_done += right;
+	return right < nr ? -EBADMSG : 0;
+}
+
+/* In the thread that asks: it waits for the pages anyway. */
 static void image_submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
 {
 	struct image *i = to_image(d);
@@ -241,10 +283,8 @@ static void image_submit(struct swap_device *d, struct swap_io **io, unsigned in
 
 		x->result = x->write ? -EROFS : 0;
 		x->nr_done = 0;
-		while (!x->result && x->nr_done < x->nr) {
-			x->result = read_page(i, x->slot + x->nr_done, x->iov[x->nr_done].iov_base);
-			x->nr_done += !x->result;
-		}
+		while (!x->result && x->nr_done < x->nr)
+			x->result = bring_row(i, x);
 		x->done(x);
 	}
 }

@@ -128,7 +128,7 @@ static void sqlite_goes_on(void **state)
 	expect_output(&o, "ok\n2001\n");
 }
 
-/* Saved at some point or other, with less memory than it needs and with enough. */
+/* Saved at some point or other with memory enough; it goes on with so much. */
 static void sums_go_on(const char *memory, unsigned int rounds)
 {
 	struct outcome native = native_run(guest_path("snap_work"), "sum", "3", "12", "12", NULL);
@@ -137,9 +137,7 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 	expect_status(&native, 0);
 	for (unsigned int i = 0; i < rounds; i++) {
 		const struct timespec pause = {.tv_nsec = (long)(20 + 60 * i) * 1000000};
-		struct command run = lodge_command("--control", scratch_path("control"), "--memory", memory,
-						   "--swap", scratch_path("swap:64M"), NULL),
-			       c = restoring();
+		struct command run = controlled(), c = restoring();
 		command_add(&run, guest_path("snap_work"));
 		for (const char **word = (const char *[]){"sum", "3", "12", "12", NULL}; *word; word++)
 			command_add(&run, *word);
@@ -247,7 +245,8 @@ int main(void)
 		CASE("restore: awk in the middle of its input [O1]", awk_goes_on),
 		CASE("restore: sqlite in a transaction [O1]", sqlite_goes_on),
 		CASE("restore: threads that share a sum [O1]", with_memory),
-		CASE("restore: the same with less memory than they use, on swap [O1]", without_memory),
+		CASE("restore: the same, gone on with in less memory than they use, on swap [O1]",
+		     without_memory),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),
