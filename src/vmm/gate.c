@@ -12,7 +12,7 @@
  *
  * Locking: vm->gate_lock for a space's tables and v->gate of every processor, also while answers are written; allocations are made
  * under it. The frames and tables are the machine's (PG_RESERVED), like a processor's area: nobody's account has them.
- * Not here: when a space gets a gate (vcpu.c), what is answered (src/linux/ready.c).
+ * Not here: when a space gets a gate (run.c), what is answered (src/linux/answers.c), the mailbox in the page (mailbox.c).
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -136,6 +136,22 @@ struct vcpu {
 	struct vcpu_stats stats;		 /* (O) */
 };
 
+/* Bits of rflags. */
+#define FLAG_TF	      (1ull << 8)
+#define FLAG_IF	      (1ull << 9)
+#define FLAG_DF	      (1ull << 10)
+#define FLAG_NT	      (1ull << 14)
+#define FLAG_RF	      (1ull << 16)
+#define FLAG_AC	      (1ull << 18)
+#define FLAG_ID	      (1ull << 21)
+
+#define FLAG_STATUS   0x8d5ull /* CF PF AF ZF SF OF */
+#define FLAG_IOPL     0x3000ull
+#define FLAG_ONE      0x2ull
+
+#define USER_FLAGS    (FLAG_STATUS | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_RF | FLAG_AC | FLAG_ID)
+#define SYSCALL_FLAGS (FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_AC)
+
 /* The processor that this thread owns, or NULL. */
 extern _Thread_local struct vcpu *current_vcpu;
 
@@ -174,7 +190,7 @@ void thunk_done(struct thunk *t, struct vm *vm);
 /* Lays out the frame that thunk_iretq returns to; returns the stack pointer to start with. */
 gva_t thunk_frame(struct vcpu *v, const struct cpu_regs *regs);
 
-/* --- vcpu.c ---------------------------------------------------------------------------------------------------------- */
+/* --- vcpu.c, run.c ---------------------------------------------------------------------------------------------------------- */
 
 void vcpu_destroy_all(struct vm *vm);
 

@@ -25,7 +25,7 @@ enum { IN_PROGRAM, IN_ENTRY, IN_ASK, IN_CLAIM, IN_ANSWER, IN_GIVE_UP, IN_READ, I
 enum { TURN_OUT, TURN_RUNS };
 /* Why KVM_RUN came back. */
 enum { CAME_BY_CALL, CAME_BY_KICK, CAME_BY_END };
-/* What the owner is about to do (vcpu.c, mailbox.c). */
+/* What the owner is about to do (run.c, mailbox.c). */
 enum {
 	OWNER_ENTERS,
 	OWNER_ATTENDS,

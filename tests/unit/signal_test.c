@@ -88,6 +88,11 @@ int vcpu_set_xsave(struct vcpu *vcpu, const void *area, size_t bytes)
 	return 0;
 }
 
+void vcpu_recall(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
 int vcpu_reset_fpu(struct vcpu *vcpu)
 {
 	(void)vcpu;
