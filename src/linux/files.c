@@ -135,7 +135,7 @@ static bool hold(struct guest_file *file, bool shared)
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
-struct files *files_new(struct view *view, struct sandbox *s)
+struct files *files_new(struct view *view)
 {
 	struct files *f = calloc(1, sizeof(*f));
 
@@ -144,7 +144,6 @@ struct files *files_new(struct view *view, struct sandbox *s)
 		pthread_mutex_init(&f->lock, NULL);
 		filelocks_init(&f->locks);
 		f->view = view_share(view);
-		f->sandbox = s;
 	}
 	return f;
 }
@@ -153,6 +152,14 @@ static void find_tty(const struct files *f, struct guest_file *file)
 {
 	if (file->stream && !file->socket_domain)
 		file->tty = tty_adopt(f->sandbox, file->host_fd, &file->tty_master);
+}
+
+void files_enter_sandbox(struct files *f, struct sandbox *s)
+{
+	f->sandbox = s;
+	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+		if (f->fd[i].file && !f->fd[i].file->tty)
+			find_tty(f, f->fd[i].file);
 }
 
 static int take_caller_fds(struct files *f, const int fds[3])
@@ -170,11 +177,12 @@ static int take_caller_fds(struct files *f, const int fds[3])
 
 int files_create(const int fds[3], struct view *view, struct sandbox *s, struct files **result)
 {
-	struct files *f = files_new(view, s);
+	struct files *f = files_new(view);
 	int err;
 
 	if (!f)
 		return -ENOMEM;
+	f->sandbox = s;
 	err = take_caller_fds(f, fds);
 	if (err)
 		files_release(f);
@@ -191,10 +199,11 @@ struct files *files_share(struct files *f)
 
 struct files *files_copy(struct files *f)
 {
-	struct files *copy = files_new(f->view, f->sandbox);
+	struct files *copy = files_new(f->view);
 
 	if (!copy)
 		return NULL;
+	copy->sandbox = f->sandbox;
 	pthread_mutex_lock(&f->lock);
 	for (int i = 0; i < NR_OPEN_DEFAULT; i++) {
 		if (!f->fd[i].file)

@@ -80,7 +80,9 @@ struct guest_file *guest_file_share(struct guest_file *file);
 int guest_file_put(struct guest_file *file);
 
 /* An empty table, with a reference of the view; NULL: no memory. */
-struct files *files_new(struct view *view, struct sandbox *s);
+struct files *files_new(struct view *view);
+/* A table that was made by files_new is a sandbox's, with the terminals that are in it. */
+void files_enter_sandbox(struct files *f, struct sandbox *s);
 
 /* fds: host descriptors for 0, 1, 2, or -1. Takes a reference of the view. 0 or -ENOMEM. */
 int files_create(const int fds[3], struct view *view, struct sandbox *s, struct files **result);

@@ -344,9 +344,10 @@ static int clone_by_kind(struct file_twins *w, const struct file_twin *t)
 	int flags = fcntl(t->old->host_fd, F_GETFL);
 	struct stat st;
 
-	if ((t->old->tty && t->old->tty->pair) || t->old->memfd || t->old->signalfd ||
-	    t->old->process_serial || t->old->proc.kind == PROC_FILE)
+	if (t->old->memfd || t->old->signalfd || t->old->process_serial || t->old->proc.kind == PROC_FILE)
 		return refuse(w, t, "cannot be cloned");
+	if (t->old->tty && t->old->tty->pair)
+		return refuse(w, t, "is a terminal that was made inside, and cannot be cloned");
 	if (flags < 0 || fstat(t->old->host_fd, &st))
 		return -errno;
 	if (flags & O_PATH)
@@ -407,9 +408,9 @@ int file_twins_make(struct file_twins *w)
 	return err;
 }
 
-struct files *file_twins_table(const struct file_twins *w, struct files *f, struct sandbox *s)
+struct files *file_twins_table(const struct file_twins *w, struct files *f)
 {
-	struct files *table = files_new(f->view, s);
+	struct files *table = files_new(f->view);
 
 	for (int fd = 0; table && fd < NR_OPEN_DEFAULT; fd++) {
 		const struct file_twin *t = f->fd[fd].file ? find(w, f->fd[fd].file) : NULL;

@@ -50,8 +50,8 @@ int file_twins_add(struct file_twins *w, struct files *f);
 /* Makes those that were noted. 0, -ENOTSUP and `why` names the one, -ENOMEM, -EMFILE. */
 int file_twins_make(struct file_twins *w);
 
-/* The table, of a process of `s`, with twins in place of the files; NULL: no memory. */
-struct files *file_twins_table(const struct file_twins *w, struct files *f, struct sandbox *s);
+/* The table, of no sandbox yet, with twins in place of the files; NULL: no memory. */
+struct files *file_twins_table(const struct file_twins *w, struct files *f);
 
 void file_twins_destroy(struct file_twins *w);
 

@@ -93,9 +93,11 @@ static struct files *clone_files(struct cloning *c, struct files *old)
 
 	if (new)
 		return files_share(new);
-	new = file_twins_table(&c->file, old, c->to);
-	if (new)
+	new = file_twins_table(&c->file, old);
+	if (new) {
+		files_enter_sandbox(new, c->to);
 		twin_add(&c->files, old, new);
+	}
 	return new;
 }
 
@@ -412,9 +414,9 @@ static int fill(struct cloning *c)
 	if (!err)
 		err = place_first_task(c);
 	if (!err)
-		err = ttys_begin(c->to);
-	if (!err)
 		err = place_first_mm(c);
+	if (!err)
+		err = ttys_clone(c->to, c->from);
 	return err;
 }
 

@@ -485,7 +485,7 @@ static int write_table(struct snapshot *n, const struct files *f)
 
 static int read_table(struct snapshot *n)
 {
-	struct files *f = files_new(n->view, n->sandbox);
+	struct files *f = files_new(n->view);
 	uint32_t nr = codec_count(&n->c, 0, NR_OPEN_DEFAULT), fd, number, cloexec;
 
 	if (!f || !numbered_add(&n->files, f)) {
@@ -502,6 +502,7 @@ static int read_table(struct snapshot *n)
 		f->fd[fd].file = guest_file_share(file);
 		f->fd[fd].cloexec = cloexec;
 	}
+	files_enter_sandbox(f, n->sandbox);
 	return 0;
 }
 

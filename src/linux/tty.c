@@ -132,6 +132,27 @@ int ttys_begin(struct sandbox *s)
 	return tty ? 0 : -ENOMEM;
 }
 
+int ttys_clone(struct sandbox *to, struct sandbox *from)
+{
+	int err = ttys_begin(to), pgid = 0;
+	uint64_t dev = 0;
+	struct tty *tty;
+
+	pthread_mutex_lock(&from->lock);
+	list_for_each_entry (tty, &from->ttys, node)
+		if (!tty->pair && tty->sid == from->first->sid) {
+			dev = tty->dev;
+			pgid = tty->pgid;
+		}
+	pthread_mutex_unlock(&from->lock);
+	pthread_mutex_lock(&to->lock);
+	tty = find(to, dev);
+	if (tty && tty->sid)
+		tty->pgid = pgid;
+	pthread_mutex_unlock(&to->lock);
+	return err;
+}
+
 void ttys_end(struct sandbox *s)
 {
 	struct tty *tty, *next;

@@ -44,8 +44,10 @@ struct tty {
 	bool literal; /* (P) VLNEXT was the last character written to the master */
 };
 
-/* The terminal of lodge itself, if it has one, becomes that of the first process and its session. 0 or -ENOMEM. */
+/* The terminal of lodge itself, if it has one, becomes the first process's. 0 or -ENOMEM. */
 int ttys_begin(struct sandbox *s);
+/* A copy of a sandbox has the same groups in front of what is not a pair. 0 or -ENOMEM. */
+int ttys_clone(struct sandbox *to, struct sandbox *from);
 /* When no file is open any more. */
 void ttys_end(struct sandbox *s);
 
