@@ -143,6 +143,7 @@ struct lodge_mount {
 	const char *host;  /* a directory or file; NULL: an empty directory in the space's memory */
 	const char *guest; /* absolute; NULL: the same path as on the host */
 	int writable;
+	int link; /* nonzero: `host` is the text of a symbolic link that stands at `guest`, in a directory of memory */
 };
 
 struct lodge_space_options {

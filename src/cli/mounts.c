@@ -58,39 +58,136 @@ void mounts_free(struct mounts *m)
 	*m = (struct mounts){0};
 }
 
-static bool is_below_tmp(const char *path)
+/* --- without --root -------------------------------------------------------------------------- */
+
+/* What Debian's programs need to start: where these are links they are links inside, too. */
+static const char *const system_dirs[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+					  "/usr", "/etc",  "/opt", "/dev",   "/proc",  "/sys"};
+
+/* Directories that are everybody's, or all that somebody has: a program there does not open them. */
+static const char *const wide_dirs[] = {"/",	    TMP,    "/home",  "/root", "/var",
+					"/var/tmp", "/mnt", "/media", "/srv"};
+
+static bool is_listed(const char *path, const char *const *list, size_t nr)
 {
-	return !strncmp(path, TMP "/", strlen(TMP "/"));
+	for (size_t i = 0; i < nr; i++)
+		if (!strcmp(path, list[i]))
+			return true;
+	return false;
 }
 
-/* The directory of a program in /tmp, or the program where that is /tmp itself. */
-static int add_program(struct mounts *all, const char *program)
+static bool is_wide(const char *dir)
 {
-	char path[PATH_MAX], *end;
+	const char *home = getenv("HOME");
 
-	if (!strchr(program, '/') || !realpath(program, path) || !is_below_tmp(path))
-		return 0;
-	end = strrchr(path, '/');
-	if (end != path + strlen(TMP))
-		*end = '\0';
-	return mounts_add(all, path, NULL, false);
+	return (home && !strcmp(dir, home)) ||
+	       is_listed(dir, wide_dirs, sizeof(wide_dirs) / sizeof(wide_dirs[0]));
 }
 
-/* A private /tmp, unless that is where the caller stands. */
-static int add_tmp(struct mounts *all, const char *program)
+static bool is_below(const char *path, const char *dir)
 {
-	char cwd[PATH_MAX];
+	size_t length = strlen(dir);
+
+	return !strncmp(path, dir, length) && (!path[length] || path[length] == '/');
+}
+
+/* It is there already. */
+static bool is_system(const char *path)
+{
+	for (size_t i = 0; i < sizeof(system_dirs) / sizeof(system_dirs[0]); i++)
+		if (is_below(path, system_dirs[i]))
+			return true;
+	return false;
+}
+
+static int add_system_dir(struct mounts *all, const char *dir)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlink(dir, text, sizeof(text) - 1);
 	int err;
 
-	if (!getcwd(cwd, sizeof(cwd)))
-		cwd[0] = '\0';
-	if (!strcmp(cwd, TMP))
-		return 0;
-	err = mounts_add(all, NULL, TMP, true);
-	if (!err && is_below_tmp(cwd))
-		err = mounts_add(all, cwd, NULL, false);
-	return err ? err : add_program(all, program);
+	if (n < 0)
+		return access(dir, F_OK) ? 0 : mounts_add(all, dir, dir, false);
+	text[n] = '\0';
+	err = mounts_add(all, text, dir, false);
+	if (!err)
+		all->at[all->nr - 1].link = 1;
+	return err;
 }
+
+/* A program's directory; of one in a directory that is wide, the program alone. */
+static int add_tree(struct mounts *all, const char *program)
+{
+	char dir[PATH_MAX], *end;
+
+	strcpy(dir, program);
+	end = strrchr(dir, '/');
+	end[end == dir] = '\0';
+	return is_wide(dir) ? mounts_add(all, program, NULL, false) : mounts_add(all, dir, NULL, false);
+}
+
+/* Where it is, and where the name that was given for it is. */
+static int add_program(struct mounts *all, const char *program)
+{
+	char path[PATH_MAX], named[PATH_MAX], dir[PATH_MAX];
+	const char *name = strrchr(program, '/');
+	int err = 0;
+
+	if (realpath(program, path) && !is_system(path))
+		err = add_tree(all, path);
+	if (err || !name)
+		return err;
+	snprintf(dir, sizeof(dir), "%.*s", name == program ? 1 : (int)(name - program), program);
+	if (!realpath(dir, named) || strlen(named) + strlen(name) >= sizeof(named))
+		return 0;
+	strcat(named, named[1] ? name : name + 1);
+	return is_system(named) || !strcmp(named, path) || access(named, F_OK) ? 0 : add_tree(all, named);
+}
+
+/* As the program's search will find it. */
+static int find_program(const char *name, char found[PATH_MAX])
+{
+	const char *path = getenv("PATH");
+
+	if (strchr(name, '/'))
+		return snprintf(found, PATH_MAX, "%s", name) < PATH_MAX;
+	for (; path && *path; path += *path == ':') {
+		size_t bytes = strcspn(path, ":");
+		if (bytes && snprintf(found, PATH_MAX, "%.*s/%s", (int)bytes, path, name) < PATH_MAX &&
+		    !access(found, X_OK))
+			return 1;
+		path += bytes;
+	}
+	return 0;
+}
+
+static int add_cwd(struct mounts *all)
+{
+	char cwd[PATH_MAX];
+
+	if (!getcwd(cwd, sizeof(cwd)) || cwd[0] != '/' || !cwd[1] || is_system(cwd))
+		return 0;
+	return mounts_add(all, cwd, NULL, false);
+}
+
+/* System directories, a private /tmp unless that is where the caller stands, the program's tree and the caller's. */
+static int add_host(struct mounts *all, const char *program)
+{
+	char found[PATH_MAX], cwd[PATH_MAX];
+	int err = mounts_add(all, NULL, "/", false);
+
+	for (size_t i = 0; !err && i < sizeof(system_dirs) / sizeof(system_dirs[0]); i++)
+		err = add_system_dir(all, system_dirs[i]);
+	if (!err && (!getcwd(cwd, sizeof(cwd)) || strcmp(cwd, TMP)))
+		err = mounts_add(all, NULL, TMP, true);
+	if (!err)
+		err = add_cwd(all);
+	if (!err && find_program(program, found))
+		err = add_program(all, found);
+	return err;
+}
+
+/* --- with it --------------------------------------------------------------------------------- */
 
 /* What a root has of the machine, wherever it is from. */
 static int add_root(struct mounts *all, const char *root)
@@ -105,7 +202,7 @@ static int add_root(struct mounts *all, const char *root)
 
 int mounts_complete(const struct mounts *asked, const char *root, const char *program, struct mounts *all)
 {
-	int err = root ? add_root(all, root) : add_tmp(all, program);
+	int err = root ? add_root(all, root) : add_host(all, program);
 
 	if (!err)
 		err = mounts_add(all, NULL, "/dev/shm", true);

@@ -21,8 +21,9 @@ int mounts_add_bind(struct mounts *m, const char *arg);
 void mounts_free(struct mounts *m);
 
 /*
- * All mounts of a run: the root (NULL: the host's, read only), a private /tmp and /dev/shm; what of /tmp the program itself and the
- * working directory are; then what was asked for, which counts before all of these. 0 or -ENOMEM; free in either case.
+ * All mounts of a run: the root (NULL: the host's system directories, the directory that the program is in, and the working directory;
+ * all read only), a private /tmp and /dev/shm; then what was asked for, which counts before all of these. 0 or -ENOMEM; free in
+ * either case.
  */
 int mounts_complete(const struct mounts *asked, const char *root, const char *program, struct mounts *all);
 

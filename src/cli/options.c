@@ -612,8 +612,9 @@ void run_options_help(FILE *out)
 	fputs("usage: lodge run [OPTIONS] [--] PROGRAM [ARGUMENTS...]\n\n"
 	      "Runs a static x86-64 Linux program, or a script whose interpreter is one, in an address space "
 	      "of its own.\n"
-	      "It may read what you may read, but for /tmp, and write nothing but its output and its own "
-	      "/tmp, unless --rw says so.\n\n",
+	      "It sees the system's directories, its own and the working directory, and writes nothing but "
+	      "its "
+	      "output and its own /tmp,\nunless --ro and --rw say so.\n\n",
 	      out);
 	for (size_t i = 0; i < NR_SPECS; i++) {
 		char left[40];

@@ -113,6 +113,7 @@ struct sandbox {
 	struct ipc_ns *ipc;		 /* (C) semaphores and message queues */
 	bool masks_are_set;    /* (P) a task has chosen processors: children take over their parents' */
 	struct list_head ttys; /* (P) */
+	struct view *view;     /* (C) one reference, for reports */
 	/* What stops the whole of lodge where the first process would stop, or NULL: it cannot be stopped. (C) */
 	void (*on_stop)(void *ctx, int signo);
 	void *on_stop_ctx;

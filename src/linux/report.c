@@ -372,6 +372,19 @@ static void print_unknown(struct sandbox *box, const struct lodge_stats *s, FILE
 	fputc('\n', out);
 }
 
+static void print_hidden(struct sandbox *box, FILE *out)
+{
+	struct view_hidden *h = box->view ? box->view->hidden : NULL;
+
+	if (!h)
+		return;
+	pthread_mutex_lock(&h->lock);
+	if (h->nr)
+		fprintf(out, ROW "%" PRIu64 " looked for and not shown, the last %s (--ro PATH shows one)\n",
+			"files", h->nr, h->last);
+	pthread_mutex_unlock(&h->lock);
+}
+
 int report_text(struct sandbox *box, FILE *out)
 {
 	struct lodge_stats s;
@@ -381,6 +394,7 @@ int report_text(struct sandbox *box, FILE *out)
 	print_exits(&s, out);
 	print_pressure(&s, out);
 	print_unknown(box, &s, out);
+	print_hidden(box, out);
 	return fflush(out) || ferror(out) ? -EIO : 0;
 }
 

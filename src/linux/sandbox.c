@@ -43,7 +43,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 		*bad = setup->cwd;
 		err = fs_create(view, setup->cwd, &t->fs);
 	}
-	view_release(view);
+	s->view = view;
 	if (err)
 		return err;
 	pthread_mutex_lock(&s->lock);
@@ -290,6 +290,7 @@ void sandbox_destroy(struct sandbox *s)
 	sockets_destroy(s->sockets);
 	ipc_ns_destroy(s->ipc);
 	pthread_cond_destroy(&s->pause_changed);
+	view_release(s->view);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

@@ -13,6 +13,7 @@
 #include "sockets.h"
 #include "task.h"
 #include "tty.h"
+#include "view.h"
 
 #define XSAVE_ALIGN 64u
 #define XSAVE_MAX   16384u
@@ -437,6 +438,7 @@ int sandbox_clone(const struct sandbox_clone_setup *setup, struct sandbox **resu
 	c.file.old_caller_fds = c.from->caller_fds;
 	c.file.new_caller_fds = c.to->caller_fds;
 	copy_fields(c.to, c.from);
+	c.to->view = c.from->view ? view_share(c.from->view) : NULL;
 	int ret = fill(&c);
 	file_twins_destroy(&c.file);
 	free(c.mm.at);

@@ -16,6 +16,7 @@
 #include "view.h"
 
 #define MEMORY_MODE 01777
+#define DIR_MODE    0755
 
 /* What follows the directory `dir` in `path`, or NULL when it does not lie in it. */
 static const char *path_below(const char *path, const char *dir)
@@ -45,7 +46,7 @@ const struct mount *view_find_host(const struct view *v, const char *host, const
 
 bool view_is_rooted(const struct view *v)
 {
-	return strcmp(v->mount[0].host, "/");
+	return !v->mount[0].memory && strcmp(v->mount[0].host, "/");
 }
 
 int view_guest_path(const struct view *v, char path[PATH_MAX])
@@ -105,7 +106,7 @@ static int open_memory(struct view *v, struct mount *m)
 		return err;
 	if (snprintf(path, sizeof(path), "%s/%u", v->scratch.path, v->nr_memory) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	if (mkdir(path, 0700) || chmod(path, MEMORY_MODE))
+	if (mkdir(path, 0700) || chmod(path, m->writable ? MEMORY_MODE : DIR_MODE))
 		return -errno;
 	v->nr_memory++;
 	m->memory = true;
@@ -131,7 +132,7 @@ static void make_way(const struct view *v, const char *guest)
 		*name = '\0';
 		fd = view_open(v, AT_FDCWD, *way ? way : "/", O_DIRECTORY, &magic);
 		if (fd >= 0 && view_memory(v, fd))
-			mkdirat(fd, name + 1, 0755);
+			mkdirat(fd, name + 1, DIR_MODE);
 		if (fd >= 0)
 			close(fd);
 		*name = '/';
@@ -209,6 +210,28 @@ static int mount_add(struct view *v, const char *host, const char *guest, bool w
 	return 0;
 }
 
+/* 0, -errno; -EINVAL: its directory is not of memory. */
+static int make_link(const struct view *v, const struct lodge_mount *m)
+{
+	const char *name = m->guest ? strrchr(m->guest, '/') : NULL;
+	char dir[PATH_MAX];
+	bool magic;
+	int fd, ret = 0;
+
+	if (!name || !m->host)
+		return -EINVAL;
+	snprintf(dir, sizeof(dir), "%.*s", name == m->guest ? 1 : (int)(name - m->guest), m->guest);
+	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &magic);
+	if (fd < 0)
+		return fd;
+	if (!view_memory(v, fd))
+		ret = -EINVAL;
+	else if (symlinkat(m->host, fd, name + 1))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 static int add_all(struct view *v, const struct view_setup *s, const char **bad)
 {
 	const struct lodge_mount *root = s->mounts;
@@ -222,7 +245,9 @@ static int add_all(struct view *v, const struct view_setup *s, const char **bad)
 	for (unsigned int i = 0; !err && i < s->nr_mounts; i++) {
 		const struct lodge_mount *m = &s->mounts[i];
 		*bad = m->host ? m->host : m->guest;
-		if (i || !m->guest || strcmp(m->guest, "/"))
+		if (m->link)
+			err = make_link(v, m);
+		else if (i || !m->guest || strcmp(m->guest, "/"))
 			err = mount_add(v, m->host, m->guest, m->writable, 0);
 	}
 	for (unsigned int i = 0; !err && s->rw_dirs && s->rw_dirs[i]; i++) {
@@ -243,6 +268,12 @@ int view_create(const struct view_setup *setup, struct view **result, const char
 	v = calloc(1, sizeof(*v) + nr * sizeof(v->mount[0]));
 	if (!v)
 		return -ENOMEM;
+	v->hidden = calloc(1, sizeof(*v->hidden));
+	if (!v->hidden) {
+		free(v);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&v->hidden->lock, NULL);
 	atomic_store(&v->refs, 1);
 	v->plain = true;
 	v->mm_host = setup->mm_host;
@@ -271,5 +302,7 @@ void view_release(struct view *v)
 	}
 	memfd_forget(v);
 	scratch_remove(&v->scratch);
+	pthread_mutex_destroy(&v->hidden->lock);
+	free(v->hidden);
 	free(v);
 }

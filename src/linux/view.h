@@ -21,8 +21,10 @@
 #define LODGE_LINUX_VIEW_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "scratch.h"
 
@@ -36,6 +38,13 @@ struct mount {
 	bool writable, memory;
 };
 
+/* Lookups of what the host has and a root of memory does not show. */
+struct view_hidden {
+	pthread_mutex_t lock;
+	uint64_t nr;	     /* (lock) */
+	char last[PATH_MAX]; /* (lock) */
+};
+
 /* (C) */
 struct view {
 	_Atomic unsigned int refs;
@@ -44,6 +53,7 @@ struct view {
 	struct scratch scratch; /* the host's directory that those of memory are in */
 	unsigned int nr_memory;
 	struct mm_host *mm_host; /* of what memory is made */
+	struct view_hidden *hidden;
 	struct mount mount[];
 };
 
@@ -66,7 +76,7 @@ void view_release(struct view *v);
  */
 int view_open(const struct view *v, int base, const char *text, int flags, bool *magic);
 
-/* True when its root is not the host's. */
+/* True when its root is another directory of the host. */
 bool view_is_rooted(const struct view *v);
 
 /* The mount that a canonical host path lies in, *rest being the way from there ("" for itself); or NULL. */

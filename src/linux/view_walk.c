@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -261,6 +262,25 @@ static int walk_run(struct walk *w)
 	}
 }
 
+/* What the host has at an absolute path, and a root of memory does not show. */
+static void note_hidden(const struct view *v, const char *path)
+{
+	const char *rest = "";
+	const struct mount *m = mount_of(v, path, &rest);
+	struct view_hidden *h = v->hidden;
+	struct stat st;
+
+	if (!m->memory || m->guest[1] || lstat(path, &st))
+		return;
+	pthread_mutex_lock(&h->lock);
+	/* A look at its directory belongs to the lookup before. */
+	if (!path_below(h->last, path)) {
+		h->nr++;
+		snprintf(h->last, sizeof(h->last), "%s", path);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
 int view_open(const struct view *v, int base, const char *text, int flags, bool *magic)
 {
 	struct walk w = {.v = v, .flags = flags};
@@ -285,6 +305,8 @@ int view_open(const struct view *v, int base, const char *text, int flags, bool 
 		return -ENAMETOOLONG;
 	strcpy(w.left, text);
 	ret = walk_run(&w);
+	if (ret == -ENOENT && text[0] == '/')
+		note_hidden(v, text);
 	*magic = w.magic;
 	return ret;
 }

@@ -258,8 +258,8 @@ static struct outcome inventory(const char *dir)
 
 static void files_written_are_those_of_a_native_run(void **state)
 {
-	const char *const native[] = {NULL}, *const lodge[] = {
-						     absolute_lodge(), "run", "--rw", ".", "--", NULL};
+	const char *const native[] = {NULL}, *const lodge[] = {absolute_lodge(), "run", "--ro", "..",
+							       "--rw",		 ".",	"--",	NULL};
 	struct outcome a, b;
 
 	(void)state;

@@ -139,7 +139,8 @@ static void servers_of_the_host_are_out_of_reach(void **state)
 	assert_int_equal(bind(by_name, (void *)&b, (socklen_t)(sizeof(b.sun_family) + 1 + (size_t)n)), 0);
 	listen(by_path, 1);
 	listen(by_name, 1);
-	o = lodge_run("/usr/bin/python3", "-c", text, a.sun_path, b.sun_path + 1, NULL);
+	o = lodge_run("--ro", scratch_dir(), "/usr/bin/python3", "-c", text, a.sun_path, b.sun_path + 1,
+		      NULL);
 	assert_string_equal(o.out, "PermissionError\nConnectionRefusedError\n");
 	outcome_free(&o);
 	close(by_path);

@@ -641,8 +641,8 @@ static void a_sparse_file_larger_than_memory(void **state)
 	assert_true(fd >= 0 && !ftruncate(fd, 256 << 20));
 	for (off_t at = 0; at < 256 << 20; at += 5 << 20)
 		assert_int_equal(pwrite(fd, "data that is no hole", 20, at + 3 * 4096), 20);
-	struct outcome lodge =
-		lodge_run("--memory", "32M", "--stats-file", json_path, guest_path("sparse"), path, NULL);
+	struct outcome lodge = lodge_run("--memory", "32M", "--ro", scratch_dir(), "--stats-file", json_path,
+					 guest_path("sparse"), path, NULL);
 	struct outcome native = native_run(guest_path("sparse"), path, NULL);
 	char *json = read_file(json_path, &bytes);
 

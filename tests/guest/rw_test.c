@@ -37,8 +37,8 @@ static struct outcome run_script(const char *script)
 	snprintf(vars[0], sizeof(vars[0]), "in=%s", in);
 	snprintf(vars[1], sizeof(vars[1]), "out=%s", out);
 	snprintf(vars[2], sizeof(vars[2]), "victim=%s", victim);
-	c = lodge_command("--rw", in, "--env", vars[0], "--env", vars[1], "--env", vars[2], "/bin/busybox",
-			  "sh", "-c", script, NULL);
+	c = lodge_command("--ro", scratch_dir(), "--rw", in, "--env", vars[0], "--env", vars[1], "--env",
+			  vars[2], "/bin/busybox", "sh", "-c", script, NULL);
 	return command_run(&c);
 }
 
@@ -84,10 +84,10 @@ static void below_rw_files_are_made_changed_and_removed(void **state)
 	text = read_file(path, &bytes);
 	assert_string_equal(text, "one\ntwo\n");
 	free(text);
-	o = lodge_run("--rw", in, "/bin/busybox", "mkdir", "-p", path, NULL);
+	o = lodge_run("--ro", scratch_dir(), "--rw", in, "/bin/busybox", "mkdir", "-p", path, NULL);
 	assert_int_not_equal(o.status, 0);
 	outcome_free(&o);
-	o = lodge_run("--rw", in, "/bin/busybox", "rm", path, NULL);
+	o = lodge_run("--ro", scratch_dir(), "--rw", in, "/bin/busybox", "rm", path, NULL);
 	expect_status(&o, 0);
 	outcome_free(&o);
 	assert_int_equal(access(path, F_OK), -1);
@@ -132,7 +132,7 @@ static void outside_rw_nothing_is_written_by_any_spelling(void **state)
 static void expect_applets_refused(const char *const (*applets)[5])
 {
 	for (; (*applets)[0]; applets++) {
-		struct command c = lodge_command("--rw", in, "/bin/busybox", NULL);
+		struct command c = lodge_command("--ro", scratch_dir(), "--rw", in, "/bin/busybox", NULL);
 		struct outcome o;
 
 		for (size_t i = 0; i < 5 && (*applets)[i]; i++)
@@ -209,14 +209,14 @@ static void without_rw_everything_is_read_only_and_says_so(void **state)
 
 	(void)state;
 	snprintf(script, sizeof(script), "echo x > %s/file", in);
-	o = lodge_run("/bin/busybox", "sh", "-c", script, NULL);
+	o = lodge_run("--ro", scratch_dir(), "/bin/busybox", "sh", "-c", script, NULL);
 	assert_int_not_equal(o.status, 0);
 	assert_non_null(strstr(o.err, "Read-only file system"));
 	outcome_free(&o);
 	o = lodge_run("/bin/busybox", "sh", "-c", "echo x > /dev/null && echo fine", NULL);
 	expect_status(&o, 0);
 	outcome_free(&o);
-	o = lodge_run("/bin/busybox", "cat", victim, NULL);
+	o = lodge_run("--ro", scratch_dir(), "/bin/busybox", "cat", victim, NULL);
 	expect_status(&o, 0);
 	assert_string_equal(o.out, SECRET);
 	outcome_free(&o);
@@ -231,7 +231,8 @@ static void two_rw_directories_are_both_writable(void **state)
 	snprintf(other, sizeof(other), "%s/other", scratch_dir());
 	assert_int_equal(mkdir(other, 0755), 0);
 	snprintf(script, sizeof(script), "echo x > %s/a && echo x > %s/b", in, other);
-	o = lodge_run("--rw", in, "--rw", other, "/bin/busybox", "sh", "-c", script, NULL);
+	o = lodge_run("--ro", scratch_dir(), "--rw", in, "--rw", other, "/bin/busybox", "sh", "-c", script,
+		      NULL);
 	expect_status(&o, 0);
 	outcome_free(&o);
 }

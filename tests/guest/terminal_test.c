@@ -215,7 +215,9 @@ static void insisting_ends_it(void **state)
 	terminal_type(&t, "\003\032\034here\n");
 	terminal_expect(&t, "got here");
 	terminal_press_to_end(&t, "\034");
-	assert_int_equal(terminal_end(&t), 131);
+	int status = terminal_end(&t);
+	/* One more, when the program had ended already, is lodge's own end. */
+	assert_true(status == 131 || status == 1000 + SIGQUIT);
 }
 
 static void a_signal_that_is_sent_ends_it(void **state)

@@ -24,13 +24,13 @@ static void expect_output(struct outcome o, const char *text)
 /* One of a few texts, used in turn. */
 static const char *arg(const char *format, const char *a, const char *b)
 {
-	static char *texts[8];
+	static char *texts[32];
 	static unsigned int turn;
 	char text[512];
 
 	snprintf(text, sizeof(text), format, a, b);
-	free(texts[++turn % 8]);
-	return texts[turn % 8] = strdup(text);
+	free(texts[++turn % 32]);
+	return texts[turn % 32] = strdup(text);
 }
 
 /* A directory of the scratch directory with a file that says its name. */
@@ -269,9 +269,68 @@ static void what_is_not_there_is_refused(void **state)
 	}
 }
 
+static void stand_there(void *dir)
+{
+	if (chdir(dir))
+		_exit(99);
+}
+
+/* Without a word: the system's directories, the program's own and the caller's. */
+static void the_default_shows_little(void **state)
+{
+	const char *own = dir_with_file("own"), *other = dir_with_file("other"),
+		   *here = dir_with_file("here");
+	const char *program = arg("%s/%s", own, "busybox");
+	struct command c;
+
+	(void)state;
+	expect_output(native_run("/bin/cp", "/bin/busybox", program, NULL), "");
+	c = lodge_command(program, "sh", "-c",
+			  "cat file; echo; cat $0/file; echo; test -e $1 || echo not the other; "
+			  "test -e /usr/bin/env -a -e /etc/passwd -a -e /proc/self/stat -a -c /dev/null && "
+			  "echo system; "
+			  "test -e /root -o -e /srv -o -e /boot || echo nothing else; "
+			  "(echo x > /new) 2>/dev/null || echo read only; cd .. && pwd && ls",
+			  own, other, NULL);
+	c.in_child = stand_there;
+	c.arg = (void *)here;
+	expect_output(command_run(&c),
+		      arg("here\nown\nnot the other\nsystem\nnothing else\nread only\n%s\nhere\nown\n%s",
+			  scratch_dir(), ""));
+	struct outcome o = lodge_run("--stats", "/bin/busybox", "cat", arg("%s/%s", other, "file"), NULL);
+	expect_status(&o, 1);
+	assert_non_null(strstr(o.err, arg("not shown, the last %s/%s (--ro PATH shows one)", other, "file")));
+	outcome_free(&o);
+	expect_output(lodge_run("--ro", other, "/bin/busybox", "cat", arg("%s/%s", other, "file"), NULL),
+		      "other");
+}
+
+/* A directory that is everybody's is not the program's. */
+static void a_program_in_tmp_shows_itself(void **state)
+{
+	char program[64], neighbour[64];
+	const char *here = dir_with_file("elsewhere");
+	struct command c;
+
+	(void)state;
+	snprintf(program, sizeof(program), "/tmp/busybox-%d", getpid());
+	snprintf(neighbour, sizeof(neighbour), "/tmp/lodge-beside-%d", getpid());
+	write_file(neighbour, "secret", 6, 0644);
+	expect_output(native_run("/bin/cp", "/bin/busybox", program, NULL), "");
+	c = lodge_command(program, "sh", "-c", "test -x $0 && echo itself; test -e $1 || echo alone", program,
+			  neighbour, NULL);
+	c.in_child = stand_there;
+	c.arg = (void *)here;
+	expect_output(command_run(&c), "itself\nalone\n");
+	unlink(program);
+	unlink(neighbour);
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
+		CASE("view: without options little of the host is there", the_default_shows_little),
+		CASE("view: a program in /tmp shows itself alone", a_program_in_tmp_shows_itself),
 		CASE("view: /tmp and /dev/shm are the program's own, and gone with it [J2]", tmp_is_private),
 		CASE("view: what a killed lodge leaves goes with the next one [J2]", dead_ones_leave_nothing),
 		CASE("view: names, links, mappings and programs in memory [J2][L16]", tmp_is_a_file_system),
