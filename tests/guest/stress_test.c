@@ -45,6 +45,8 @@ STRESS(shared, "--msync", "1", "--msync-bytes", "4M", "--shm-sysv", "1", "--memf
        "16M")
 STRESS(locked, "--mlock", "1", "--mprotect", "1")
 STRESS(tasks, "--fork", "1", "--pthread", "1", "--vfork", "1")
+STRESS(computing, "--cpu", "1")
+STRESS(signalling, "--futex", "1", "--pipe", "1", "--signal", "1", "--switch", "1")
 
 /*
  * Two that write 80 MiB each into 96 MiB: what has the memory goes, again and again; stress-ng starts it anew, and those
@@ -122,6 +124,8 @@ int main(void)
 		CASE("stress-ng: memory that is shared over forks and with files [J2]", shared),
 		CASE("stress-ng: locked and protected pages [H11]", locked),
 		CASE("stress-ng: processes and threads [J2]", tasks),
+		CASE("stress-ng: every method of its processor stressor [J2]", computing),
+		CASE("stress-ng: futexes, pipes, signals and switches [J2]", signalling),
 		CASE("out of memory: what has the memory goes, and nobody else [J2]", largest_goes),
 		CASE("out of memory: a small parent outlives its child [J2]", asker_is_spared),
 		CASE("sqlite3: a mapped database [J1]", mapped_database),
