@@ -191,6 +191,8 @@ static enum vm_fault_result try_fault(struct vma *vma, gva_t address, unsigned i
 
 enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned int flags, gva_t wanted_end)
 {
+	struct memcg *cg = vma->mm->memcg;
+	uint64_t refusals = atomic_load_explicit(&cg->nr_failures, memory_order_relaxed);
 	enum vm_fault_result r;
 	unsigned int attempts = 0;
 
@@ -198,7 +200,8 @@ enum vm_fault_result handle_mm_fault(struct vma *vma, gva_t address, unsigned in
 		r = vma_is_hugetlb(vma) ? hugetlb_fault(vma, address, flags)
 					: try_fault(vma, address, flags, wanted_end);
 	while (r == VM_FAULT_RETRY ||
-	       (r == VM_FAULT_OOM && memcg_make_room(vma->mm->host, vma->mm->memcg, attempts++)));
+	       (r == VM_FAULT_OOM &&
+		memcg_make_room(vma->mm->host, cg, atomic_load(&cg->nr_failures) != refusals, attempts++)));
 	return r;
 }
 

@@ -5,14 +5,12 @@
 #include "retry.h"
 #include "vmscan.h"
 
-#define RETRY_ATTEMPTS 8
-
 bool retry_with_room(struct retry *r, int64_t result)
 {
 	uint64_t failures = atomic_load(&r->cg->nr_failures);
 
-	if (result != -ENOMEM || failures == r->nr_failures || r->attempts++ == RETRY_ATTEMPTS)
+	if (result != -ENOMEM || failures == r->nr_failures)
 		return false;
 	r->nr_failures = failures;
-	return memcg_reclaim(r->host, r->cg, memcg_reclaim_batch(r->cg), 0);
+	return memcg_make_room(r->host, r->cg, true, r->attempts++);
 }

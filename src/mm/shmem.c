@@ -122,7 +122,7 @@ static size_t part_of_page(uint64_t offset, uint64_t left)
 /* Whether room was made: by reclaim, else as for a copy to a guest. */
 static bool make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
 {
-	return memcg_make_room(h, cg, attempts) || mm_out_of_memory(h, cg, attempts);
+	return memcg_make_room(h, cg, true, attempts) || mm_out_of_memory(h, cg, attempts);
 }
 
 /*

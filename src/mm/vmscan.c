@@ -303,20 +303,29 @@ static bool may_go_yet(struct mm_host *h, struct memcg *cg)
 	return t.total > t.used && atomic_load(&cg->swappiness);
 }
 
-bool memcg_make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts)
+/* By now: what was on its way has come back since the caller was refused. */
+static bool has_room(const struct mm_host *h, const struct memcg *cg)
 {
-	uint64_t freed = 0;
+	return memcg_room(cg) && has_free_frames(h);
+}
+
+bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned int attempts)
+{
+	bool room = refused && has_room(h, cg);
 
 	if (!attempts)
 		atomic_fetch_add_explicit(&cg->nr_made_room, 1, memory_order_relaxed);
 	if (attempts >= ROOM_ATTEMPTS)
 		return false;
 	stall_begin(&cg->stall);
-	for (unsigned int i = 0; !(freed = reclaim_what_is_short(h, cg)) && i < PAUSES && may_go_yet(h, cg);
-	     i++)
+	for (unsigned int i = 0; !room; i++) {
+		room = reclaim_what_is_short(h, cg) || (refused && has_room(h, cg));
+		if (room || i == PAUSES || !may_go_yet(h, cg))
+			break;
 		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS << i}, NULL);
+	}
 	stall_end(&cg->stall);
-	return freed;
+	return room;
 }
 
 void memcg_end_epoch(struct mm_host *h, struct memcg *cg)

@@ -51,9 +51,10 @@ static inline bool memcg_over_high(const struct memcg *cg)
 
 /*
  * For whoever was refused a frame, by the account or by the host, after its attempts-th try: whether another is worth it. Where the account
- * has room it is the host that is short, and all its accounts give in proportion to what they have: they share that limit.
+ * has room it is the host that is short, and all its accounts give in proportion to what they have: they share that limit. `refused`: it was
+ * the account, so that room which others have made meanwhile will do.
  */
-bool memcg_make_room(struct mm_host *h, struct memcg *cg, unsigned int attempts);
+bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned int attempts);
 
 /* Frees about nr_pages of all accounts together. Returns how many there are to be had now, 0: nothing can go. */
 uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages);

@@ -21,7 +21,7 @@ static struct running start_run(struct command *c)
 
 static struct command controlled(void)
 {
-	return lodge_command("--control", scratch_path("control"), NULL);
+	return lodge_command("--control", scratch_path("control"), "--ro", scratch_dir(), NULL);
 }
 
 /* Has the run saved. False: it had ended. */

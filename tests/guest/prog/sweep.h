@@ -213,8 +213,9 @@ static const struct sweep_value sweep_lengths[] = {
 	SV(4096), SV(0),	SV(-1),	       SV(1),	      SV(4097),
 	SV(8192), SV(5 * 4096), SV(1ul << 47), SV(1ul << 63), SV(-4096),
 };
+/* Not 32 and 33, libc's own: whoever starts the program may have them blocked. */
 static const struct sweep_value sweep_signals[] = {
-	SV(0), SV(-1), SV(65), SV(64), SV(32), SV(INT_MIN), SV(0x100000000ul),
+	SV(0), SV(-1), SV(65), SV(64), SV(INT_MIN), SV(0x100000000ul),
 };
 static const struct sweep_value sweep_clocks[] = {
 	SV(0),	SV(-1), SV(100), SV(1),	 SV(2),	 SV(3),	 SV(4),	      SV(5),	   SV(6),
