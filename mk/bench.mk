@@ -14,6 +14,9 @@ bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
+ifneq ($(shell command -v redis-benchmark 2>/dev/null),)
+bench_programs += $(bench_dir)/redis.sh
+endif
 
 $(bench_dir)/%.o: bench/%.c
 	@mkdir -p $(@D)
@@ -37,6 +40,10 @@ $(bench_dir)/floor: bench/floor.c bench/prog/clock.h
 $(bench_dir)/hello_musl: bench/prog/hello.c
 	@mkdir -p $(@D)
 	musl-gcc $(bench_flags) -static -o $@ $<
+
+$(bench_dir)/%.sh: bench/prog/%.sh
+	@mkdir -p $(@D)
+	$(Q)install -m 755 $< $@
 
 # Not static: the peers are preloaded.
 $(bench_dir)/kmalloc: $(bench_dir)/kmalloc.o $(B)/liblodge-mm.a
