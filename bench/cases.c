@@ -445,7 +445,7 @@ const struct group groups[] = {
 	 .unit = "ns",
 	 .needs_kvm = true,
 	 .optional = true,
-	 .samples = 5,
+	 .samples = 3,
 	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"}, .program = {"redis.sh"}},
 		   {"lodge_poll", .under_lodge = true, .options = {"--memory", "1G", "--traps", "poll"},
 		    .program = {"redis.sh"}},

@@ -10,7 +10,7 @@ until redis-cli -s "$socket" ping >/dev/null 2>&1; do
 	sleep 0.02
 done
 for pipeline in 1 16; do
-	redis-benchmark -s "$socket" -n $((5000 * pipeline)) -c 20 -P $pipeline -t set,get --csv |
+	redis-benchmark -s "$socket" -n $((2000 * pipeline)) -c 20 -P $pipeline -t set,get --csv |
 		awk -F'"' -v p=$pipeline '$2 ~ /^(SET|GET)$/ { print "redis-" tolower($2) "-" p, 1e9 / $4 }'
 done
 redis-cli -s "$socket" shutdown nosave
