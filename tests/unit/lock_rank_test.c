@@ -170,8 +170,8 @@ static void order_is_watched(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		{"lock: whoever waits for a lock out of turn is stopped [G11][G12]", order_is_watched,
-		 fixture_setup, fixture_teardown, NULL},
+		{"lock: whoever waits for a lock out of turn is stopped", order_is_watched, fixture_setup,
+		 fixture_teardown, NULL},
 	};
 
 	return cmocka_run_group_tests_name("lock_rank", tests, NULL, NULL);
