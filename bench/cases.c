@@ -33,7 +33,7 @@
 #define CALL_GROUP(variant, ...)                                                                \
 	{                                                                                       \
 		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true, \
-		.samples = 11,                                                                  \
+		.samples = 5,                                                                   \
 		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},             \
 			  {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},   \
 			   .program = {__VA_ARGS__}},                                           \
