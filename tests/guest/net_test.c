@@ -103,6 +103,34 @@ static void a_server_inside_is_reached_from_outside(void **state)
 	outcome_free(&o);
 }
 
+static void redis_inside_serves_its_clients_outside(void **state)
+{
+	static const char script[] = "until redis-cli -p $0 ping >/dev/null 2>&1; do sleep 0.05; done; "
+				     "redis-cli -p $0 set a 41; redis-cli -p $0 "
+				     "incr a; redis-benchmark -p $0 -n 500 -c 5 -q -t set,get >/dev/null; "
+				     "echo $?; redis-cli -p $0 shutdown "
+				     "nosave";
+	char port[8];
+	struct command c;
+	struct running r;
+	struct outcome client, server;
+
+	(void)state;
+	if (access("/usr/bin/redis-server", X_OK))
+		skip();
+	snprintf(port, sizeof(port), "%d", 20000 + getpid() % 20000);
+	c = lodge_command("--net=local", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+			  NULL);
+	r = command_start(&c);
+	client = native_run("/bin/sh", "-c", script, port, NULL);
+	server = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_status(&client, 0);
+	assert_string_equal(client.out, "OK\n42\n0\n");
+	expect_status(&server, 0);
+	outcome_free(&client);
+	outcome_free(&server);
+}
+
 static void a_socket_file_in_a_writable_directory_is_reached_too(void **state)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -173,6 +201,8 @@ int main(void)
 		CASE("net: --net=local reaches loopback addresses, in no way any other [J2]",
 		     local_means_loopback),
 		CASE("net: a server inside, a client outside [J2]", a_server_inside_is_reached_from_outside),
+		CASE("net: Debian's redis inside, its clients outside [J2]",
+		     redis_inside_serves_its_clients_outside),
 		CASE("net: the same through a socket file below --rw [J2]",
 		     a_socket_file_in_a_writable_directory_is_reached_too),
 		CASE("net: the host's own sockets are out of reach [J2]",
