@@ -283,7 +283,7 @@ uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages)
 }
 
 #define ROOM_ATTEMPTS 16 /* others may take what was made */
-#define PAUSES	      7	 /* from half a millisecond on, each twice as long: 64 ms in all */
+#define PAUSES	      11 /* from half a millisecond on, each twice as long: a second in all */
 #define PAUSE_NS      500000
 #define LITTLE_ROOM   64 /* pages: with more than that an account is not what is short */
 #define HOST_BATCH    512
