@@ -3,9 +3,9 @@
  * worker.c - see worker.h.
  */
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 
+#include "../vmm/quiet_thread.h"
 #include "futex.h"
 #include "task.h"
 #include "worker.h"
@@ -43,29 +43,6 @@ static void *worker_main(void *arg)
 	}
 }
 
-/*
- * Signals to the host's process are not for a guest's thread; task_run opens what it needs. What a thread does to itself stays open: a
- * blocked one ends the process without its handler.
- */
-static int create_thread(struct worker *w)
-{
-	static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
-	sigset_t all, old;
-	pthread_attr_t attr;
-	int err;
-
-	sigfillset(&all);
-	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
-		sigdelset(&all, own[i]);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&w->thread, &attr, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return err;
-}
-
 static struct worker *worker_new(struct sandbox *s)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -74,7 +51,8 @@ static struct worker *worker_new(struct sandbox *s)
 		return NULL;
 	list_init(&w->node);
 	w->sandbox = s;
-	if (create_thread(w)) {
+	/* task_run opens the signals that it needs. */
+	if (quiet_thread_create(&w->thread, STACK_BYTES, 0, worker_main, w)) {
 		free(w);
 		return NULL;
 	}

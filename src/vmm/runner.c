@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kvm.h"
+#include "quiet_thread.h"
 
 #define STACK_BYTES   (256u << 10)
 
@@ -83,26 +84,13 @@ static void *runner_main(void *arg)
 
 /* --- the thread ---------------------------------------------------------------------------------------------------------- */
 
-/* Signals to the host's process are not for it, but for what a thread does to itself and for kicks. */
 static int create_thread(struct vcpu *v)
 {
-	const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, KICK_SIGNAL};
-	sigset_t all, old;
-	pthread_attr_t attr;
-	int err;
+	int err = quiet_thread_create(&v->runner.thread, STACK_BYTES, KICK_SIGNAL, runner_main, v);
 
-	sigfillset(&all);
-	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
-		sigdelset(&all, own[i]);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&v->runner.thread, &attr, runner_main, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	if (!err)
 		atomic_store(&v->runner.there, true);
-	return -err;
+	return err;
 }
 
 int runner_prepare(struct vcpu *v)

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* quiet_thread.h - threads that signals to the host's process pass by. */
+#ifndef LODGE_VMM_QUIET_THREAD_H
+#define LODGE_VMM_QUIET_THREAD_H
+
+#include <pthread.h>
+#include <stddef.h>
+
+/*
+ * Starts fn(arg) with all signals blocked but those of what a thread does to itself (a blocked one would end the process without its
+ * handler) and `open`, 0 for none. 0 or -errno.
+ */
+int quiet_thread_create(pthread_t *thread, size_t stack_bytes, int open, void *(*fn)(void *), void *arg);
+
+#endif
