@@ -209,7 +209,12 @@ uint64_t buddy_move_pageblock(struct frames *f, struct zone *z, struct page *pag
 			continue;
 		}
 		unsigned int order = p->order;
-		buddy_move(z, p, order, mt);
+		buddy_remove(z, p, order);
+		/* What kept a whole pageblock from its buddy was its type. */
+		if (order >= PAGEBLOCK_ORDER)
+			buddy_free(f, z, p, order, mt);
+		else
+			block_add(z, p, order, mt, false);
 		moved += 1ull << order;
 		pfn += 1ull << order;
 	}

@@ -36,7 +36,10 @@ void buddy_carve_out(struct frames *f, struct zone *z, struct page *head, struct
 /* The head of the free block that contains a frame, or NULL. */
 struct page *buddy_head_of(struct frames *f, struct page *page);
 
-/* Moves every free block within the pageblock of `page` to the lists of mt. Returns the frames moved. */
+/*
+ * Moves every free block within the pageblock of `page` to the lists of mt. Returns the frames moved. If the pageblock
+ * changes its type, that is set before: a block of the whole of it merges with a buddy that it may now have.
+ */
 uint64_t buddy_move_pageblock(struct frames *f, struct zone *z, struct page *page, enum migratetype mt);
 
 void pageblock_set_migratetype(struct frames *f, pfn_t pfn, enum migratetype mt);
