@@ -160,6 +160,9 @@ static void reclaim(struct scan *s)
 		s->freed = filemap_shrink(s->host, s->cg, s->wanted);
 }
 
+/* What satisfies an operation that makes a few tables at once: an account with less is short for somebody. */
+#define ENOUGH_ROOM 16
+
 /* False: somebody else had it, and there is room now. */
 static bool lock_account(struct memcg *cg, bool kswapd, uint64_t *room)
 {
@@ -167,9 +170,10 @@ static bool lock_account(struct memcg *cg, bool kswapd, uint64_t *room)
 		return true;
 	pthread_mutex_lock(&cg->ageing.lock);
 	*room = kswapd ? 0 : memcg_room(cg);
-	if (*room)
-		pthread_mutex_unlock(&cg->ageing.lock);
-	return !*room;
+	if (*room < ENOUGH_ROOM)
+		return true;
+	pthread_mutex_unlock(&cg->ageing.lock);
+	return false;
 }
 
 /* Until there is room, or nothing is under way that could make some. True: something was. */
@@ -303,15 +307,18 @@ static bool may_go_yet(struct mm_host *h, struct memcg *cg)
 	return t.total > t.used && atomic_load(&cg->swappiness);
 }
 
-/* By now: what was on its way has come back since the caller was refused. */
-static bool has_room(const struct mm_host *h, const struct memcg *cg)
+/*
+ * By now: what was on its way has come back since the caller was refused. Each time that was not enough twice as much is asked for, since
+ * a fork needs a dozen tables where a fault needs a page.
+ */
+static bool has_room(const struct mm_host *h, const struct memcg *cg, unsigned int attempts)
 {
-	return memcg_room(cg) && has_free_frames(h);
+	return memcg_room(cg) >= min_u64(1ull << attempts, ENOUGH_ROOM) && has_free_frames(h);
 }
 
 bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned int attempts)
 {
-	bool room = refused && has_room(h, cg);
+	bool room = refused && has_room(h, cg, attempts);
 
 	if (!attempts)
 		atomic_fetch_add_explicit(&cg->nr_made_room, 1, memory_order_relaxed);
@@ -319,7 +326,7 @@ bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned
 		return false;
 	stall_begin(&cg->stall);
 	for (unsigned int i = 0; !room; i++) {
-		room = reclaim_what_is_short(h, cg) || (refused && has_room(h, cg));
+		room = reclaim_what_is_short(h, cg) || (refused && has_room(h, cg, attempts));
 		if (room || i == PAUSES || !may_go_yet(h, cg))
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS << i}, NULL);
