@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "../mm/vmscan.h"
+
 #include "oom.h"
 #include "task.h"
 
@@ -30,7 +32,10 @@
 #define ROOM_PAGES	 16 /* what one page, its tables and a copy need, for some tasks at once */
 #define ROOM_ATTEMPTS	 16
 #define NS_PER_MS	 1000000l
-/* So many faults of a task that leave less than so many pages: reclaim frees batches where there is anything to free. */
+/*
+ * So many faults of a task that leave less than so many pages: reclaim frees batches where there is anything to free. Not where pages can
+ * go to swap: a slow device leaves no more either, and there the program goes on.
+ */
 #define THRASHING_FAULTS 256
 #define THRASHING_ROOM	 4
 
@@ -261,7 +266,7 @@ void oom_fault(struct task *t)
 void oom_fault_served(struct task *t)
 {
 	t->oom_attempts = 0;
-	if (memcg_room(t->mm->memcg) >= THRASHING_ROOM) {
+	if (memcg_room(t->mm->memcg) >= THRASHING_ROOM || memcg_may_swap(t->mm->host, t->mm->memcg)) {
 		t->nr_thrashings = 0;
 	} else if (++t->nr_thrashings == THRASHING_FAULTS) {
 		t->nr_thrashings = 0;

@@ -298,8 +298,7 @@ static uint64_t reclaim_what_is_short(struct mm_host *h, struct memcg *cg)
 					    : host_reclaim(h, HOST_BATCH);
 }
 
-/* Whether a page that did not go could the next moment: its space was locked, or its entries were just being changed. */
-static bool may_go_yet(struct mm_host *h, struct memcg *cg)
+bool memcg_may_swap(struct mm_host *h, struct memcg *cg)
 {
 	struct swap_totals t;
 
@@ -327,7 +326,8 @@ bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned
 	stall_begin(&cg->stall);
 	for (unsigned int i = 0; !room; i++) {
 		room = reclaim_what_is_short(h, cg) || (refused && has_room(h, cg, attempts));
-		if (room || i == PAUSES || !may_go_yet(h, cg))
+		/* A page that did not go may the next moment: its space was locked, or its entries were being changed. */
+		if (room || i == PAUSES || !memcg_may_swap(h, cg))
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS << i}, NULL);
 	}

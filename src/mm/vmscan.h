@@ -56,6 +56,9 @@ static inline bool memcg_over_high(const struct memcg *cg)
  */
 bool memcg_make_room(struct mm_host *h, struct memcg *cg, bool refused, unsigned int attempts);
 
+/* Whether anonymous pages of the account could go to swap: there are slots, and swappiness is not 0. */
+bool memcg_may_swap(struct mm_host *h, struct memcg *cg);
+
 /* Frees about nr_pages of all accounts together. Returns how many there are to be had now, 0: nothing can go. */
 uint64_t host_reclaim(struct mm_host *h, uint64_t nr_pages);
 

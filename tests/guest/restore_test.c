@@ -166,6 +166,12 @@ static void with_memory(void **state)
 	sums_go_on("256M", 4);
 }
 
+static void without_memory(void **state)
+{
+	(void)state;
+	sums_go_on("8M", 4);
+}
+
 #define CLONES 8
 
 static void clones_go_on(void **state)
@@ -239,6 +245,8 @@ int main(void)
 		CASE("restore: awk in the middle of its input [O1]", awk_goes_on),
 		CASE("restore: sqlite in a transaction [O1]", sqlite_goes_on),
 		CASE("restore: threads that share a sum [O1]", with_memory),
+		CASE("restore: the same, gone on with in less memory than they use, on swap [O1]",
+		     without_memory),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),
