@@ -25,6 +25,7 @@ struct mremap {
 	gva_t old, new;
 	uint64_t old_len, new_len;
 	unsigned int flags;
+	uint64_t moved; /* of a range of several areas: what is at its new place already */
 };
 
 static bool place_given(const struct mremap *m)
@@ -354,10 +355,56 @@ static int round_to_blocks(struct mremap *m)
 	return 0;
 }
 
+/* One area of a range, or what of it is in the range. */
+static int64_t move_one(struct mremap *m, struct vma *vma, gva_t end)
+{
+	uint64_t length = min_u64(end, vma->end) - (m->old + m->moved);
+	struct mremap one = {m->mm, m->old + m->moved, m->new + m->moved, length, length, m->flags, 0};
+	int err = vma->flags & VM_HUGETLB ? round_to_blocks(&one) : 0;
+
+	/* Whatever is chosen for such memory keeps no distances. */
+	if ((vma->flags & VM_HUGETLB) && (m->moved || vma->end < end))
+		err = -EFAULT;
+	if (!err)
+		err = check_area(&one, vma);
+	return err ? err : mremap_to(&one, vma);
+}
+
+/*
+ * All areas of a range go to a place, with the holes between them; the first must be there. An error leaves those before it where they
+ * went, as in Linux 6.17.
+ */
+static int64_t move_range(struct mremap *m)
+{
+	gva_t end = m->old + m->old_len;
+	int64_t at;
+
+	for (;;) {
+		gva_t from = m->old + m->moved;
+		struct vma *vma = vma_find(&m->mm->vmas, from);
+
+		if (!vma || vma->start >= end || from >= end)
+			return m->moved ? (int64_t)m->new : -EFAULT;
+		if (vma->start > from) {
+			if (!m->moved)
+				return -EFAULT;
+			m->moved = vma->start - m->old;
+		}
+		gva_t next = min_u64(end, vma->end);
+		at = move_one(m, vma, end);
+		if (at < 0)
+			return at;
+		m->moved = next - m->old;
+	}
+}
+
 static int64_t do_mremap(struct mremap *m)
 {
-	struct vma *vma = vma_find(&m->mm->vmas, m->old);
+	struct vma *vma;
 
+	if ((m->flags & MREMAP_FIXED) && m->old_len == m->new_len)
+		return move_range(m);
+	vma = vma_find(&m->mm->vmas, m->old);
 	if (!vma || vma->start > m->old)
 		return -EFAULT;
 	int err = vma->flags & VM_HUGETLB ? round_to_blocks(m) : 0;
@@ -399,7 +446,7 @@ static int check_numbers(const struct mremap *m)
 int64_t mm_mremap(struct mm *mm, gva_t old, uint64_t old_len, uint64_t new_len, unsigned int flags,
 		  gva_t new_address)
 {
-	struct mremap m = {mm, old, new_address, page_align_up(old_len), page_align_up(new_len), flags};
+	struct mremap m = {mm, old, new_address, page_align_up(old_len), page_align_up(new_len), flags, 0};
 	int err = check_numbers(&m);
 
 	if (err)

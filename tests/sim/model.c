@@ -541,6 +541,24 @@ static int64_t grow_here(struct model *m, const struct model_move *v)
 	return (int64_t)(v->old << PAGE_SHIFT);
 }
 
+/* All areas of a range, with the holes between them. */
+static int64_t move_range(struct model *m, const struct model_move *v)
+{
+	uint64_t page = v->old, end = v->old + v->old_nr;
+
+	while (page < end) {
+		uint64_t stop = page + 1;
+
+		if (model_is_mapped(m, page)) {
+			stop = min_u64(end, model_area_end(m, page));
+			unmap(m, v->new + (page - v->old), stop - page);
+			move_pages(m, page, stop - page, v->new + (page - v->old), stop - page);
+		}
+		page = stop;
+	}
+	return (int64_t)(v->new << PAGE_SHIFT);
+}
+
 static int64_t do_mremap(struct model *m, const struct model_move *v)
 {
 	uint64_t old_nr = v->old_nr, new = v->new;
@@ -549,6 +567,8 @@ static int64_t do_mremap(struct model *m, const struct model_move *v)
 		return -EINVAL;
 	if (!model_is_mapped(m, v->old))
 		return -EFAULT;
+	if (v->fixed && v->old_nr == v->new_nr)
+		return move_range(m, v);
 	if ((v->fixed || v->new_nr > old_nr) &&
 	    v->old + min_u64(old_nr, v->new_nr) > model_area_end(m, v->old))
 		return -EFAULT;

@@ -189,6 +189,43 @@ static void across_areas(void)
 	show_maps("areas");
 }
 
+/* What is in the holes of the new place stays. */
+static void several_to_a_place(void)
+{
+	put(0, 2, RW);
+	put(2, 2, R);
+	put(5, 2, RW);
+	letters(0, 2);
+	letters(5, 2);
+	put(20, 1, RW);
+	letters(20, 1);
+	WHERE(mremap(AT(1), 5 * PAGE, 5 * PAGE, FIXED, AT(17)));
+	show_maps("areas");
+	show_letters("the first", 17, 1);
+	show_letters("in the hole", 20, 1);
+	show_letters("behind it", 21, 1);
+	WHERE(mremap(AT(3), 5 * PAGE, 5 * PAGE, FIXED, AT(40)));
+	WHERE(mremap(AT(17), 5 * PAGE, 4 * PAGE, FIXED, AT(40)));
+	WHERE(mremap(AT(17), 5 * PAGE, 6 * PAGE, FIXED, AT(40)));
+	WHERE(mremap(AT(17), 5 * PAGE, 5 * PAGE, LEAVES | MREMAP_FIXED, AT(40)));
+	show_maps("left behind and moved");
+}
+
+static void several_of_a_file(void)
+{
+	int fd = letter_file("remap", 4, 0);
+
+	put_file(0, 2, RW, MAP_PRIVATE, fd, 1);
+	put_file(2, 2, R, MAP_SHARED, fd, 0);
+	put(4, 600, RW);
+	letters(4, 600);
+	AT(1)[0] = 'x';
+	WHERE(mremap(AT(0), 604 * PAGE, 604 * PAGE, FIXED, AT(2000)));
+	show_letters("moved", 2000, 8);
+	show_maps("areas");
+	close(fd);
+}
+
 static void leaves_an_empty_area(void)
 {
 	char *p;
@@ -327,6 +364,8 @@ static const struct guest_case cases[] = {
 	{"arguments that are refused", bad_arguments},
 	{"nothing there is EFAULT", nothing_there},
 	{"a range across areas", across_areas},
+	{"MREMAP_FIXED of the same size moves all areas of the range [J1]", several_to_a_place},
+	{"areas of files move with what is between them [J1]", several_of_a_file},
 	{"MREMAP_DONTUNMAP leaves an empty area", leaves_an_empty_area},
 	{"MREMAP_DONTUNMAP: sizes and hints that are refused", leaves_refusals},
 	{"MREMAP_DONTUNMAP of shared memory leaves both", leaves_shared},
