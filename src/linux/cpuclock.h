@@ -13,6 +13,8 @@
 
 struct task;
 
+#define CLOCK_SGI_CYCLE_NR 10 /* no clock: gone from Linux; the number is not reused */
+
 struct cpuclock {
 	bool of_task;
 	int id; /* of the process, or of the task */
@@ -21,6 +23,12 @@ struct cpuclock {
 
 /* Does the number name such a clock, of whomever? CLOCK_PROCESS_CPUTIME_ID and CLOCK_THREAD_CPUTIME_ID do. */
 bool cpuclock_is(int number);
+
+/* A number that Linux takes for one of these before it looks what it counts. */
+static inline bool cpuclock_has_form(int number)
+{
+	return number < 0 && (number & 7) != 3;
+}
 
 /* 0, or -EINVAL: nobody of the sandbox has this clock; of tasks only those of the caller's process show theirs. */
 int cpuclock_parse(struct task *t, int number, struct cpuclock *c);

@@ -51,6 +51,12 @@ struct guest_file {
 	_Atomic int owner_type, owner;	/* (A) as F_SETOWN_EX has them */
 };
 
+/* What is an eventfd for the host alone is never ready for writing. */
+static inline bool guest_file_only_tells(const struct guest_file *file)
+{
+	return file->signalfd || file->process_serial;
+}
+
 /* A table of descriptors, of one process or more. */
 struct files {
 	_Atomic uint32_t refs;

@@ -210,7 +210,7 @@ int64_t signalfd_read(struct task *t, struct signalfd *s, int host_fd, struct ui
 
 static int64_t change_set(struct task *t, int guest_fd, uint64_t set)
 {
-	const struct guest_file *file = files_get(t->files, guest_fd);
+	const struct guest_file *file = files_get_open(t->files, guest_fd);
 
 	if (!file)
 		return -EBADF;

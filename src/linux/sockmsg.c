@@ -16,6 +16,7 @@
 #define FIRST_WINDOW_BYTES (64ul << 10)
 #define LAST_WINDOW_BYTES  (USER_PIN_MAX_PAGES * PAGE_SIZE)
 #define NETLINK_MAX_BYTES  (32ul << 10)
+#define UNIX_HEAD_BYTES	   32 /* of a send buffer, not for data */
 
 #define SEND_FLAGS	   (MSG_OOB | MSG_DONTROUTE | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE | MSG_CONFIRM)
 #define RECEIVE_FLAGS	   (MSG_OOB | MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_TRUNC | MSG_ERRQUEUE)
@@ -112,11 +113,25 @@ static bool is_stream(const struct guest_file *file)
 	return file->socket_type == SOCK_STREAM;
 }
 
+/* A message that the kernel refuses before it looks at where it stands. */
+static bool is_too_long(const struct sending *s)
+{
+	int bytes = 0;
+	socklen_t size = sizeof(bytes);
+
+	if (s->file->socket_domain != AF_UNIX || is_stream(s->file))
+		return false;
+	getsockopt(s->file->host_fd, SOL_SOCKET, SO_SNDBUF, &bytes, &size);
+	return (int64_t)s->m->uio.bytes > bytes - UNIX_HEAD_BYTES;
+}
+
 /* A message of its own cannot be cut. */
 static int check_whole(const struct sending *s, const struct user_pin *pin)
 {
 	if (is_stream(s->file) || pin->bytes == s->m->uio.bytes)
 		return 0;
+	if (is_too_long(s))
+		return -EMSGSIZE;
 	return pin->nr_pages == USER_PIN_MAX_PAGES ? -EMSGSIZE : -EFAULT;
 }
 
@@ -132,7 +147,7 @@ static int64_t send_window(struct sending *s)
 	n = is_stream(s->file) ? uio_pin_with_faults(s->t, u, LAST_WINDOW_BYTES, false, &pin)
 			       : uio_pin(s->t, u, LAST_WINDOW_BYTES, false, &pin);
 	if (n)
-		return n;
+		return n == -EFAULT && is_too_long(s) ? -EMSGSIZE : n;
 	n = check_whole(s, &pin);
 	h.msg_iov = pin.iov;
 	h.msg_iovlen = pin.nr_iov;
@@ -191,7 +206,10 @@ int64_t sock_send(struct task *t, const struct guest_file *file, struct sock_msg
 	struct sending s = {.t = t, .file = file, .m = m};
 	int64_t ret = 0;
 
-	if (m->address.bytes) {
+	/* One that has a peer takes no address: the host refuses it, or does not look at it. */
+	if (file->socket_domain == AF_UNIX && file->socket_type != SOCK_DGRAM)
+		m->address.bytes = min_u64(m->address.bytes, 1);
+	else if (m->address.bytes) {
 		ret = sock_address_to_host(t, file->socket_domain, SOCK_SEND, &m->address);
 		if (!ret && !is_stream(file))
 			ret = sock_bind_loopback(t, file->host_fd, file->socket_domain, &m->address);

@@ -24,6 +24,9 @@
 #define UDP_SEGMENT 103
 #define UDP_GRO	    104
 #endif
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72 /* Linux 5.14 */
+#endif
 #define NETLINK_LEVEL	    270
 #define NETLINK_PKTINFO_    3
 #define NETLINK_CAP_ACK_    10
@@ -38,7 +41,16 @@ struct sock_option {
 };
 
 static const struct sock_option options[] = {
-	{SOL_SOCKET, SO_DEBUG, GET},
+	{SOL_SOCKET, SO_DEBUG, BOTH},
+	{SOL_SOCKET, SO_NO_CHECK, BOTH},
+	{SOL_SOCKET, SO_BSDCOMPAT, BOTH},
+	{SOL_SOCKET, SO_PASSSEC, BOTH},
+	{SOL_SOCKET, SO_MARK, GET},
+	{SOL_SOCKET, SO_PEEK_OFF, BOTH},
+	{SOL_SOCKET, SO_NOFCS, BOTH},
+	{SOL_SOCKET, SO_LOCK_FILTER, BOTH},
+	{SOL_SOCKET, SO_BUSY_POLL, BOTH},
+	{SOL_SOCKET, SO_BUF_LOCK, BOTH},
 	{SOL_SOCKET, SO_REUSEADDR, BOTH},
 	{SOL_SOCKET, SO_REUSEPORT, BOTH},
 	{SOL_SOCKET, SO_TYPE, GET},
@@ -122,7 +134,7 @@ static const struct sock_option options[] = {
 
 static bool is_privileged(int level, int name)
 {
-	static const int privileged[] = {SO_DEBUG, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_BINDTODEVICE};
+	static const int privileged[] = {SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_BINDTODEVICE};
 
 	for (unsigned int i = 0; level == SOL_SOCKET && i < ARRAY_SIZE(privileged); i++)
 		if (name == privileged[i])
@@ -141,16 +153,21 @@ static int check_option(const struct task *t, int level, int name, unsigned int 
 			continue;
 		return (o->may & WITH_HOST) && !host ? -ENOPROTOOPT : 0;
 	}
+	if (what == SET && level == SOL_SOCKET && name == SO_DETACH_FILTER)
+		return -ENOENT;
 	return what == SET && is_privileged(level, name) ? -EPERM : -ENOPROTOOPT;
 }
 
-static int host_socket(struct task *t, int guest_fd)
+/* What its family has no options of is told first. */
+static int host_socket(struct task *t, int guest_fd, int level)
 {
-	const struct guest_file *file = files_get(t->files, guest_fd);
+	const struct guest_file *file = files_get_open(t->files, guest_fd);
 
 	if (!file)
 		return -EBADF;
-	return file->socket_domain ? file->host_fd : -ENOTSOCK;
+	if (!file->socket_domain)
+		return -ENOTSOCK;
+	return file->socket_domain == AF_UNIX && level != SOL_SOCKET ? -EOPNOTSUPP : file->host_fd;
 }
 
 /* A value that is not handed on as it is. */
@@ -162,6 +179,10 @@ static int64_t adjust(int level, int name, void *value, size_t bytes)
 		return 0;
 	if (name == SO_LINGER && bytes >= sizeof(*linger) && linger->l_onoff && linger->l_linger)
 		linger->l_onoff = 0;
+	if (name == SO_DEBUG && bytes >= sizeof(int) && *(int *)value)
+		return -EACCES;
+	if (name == SO_BUSY_POLL && bytes >= sizeof(int) && *(int *)value > 0)
+		return -EPERM;
 	if (name == SO_PRIORITY && bytes >= sizeof(int) &&
 	    (*(int *)value < 0 || *(int *)value > MAX_PRIORITY))
 		return -EPERM;
@@ -170,14 +191,21 @@ static int64_t adjust(int level, int name, void *value, size_t bytes)
 
 static int64_t sys_setsockopt(struct task *t, const uint64_t a[6])
 {
-	int fd = host_socket(t, (int)a[0]), level = (int)a[1], name = (int)a[2], bytes = (int)a[4];
+	int level = (int)a[1], fd = host_socket(t, (int)a[0], level), name = (int)a[2], bytes = (int)a[4];
 	char value[OPTION_MAX_BYTES] __attribute__((aligned(8)));
 	int64_t ret;
 
+	if (fd < 0 && fd != -EOPNOTSUPP)
+		return fd;
 	if (bytes < 0)
 		return -EINVAL;
 	if (fd < 0)
 		return fd;
+	/* Options of any socket are numbers at least. */
+	if (level == SOL_SOCKET && bytes < (int)sizeof(int))
+		return -EINVAL;
+	if (level == SOL_SOCKET && copy_from_user(t->mm, value, a[3], sizeof(int)))
+		return -EFAULT;
 	ret = check_option(t, level, name, SET);
 	if (ret)
 		return ret;
@@ -192,20 +220,20 @@ static int64_t sys_setsockopt(struct task *t, const uint64_t a[6])
 
 static int64_t sys_getsockopt(struct task *t, const uint64_t a[6])
 {
-	int fd = host_socket(t, (int)a[0]), bytes;
+	int fd = host_socket(t, (int)a[0], (int)a[1]), bytes;
 	char value[OPTION_MAX_BYTES] __attribute__((aligned(8))) = {0};
 	socklen_t got;
 	int64_t ret;
 
 	if (fd < 0)
 		return fd;
-	ret = check_option(t, (int)a[1], (int)a[2], GET);
-	if (ret)
-		return ret;
 	if (copy_from_user(t->mm, &bytes, a[4], sizeof(bytes)))
 		return -EFAULT;
 	if (bytes < 0)
 		return -EINVAL;
+	ret = check_option(t, (int)a[1], (int)a[2], GET);
+	if (ret)
+		return ret;
 	got = (socklen_t)(bytes < OPTION_MAX_BYTES ? bytes : OPTION_MAX_BYTES);
 	if (getsockopt(fd, (int)a[1], (int)a[2], value, &got))
 		return -errno;

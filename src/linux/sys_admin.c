@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/syscall.h>
-#include <sys/timex.h>
 #include <unistd.h>
 
 #include "path.h"
@@ -34,22 +33,6 @@ static int64_t sys_chroot(struct task *t, const uint64_t a[6])
 		return ret;
 	close(target.fd);
 	return -EPERM;
-}
-
-/* Reading the clock's state is everyone's. */
-static int64_t sys_adjtimex(struct task *t, const uint64_t a[6])
-{
-	struct timex tx;
-	int ret;
-
-	if (copy_from_user(t->mm, &tx, a[0], sizeof(tx)))
-		return -EFAULT;
-	if (tx.modes)
-		return -EPERM;
-	ret = adjtimex(&tx);
-	if (ret < 0)
-		return -errno;
-	return copy_to_user(t->mm, a[0], &tx, sizeof(tx)) ? -EFAULT : ret;
 }
 
 #define UNSHARE_OWN   (CLONE_FILES | CLONE_FS | CLONE_SYSVSEM)
@@ -100,7 +83,6 @@ static int64_t sys_setns(struct task *t, const uint64_t a[6])
 const struct syscall_entry sys_admin_calls[] = {
 	SYSCALL_ENTRY(setns),
 	SYSCALL_ENTRY(chroot),
-	SYSCALL_ENTRY(adjtimex),
 	SYSCALL_ENTRY(unshare),
 	REFUSED(acct),
 	REFUSED(mount),

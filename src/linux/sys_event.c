@@ -50,6 +50,13 @@ static int64_t sys_timerfd_create(struct task *t, const uint64_t a[6])
 	return install(t, timerfd_create((int)a[0], flags | TFD_CLOEXEC), flags & TFD_CLOEXEC);
 }
 
+#define TIMERFD_FLAGS (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)
+
+static bool is_span(const struct timespec *ts)
+{
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000;
+}
+
 static int64_t sys_timerfd_settime(struct task *t, const uint64_t a[6])
 {
 	struct itimerspec new, old;
@@ -57,6 +64,8 @@ static int64_t sys_timerfd_settime(struct task *t, const uint64_t a[6])
 
 	if (copy_from_user(t->mm, &new, a[2], sizeof(new)))
 		return -EFAULT;
+	if (((int)a[1] & ~TIMERFD_FLAGS) || !is_span(&new.it_value) || !is_span(&new.it_interval))
+		return -EINVAL;
 	fd = files_host_fd(t->files, (int)a[0]);
 	if (fd < 0)
 		return -EBADF;
@@ -96,6 +105,7 @@ static int64_t sys_epoll_create(struct task *t, const uint64_t a[6])
 static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
 {
 	int epoll = files_host_fd(t->files, (int)a[0]), fd = files_host_fd(t->files, (int)a[2]);
+	const struct guest_file *file = files_get(t->files, (int)a[2]);
 	struct epoll_event event = {0};
 
 	if ((int)a[1] != EPOLL_CTL_DEL && copy_from_user(t->mm, &event, a[3], sizeof(event)))
@@ -104,6 +114,8 @@ static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
 		return -EBADF;
 	/* It would keep lodge's machine awake, not the guest's. */
 	event.events &= ~(uint32_t)EPOLLWAKEUP;
+	if (file && guest_file_only_tells(file))
+		event.events &= ~(uint32_t)(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	return epoll_ctl(epoll, (int)a[1], fd, &event) ? -errno : 0;
 }
 
@@ -127,17 +139,19 @@ static int wait_for_events(void *ctx, const struct timespec *left, const sigset_
 /* span NULL: for ever. */
 static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct timespec *span)
 {
-	int nr = (int)a[2], fd = files_host_fd(t->files, (int)a[0]);
+	const struct guest_file *file = files_get_open(t->files, (int)a[0]);
+	int nr = (int)a[2], fd;
 	struct epoll_event *events;
 	struct poll_deadline deadline = {0};
 	int64_t ret;
 
+	if (!file)
+		return -EBADF;
+	fd = file->host_fd;
 	if (nr <= 0 || nr > (int)(INT32_MAX / sizeof(*events)))
 		return -EINVAL;
 	if (!access_ok(a[1], (uint64_t)nr * sizeof(*events)))
 		return -EFAULT;
-	if (fd < 0)
-		return -EBADF;
 	nr = nr < EPOLL_MAX_EVENTS ? nr : EPOLL_MAX_EVENTS;
 	events = calloc((size_t)nr, sizeof(*events));
 	if (!events)

@@ -28,10 +28,10 @@ static int64_t do_semop(struct task *t, const uint64_t a[6], const struct timesp
 	struct sembuf *ops;
 	int64_t ret;
 
-	if (nr < 1 || (int)a[0] < 0)
-		return -EINVAL;
 	if (nr > SEM_MAX_OPS)
 		return -E2BIG;
+	if (nr < 1)
+		return -EINVAL;
 	ops = calloc(nr, sizeof(*ops));
 	if (!ops)
 		return -ENOMEM;
@@ -39,6 +39,8 @@ static int64_t do_semop(struct task *t, const uint64_t a[6], const struct timesp
 		deadline = sleep_deadline(CLOCK_MONOTONIC, span);
 	ret = copy_from_user(t->mm, ops, a[1], nr * sizeof(*ops)) ? -EFAULT : 0;
 	if (!ret && span && (span->tv_sec < 0 || span->tv_nsec < 0 || span->tv_nsec > 999999999))
+		ret = -EINVAL;
+	if (!ret && (int)a[0] < 0)
 		ret = -EINVAL;
 	if (!ret)
 		ret = sem_operate(t, (int)a[0], ops, nr, span ? &deadline : NULL);

@@ -99,6 +99,8 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	mode = fcntl(host_fd, F_GETFL);
 	if (mode < 0 || (mode & O_PATH))
 		return -EBADF;
+	if (!r->length)
+		return -EINVAL;
 	if ((r->flags & MAP_TYPE) == MAP_SHARED && (r->flags & MAP_SYNC)) /* no file here takes it */
 		return -EOPNOTSUPP;
 	if ((r->flags & MAP_TYPE) != MAP_PRIVATE && (r->prot & PROT_BITS_WRITE) &&

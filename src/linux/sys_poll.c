@@ -35,11 +35,14 @@ static int64_t poll_run(struct task *t, struct pollfd *fds, unsigned int nr, con
 	int64_t ret;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		int host_fd = fds[i].fd < 0 ? -1 : files_host_fd(t->files, fds[i].fd);
+		const struct guest_file *file = fds[i].fd < 0 ? NULL : files_get_open(t->files, fds[i].fd);
+		int host_fd = file ? file->host_fd : -1;
 
 		nr_closed += fds[i].fd >= 0 && host_fd < 0;
 		/* A closed one is told from one to be ignored by its events, which are not used any more. */
 		fds[i].events = fds[i].fd >= 0 && host_fd < 0 ? POLLNVAL : fds[i].events & ~POLLNVAL;
+		if (file && guest_file_only_tells(file))
+			fds[i].events &= ~(POLLOUT | POLLWRNORM | POLLWRBAND);
 		fds[i].fd = host_fd;
 		fds[i].revents = 0;
 	}

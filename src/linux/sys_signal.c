@@ -210,6 +210,8 @@ static bool may_signal(struct task *t, struct process *p, int signo)
 /* The lock is held. signo 0 only asks whether it could be. */
 static int send_to(struct task *t, struct process *p, int signo, const siginfo_t *info)
 {
+	if (signo < 0 || signo > NR_SIGNALS)
+		return -EINVAL;
 	if (!may_signal(t, p, signo))
 		return -EPERM;
 	return signo ? signal_send_process(p, signo, info) : 0;
@@ -252,8 +254,6 @@ static int64_t sys_kill(struct task *t, const uint64_t a[6])
 	int pid = (int)a[0], signo = (int)a[1];
 	int64_t ret;
 
-	if (signo < 0 || signo > NR_SIGNALS)
-		return -EINVAL;
 	if (pid == INT32_MIN)
 		return -ESRCH;
 	pthread_mutex_lock(&t->sandbox->lock);

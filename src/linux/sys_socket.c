@@ -40,7 +40,7 @@ struct guest_mmsghdr {
 /* The socket behind a guest descriptor, or NULL and *err. */
 static struct guest_file *socket_get(struct task *t, uint64_t guest_fd, int *err)
 {
-	struct guest_file *file = files_get(t->files, (int)guest_fd);
+	struct guest_file *file = files_get_open(t->files, (int)guest_fd);
 
 	*err = !file ? -EBADF : file->socket_domain ? 0 : -ENOTSOCK;
 	return *err ? NULL : file;
@@ -90,13 +90,30 @@ static int64_t sys_socket(struct task *t, const uint64_t a[6])
 	return host_fd < 0 ? -errno : files_install(t->files, host_fd, type & SOCK_CLOEXEC, 0, NULL);
 }
 
+/* Two numbers stand where the guest wants them before it is known whether there can be such sockets. */
+static int64_t socketpair_numbers(struct task *t, gva_t to)
+{
+	int guest[2];
+
+	guest[0] = files_next(t->files, 0);
+	if (guest[0] < 0)
+		return guest[0];
+	guest[1] = files_next(t->files, guest[0] + 1);
+	if (guest[1] < 0)
+		return guest[1];
+	return copy_to_user(t->mm, to, guest, sizeof(guest)) ? -EFAULT : 0;
+}
+
 static int64_t sys_socketpair(struct task *t, const uint64_t a[6])
 {
-	int type = (int)a[1], host[2], guest[2], err;
+	int type = (int)a[1], host[2], guest[2];
+	int64_t err;
 
 	if (type & ~(SOCK_TYPE | TYPE_FLAGS))
 		return -EINVAL;
-	err = check_domain(t, (int)a[0], type & SOCK_TYPE, (int)a[2]);
+	err = socketpair_numbers(t, a[3]);
+	if (!err)
+		err = check_domain(t, (int)a[0], type & SOCK_TYPE, (int)a[2]);
 	if (err)
 		return err;
 	if (socketpair((int)a[0], type | SOCK_CLOEXEC, (int)a[2], host))
@@ -224,7 +241,7 @@ static int64_t do_accept(struct task *t, const uint64_t a[6], int flags)
 	const struct guest_file *file = socket_get(t, a[0], &err);
 
 	if (flags & ~TYPE_FLAGS)
-		return -EINVAL;
+		return err == -EBADF ? err : -EINVAL;
 	if (err)
 		return err;
 	guest_fd = files_next(t->files, 0);
@@ -418,11 +435,16 @@ static int64_t receive_msg(struct task *t, const struct guest_file *file, gva_t 
 	return ret;
 }
 
+/* The flag of calls from programs of 32 bits, of which there are none. */
+#define FOR_COMPAT(flags) ((uint32_t)(flags)&0x80000000u)
+
 static int64_t sys_sendmsg(struct task *t, const uint64_t a[6])
 {
 	int err;
 	const struct guest_file *file = socket_get(t, a[0], &err);
 
+	if (FOR_COMPAT(a[2]))
+		return -EINVAL;
 	return err ? err : send_msg(t, file, a[1], (int)a[2]);
 }
 
@@ -431,6 +453,8 @@ static int64_t sys_recvmsg(struct task *t, const uint64_t a[6])
 	int err;
 	const struct guest_file *file = socket_get(t, a[0], &err);
 
+	if (FOR_COMPAT(a[2]))
+		return -EINVAL;
 	return err ? err : receive_msg(t, file, a[1], (int)a[2]);
 }
 
@@ -444,6 +468,8 @@ static int64_t sys_sendmmsg(struct task *t, const uint64_t a[6])
 	int err;
 	const struct guest_file *file = socket_get(t, a[0], &err);
 
+	if (FOR_COMPAT(a[3]))
+		return -EINVAL;
 	for (; !err && done < nr; done++) {
 		gva_t at = a[1] + done * sizeof(struct guest_mmsghdr);
 		n = send_msg(t, file, at, (int)a[3]);
@@ -505,6 +531,8 @@ static int64_t sys_recvmmsg(struct task *t, const uint64_t a[6])
 	int err = a[4] ? sleep_get_timespec(t, a[4], &span) : 0;
 	const struct guest_file *file = err ? NULL : socket_get(t, a[0], &err);
 
+	if (FOR_COMPAT(a[3]))
+		return -EINVAL;
 	if (err)
 		return err;
 	if (a[4])

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <time.h>
 
 #include "cpuclock.h"
@@ -14,9 +15,8 @@
 #include "syscall.h"
 #include "vdso.h"
 
-#define CLOCK_SGI_CYCLE_NR 10 /* gone from Linux; the number is not reused */
-
-#define NS_PER_S	   1000000000
+#define NS_PER_S 1000000000
+#define US_PER_S 1000000
 
 /* Is the number one of the host's clocks, which all show the same to everybody? */
 static bool is_host_clock(int id)
@@ -101,15 +101,47 @@ static int64_t sys_clock_getres(struct task *t, const uint64_t a[6])
 	return a[1] ? put_timespec(t, a[1], &ts) : 0;
 }
 
+/* Clocks of processor time that somebody has are no more to be set than the one of the day. */
 static int64_t sys_clock_settime(struct task *t, const uint64_t a[6])
 {
+	int id = (int)a[0], err = 0;
+	struct cpuclock clock;
 	struct timespec ts;
 
-	if ((int)a[0] != CLOCK_REALTIME)
+	if (id != CLOCK_REALTIME && !cpuclock_is(id))
 		return -EINVAL;
 	if (copy_from_user(t->mm, &ts, a[1], sizeof(ts)))
 		return -EFAULT;
-	return -EPERM;
+	if (id == CLOCK_REALTIME)
+		err = ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= NS_PER_S ? -EINVAL : 0;
+	else if (id > 0)
+		err = -EINVAL;
+	else
+		err = cpuclock_parse(t, id, &clock);
+	return err ? err : -EPERM;
+}
+
+/* What it shows is everyone's to ask; adjtimex() is the same of the clock of the day. */
+static int64_t sys_clock_adjtime(struct task *t, const uint64_t a[6])
+{
+	int id = (int)a[0], ret;
+	struct timex tx;
+
+	if (copy_from_user(t->mm, &tx, a[1], sizeof(tx)))
+		return -EFAULT;
+	if (id != CLOCK_REALTIME)
+		return is_host_clock(id) || cpuclock_is(id) || cpuclock_has_form(id) ? -EOPNOTSUPP : -EINVAL;
+	if (tx.modes)
+		return -EPERM;
+	ret = adjtimex(&tx);
+	if (ret < 0)
+		return -errno;
+	return copy_to_user(t->mm, a[1], &tx, sizeof(tx)) ? -EFAULT : ret;
+}
+
+static int64_t sys_adjtimex(struct task *t, const uint64_t a[6])
+{
+	return sys_clock_adjtime(t, (const uint64_t[6]){CLOCK_REALTIME, a[0]});
 }
 
 static int64_t sys_gettimeofday(struct task *t, const uint64_t a[6])
@@ -126,11 +158,16 @@ static int64_t sys_gettimeofday(struct task *t, const uint64_t a[6])
 
 static int64_t sys_settimeofday(struct task *t, const uint64_t a[6])
 {
+	struct timezone zone;
 	struct timeval now;
 
 	if (a[0] && copy_from_user(t->mm, &now, a[0], sizeof(now)))
 		return -EFAULT;
-	return -EPERM;
+	if (a[0] && (now.tv_usec < 0 || now.tv_usec >= US_PER_S))
+		return -EINVAL;
+	if (a[1] && copy_from_user(t->mm, &zone, a[1], sizeof(zone)))
+		return -EFAULT;
+	return a[0] && now.tv_sec < 0 ? -EINVAL : -EPERM;
 }
 
 static int64_t sys_time(struct task *t, const uint64_t a[6])
@@ -158,8 +195,11 @@ static int sleep_clock(struct task *t, int id)
 	case CLOCK_THREAD_CPUTIME_ID:
 		return -EOPNOTSUPP;
 	default:
-		if (cpuclock_is(id))
-			return cpuclock_parse(t, id, &clock);
+		if (cpuclock_is(id)) {
+			int err = cpuclock_parse(t, id, &clock);
+			/* It stands still while its thread sleeps. */
+			return !err && clock.of_task && clock.id == t->tid ? -EINVAL : err;
+		}
 		return is_host_clock(id) ? -EOPNOTSUPP : -EINVAL;
 	}
 }
@@ -247,7 +287,15 @@ static int64_t sys_clock_nanosleep(struct task *t, const uint64_t a[6])
 }
 
 const struct syscall_entry sys_time_calls[] = {
-	SYSCALL_ENTRY(clock_gettime), SYSCALL_ENTRY(clock_getres),    SYSCALL_ENTRY(clock_settime),
-	SYSCALL_ENTRY(gettimeofday),  SYSCALL_ENTRY(settimeofday),    SYSCALL_ENTRY(time),
-	SYSCALL_ENTRY(nanosleep),     SYSCALL_ENTRY(clock_nanosleep), {0},
+	SYSCALL_ENTRY(clock_gettime),
+	SYSCALL_ENTRY(clock_getres),
+	SYSCALL_ENTRY(clock_settime),
+	SYSCALL_ENTRY(gettimeofday),
+	SYSCALL_ENTRY(settimeofday),
+	SYSCALL_ENTRY(time),
+	SYSCALL_ENTRY(nanosleep),
+	SYSCALL_ENTRY(clock_nanosleep),
+	SYSCALL_ENTRY(clock_adjtime),
+	SYSCALL_ENTRY(adjtimex),
+	{0},
 };

@@ -97,7 +97,7 @@ static int timer_clock(struct task *t, int id, struct timer_clock *clock)
 		return 0;
 	default:
 		if (!cpuclock_is(id))
-			return id >= 0 && id <= CLOCK_TAI ? -EOPNOTSUPP : -EINVAL;
+			return id >= 0 && id <= CLOCK_TAI && id != CLOCK_SGI_CYCLE_NR ? -EOPNOTSUPP : -EINVAL;
 	}
 	err = cpuclock_parse(t, id, &cpu);
 	if (err)
@@ -160,11 +160,15 @@ static int64_t sys_timer_create(struct task *t, const uint64_t a[6])
 {
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 	struct posix_timer x = {0};
-	int err;
+	int err, no_timer = -1;
 
 	if (a[1] && copy_from_user(t->mm, &event, a[1], sizeof(event)))
 		return -EFAULT;
 	err = timer_clock(t, (int)a[0], &x.timer.clock);
+	/* Whose clock of processor time it is, is asked after the number has been told. */
+	if (err && cpuclock_has_form((int)a[0]) && !check_event(t, &event) &&
+	    copy_to_user(t->mm, a[2], &no_timer, sizeof(no_timer)))
+		return -EFAULT;
 	if (!err)
 		err = check_event(t, &event);
 	if (err)

@@ -27,6 +27,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -523,6 +524,9 @@ static inline void sweep_one(const struct sweep_call *c, const uint64_t a[6], co
 	sweep_is_dirty = sweep_is_dirty || ret >= 0;
 	if ((c->how & MAKES_FD) && ret >= 0)
 		close((int)ret);
+	/* Natively it would stay behind, for the next run to find. */
+	if (c->nr == SYS_shmget && ret >= 0)
+		shmctl((int)ret, IPC_RMID, NULL);
 }
 
 /* Positions, and what is in pipes and sockets. */
