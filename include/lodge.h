@@ -186,6 +186,15 @@ struct lodge_space_options {
 	 */
 	void (*on_stop)(void *ctx, int signal);
 	void *on_stop_ctx;
+	/*
+	 * on_call is called on a task's thread when a task is about to make the call of this name for the at_call_nth time, those of all tasks
+	 * counted together and calls that are made again counted again. The task stands still until it returns: meanwhile another thread
+	 * may clone or save the space, in which the call was not made yet. at_call NULL: never; at_call_nth 0: the first time.
+	 */
+	const char *at_call;
+	uint64_t at_call_nth;
+	void (*on_call)(void *ctx);
+	void *on_call_ctx;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -325,7 +334,7 @@ int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodg
  * A space in the state that a file has, which may be used as a clone that does not run yet. Its memory comes from the file when it is touched, so
  * that must stay as it is; spaces that are cloned from it share what neither has written. Of `opt` counts what a space is created with but its
  * layout; memory_bytes 0: as it was; files that were open must be in its view. A page that is not what was saved is SIGBUS for who
- * touches it. Errors, each with its reason in *err: -EINVAL (no snapshot), -ENOTSUP (of another version), -ENOEXEC (of another machine), -EBADMSG
+ * touches it. The file is closed with the last space that has pages of it: there is no call for that. Errors, each with its reason in *err: -EINVAL (no snapshot), -ENOTSUP (of another version), -ENOEXEC (of another machine), -EBADMSG
  * (damaged), -ESTALE (a file that it maps has changed), what opening its files gave, -EPERM (too many are open), -ENOMEM.
  */
 int lodge_snapshot_load(struct lodge_host *host, const char *path, const struct lodge_space_options *opt,

@@ -174,7 +174,7 @@ static int set_snapshot_at(struct run_options *o, const char *arg)
 {
 	if (!saver_parse_at(&o->saver, arg))
 		return 0;
-	message("--snapshot-at '%s': must be TIME:SECONDS or SIGNAL:NAME", arg);
+	message("--snapshot-at '%s': must be TIME:SECONDS, SIGNAL:NAME or SYSCALL:NAME[@n=NUMBER]", arg);
 	return -EINVAL;
 }
 
@@ -508,7 +508,8 @@ static const struct option_spec specs[] = {
 	{"swappiness", "N", "what goes rather: 0 pages of files, 200 anonymous ones, 100 both alike (60)",
 	 set_swappiness},
 	{"snapshot", "FILE", "where --snapshot-at saves the run to", set_snapshot},
-	{"snapshot-at", "TIME:S|SIGNAL:NAME", "save after S seconds, or whenever lodge gets the signal",
+	{"snapshot-at", "WHEN",
+	 "TIME:S: after S seconds; SIGNAL:NAME: whenever lodge gets it; SYSCALL:NAME[@n=N]: before that call",
 	 set_snapshot_at},
 	{"control", "SOCKET", "save when 'lodge snapshot SOCKET FILE' asks for it", set_control},
 	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
@@ -592,7 +593,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		message("no program given; see 'lodge run --help'");
 		return -EINVAL;
 	}
-	if (!o->saver.file == !(o->saver.after_ns || o->saver.signo))
+	if (!o->saver.file == !(o->saver.after_ns || o->saver.signo || o->saver.call[0]))
 		return 0;
 	message("--snapshot and --snapshot-at go together");
 	return -EINVAL;

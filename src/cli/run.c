@@ -131,6 +131,12 @@ static int create_space(struct run *r)
 		opt.on_stop = watch_stop_lodge;
 		opt.on_stop_ctx = &r->watch;
 	}
+	if (r->saver.request.call[0]) {
+		opt.at_call = r->saver.request.call;
+		opt.at_call_nth = r->saver.request.nth;
+		opt.on_call = saver_at_call;
+		opt.on_call_ctx = &r->saver;
+	}
 	memcpy(opt.fds, r->fds, sizeof(opt.fds));
 	ret = lodge_space_create(r->host, &opt, &r->space, &err);
 	if (ret < 0) {

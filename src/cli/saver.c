@@ -39,8 +39,31 @@ static int parse_signal(const char *text)
 	return -EINVAL;
 }
 
+/* "write" or "write@n=10". */
+static int parse_call(struct saver_request *r, const char *text)
+{
+	size_t length = strcspn(text, "@");
+	char *end;
+
+	if (!length || length >= sizeof(r->call))
+		return -EINVAL;
+	r->nth = 1;
+	if (text[length]) {
+		if (strncmp(text + length, "@n=", 3) != 0 || text[length + 3] < '0' || text[length + 3] > '9')
+			return -EINVAL;
+		r->nth = strtoull(text + length + 3, &end, 10);
+		if (*end || !r->nth)
+			return -EINVAL;
+	}
+	memcpy(r->call, text, length);
+	r->call[length] = '\0';
+	return 0;
+}
+
 int saver_parse_at(struct saver_request *r, const char *text)
 {
+	if (!strncmp(text, "SYSCALL:", 8))
+		return parse_call(r, text + 8);
 	if (!strncmp(text, "TIME:", 5))
 		return quantity_ns(text + 5, &r->after_ns) || !r->after_ns ? -EINVAL : 0;
 	if (strncmp(text, "SIGNAL:", 7) != 0)
@@ -109,11 +132,13 @@ static void *saver_main(void *arg)
 	struct saver *s = arg;
 	struct pollfd p[] = {{.fd = s->stop_fd, .events = POLLIN},
 			     {.fd = s->signal_fd, .events = POLLIN},
-			     {.fd = s->listen_fd, .events = POLLIN}};
+			     {.fd = s->listen_fd, .events = POLLIN},
+			     {.fd = s->call_fd, .events = POLLIN}};
 	struct signalfd_siginfo info;
+	eventfd_t calls;
 
 	for (;;) {
-		int ready = poll(p, 3, time_left_ms(s));
+		int ready = poll(p, 4, time_left_ms(s));
 		if (p[0].revents)
 			return NULL;
 		if (ready == 0 && s->deadline_ns && now_ns() >= s->deadline_ns) {
@@ -124,7 +149,20 @@ static void *saver_main(void *arg)
 			save(s);
 		if (ready > 0 && p[2].revents)
 			serve(s);
+		if (ready > 0 && p[3].revents && !eventfd_read(s->call_fd, &calls)) {
+			save(s);
+			sem_post(&s->saved);
+		}
 	}
+}
+
+void saver_at_call(void *ctx)
+{
+	struct saver *s = ctx;
+
+	eventfd_write(s->call_fd, 1);
+	while (sem_wait(&s->saved) && errno == EINTR)
+		;
 }
 
 /* --- beginning and end ----------------------------------------------------------------------------- */
@@ -171,8 +209,8 @@ int saver_start(struct saver *s, struct lodge_space *space)
 {
 	sigset_t set;
 
-	s->signal_fd = s->listen_fd = s->stop_fd = -1;
-	if (!s->request.after_ns && !s->request.signo && !s->request.control)
+	s->signal_fd = s->listen_fd = s->stop_fd = s->call_fd = -1;
+	if (!s->request.after_ns && !s->request.signo && !s->request.control && !s->request.call[0])
 		return 0;
 	s->space = space;
 	s->deadline_ns = s->request.after_ns ? now_ns() + s->request.after_ns : 0;
@@ -185,7 +223,9 @@ int saver_start(struct saver *s, struct lodge_space *space)
 	if (s->request.signo)
 		s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC);
-	int err = s->stop_fd < 0 ? errno : pthread_create(&s->thread, NULL, saver_main, s);
+	s->call_fd = eventfd(0, EFD_CLOEXEC);
+	sem_init(&s->saved, 0, 0);
+	int err = s->stop_fd < 0 || s->call_fd < 0 ? errno : pthread_create(&s->thread, NULL, saver_main, s);
 	s->runs = !err;
 	if (err)
 		message("cannot start the thread that saves: %s", strerror(err));
@@ -211,4 +251,5 @@ void saver_stop(struct saver *s)
 	close_if_open(s->signal_fd);
 	close_if_open(s->listen_fd);
 	close_if_open(s->stop_fd);
+	close_if_open(s->call_fd);
 }

@@ -7,7 +7,7 @@
 
 static bool may_tell(const struct task *t)
 {
-	return t->running && t->vcpu && !t->trace;
+	return t->running && t->vcpu && !t->trace && !t->sandbox->pause_at.fn;
 }
 
 static uint32_t parent_pid(const struct process *p)

@@ -30,6 +30,7 @@
 #include "shm.h"
 #include "space.h"
 #include "swapfile.h"
+#include "syscall.h"
 #include "task.h"
 #include "tty.h"
 #include "vdso.h"
@@ -305,6 +306,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 	if (o->swappiness > SWAPPINESS_MAX)
 		return report_error(err, -EINVAL, "swappiness of %u: at most %d", o->swappiness,
 				    SWAPPINESS_MAX);
+	if (o->at_call && (!o->on_call || syscall_number(o->at_call) < 0))
+		return report_error(err, -EINVAL, "no call %s to stop at", o->at_call);
 	if (o->trace & ~TRACE_ALL)
 		return report_error(err, -EINVAL, "unknown trace bits %#x", o->trace & ~TRACE_ALL);
 	return 0;
@@ -351,6 +354,12 @@ void space_apply_options(struct sandbox *s, struct memcg *cg, const struct lodge
 	s->traps = (enum vcpu_traps)o->traps;
 	s->on_stop = o->on_stop;
 	s->on_stop_ctx = o->on_stop_ctx;
+	if (!o->at_call)
+		return;
+	s->pause_at.nr = syscall_number(o->at_call);
+	s->pause_at.fn = o->on_call;
+	s->pause_at.ctx = o->on_call_ctx;
+	atomic_store(&s->pause_at.left, o->at_call_nth ? o->at_call_nth : 1);
 }
 
 /* All of them, or none. */

@@ -88,6 +88,25 @@ void pause_end(struct sandbox *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* The lock is held, in both. */
+static void stand(struct task *t)
+{
+	t->parked = true;
+	pthread_cond_broadcast(&t->sandbox->pause_changed);
+	stall_sleep_begin();
+}
+
+static void stand_while_paused(struct task *t)
+{
+	struct sandbox *s = t->sandbox;
+
+	while (s->paused)
+		pthread_cond_wait(&s->pause_changed, &s->lock);
+	stall_sleep_end();
+	t->parked = false;
+	atomic_fetch_and(&t->attention, ~ATTENTION_PAUSE);
+}
+
 bool pause_park(struct task *t)
 {
 	struct sandbox *s = t->sandbox;
@@ -96,14 +115,36 @@ bool pause_park(struct task *t)
 		return false;
 	vcpu_recall(t->vcpu);
 	pthread_mutex_lock(&s->lock);
-	t->parked = true;
-	pthread_cond_broadcast(&s->pause_changed);
-	stall_sleep_begin();
-	while (s->paused)
-		pthread_cond_wait(&s->pause_changed, &s->lock);
-	stall_sleep_end();
-	t->parked = false;
-	atomic_fetch_and(&t->attention, ~ATTENTION_PAUSE);
+	stand(t);
+	stand_while_paused(t);
+	pthread_mutex_unlock(&s->lock);
+	return true;
+}
+
+/* Of several tasks one comes to it. */
+static bool is_due(struct pause_at *at, int nr)
+{
+	uint64_t left = nr == at->nr ? atomic_load(&at->left) : 0;
+
+	while (left && !atomic_compare_exchange_weak(&at->left, &left, left - 1))
+		;
+	return left == 1;
+}
+
+bool pause_before_call(struct task *t, int nr)
+{
+	struct sandbox *s = t->sandbox;
+
+	if (!is_due(&s->pause_at, nr))
+		return false;
+	t->regs.rip -= SYSCALL_BYTES;
+	vcpu_recall(t->vcpu);
+	pthread_mutex_lock(&s->lock);
+	stand(t);
+	pthread_mutex_unlock(&s->lock);
+	s->pause_at.fn(s->pause_at.ctx);
+	pthread_mutex_lock(&s->lock);
+	stand_while_paused(t);
 	pthread_mutex_unlock(&s->lock);
 	return true;
 }

@@ -13,9 +13,18 @@
 #define LODGE_LINUX_PAUSE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct sandbox;
 struct task;
+
+/* Where a task comes to stand by itself, for fn to be called: before a call of this number. */
+struct pause_at {
+	int nr;		       /* (C) */
+	_Atomic uint64_t left; /* (A) how many it is until then; 0: nowhere, or it was there */
+	void (*fn)(void *ctx); /* (C) NULL: nowhere */
+	void *ctx;
+};
 
 /*
  * Any thread but those of the tasks. 0; -ESRCH: the sandbox has ended; -EBUSY: a task is in a call that does not end. A sandbox that has
@@ -26,6 +35,9 @@ void pause_end(struct sandbox *s);
 
 /* Stands still while somebody wants it to. False: nobody does. */
 bool pause_park(struct task *t);
+
+/* The task has trapped for a call: true: it stood before it, and makes it again. */
+bool pause_before_call(struct task *t, int nr);
 
 /* Whether the task was interrupted for a pause and for nothing else. */
 bool pause_alone(struct task *t);

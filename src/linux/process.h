@@ -23,6 +23,7 @@
 #include "../mm/list.h"
 #include "../vmm/vcpu.h"
 #include "oom.h"
+#include "pause.h"
 #include "signal.h"
 #include "timers.h"
 #include "view.h"
@@ -125,7 +126,8 @@ struct sandbox {
 	bool started;		      /* (P) its tasks run, or did */
 	bool paused;		      /* (P) somebody wants them to stand still */
 	pthread_cond_t pause_changed; /* (P) a task has come to stand, or all may go on */
-	int caller_fds[3];	      /* (C) what the first process got for 0, 1, 2; -1: nothing */
+	struct pause_at pause_at;
+	int caller_fds[3]; /* (C) what the first process got for 0, 1, 2; -1: nothing */
 	/* timers.c */
 	bool timers_run, timers_stop; /* (P) there is a thread; it is to end */
 	pthread_t timers_thread;

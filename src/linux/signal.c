@@ -31,7 +31,6 @@
 #define IGNORED	       (MASK(SIGCHLD) | MASK(SIGCONT) | MASK(SIGURG) | MASK(SIGWINCH))
 #define REALTIME       (~0ull << 31)
 #define MIN_SIGSTACK   2048
-#define SYSCALL_BYTES  2
 #define VECTOR_PF      14
 #define VECTOR_AC      17
 #define HANDLER_DFL    ((uint64_t)0)

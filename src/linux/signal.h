@@ -18,11 +18,12 @@
 struct process;
 struct task;
 
-#define NR_SIGNALS   64
+#define NR_SIGNALS    64
+#define SYSCALL_BYTES 2 /* of the instruction */
 
 /* One pending instance of each standard signal, and this many of the real-time ones together. */
-#define RT_QUEUE_MAX 64
-#define SIGQUEUE_MAX (31 + RT_QUEUE_MAX)
+#define RT_QUEUE_MAX  64
+#define SIGQUEUE_MAX  (31 + RT_QUEUE_MAX)
 
 /* The kernel's struct sigaction on x86-64. */
 struct ksigaction {

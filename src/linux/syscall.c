@@ -54,6 +54,16 @@ const char *syscall_name(int nr)
 	return e ? e->name : NULL;
 }
 
+int syscall_number(const char *name)
+{
+	for (int nr = 0; nr < NR_SYSCALLS; nr++) {
+		const char *known = syscall_name(nr);
+		if (known && !strcmp(known, name))
+			return nr;
+	}
+	return -ENOSYS;
+}
+
 /* "name(0x1, 0x2", without the arguments at the end that are 0. */
 static void trace_call(char *text, size_t bytes, int nr, const uint64_t a[NR_ARGUMENTS])
 {
@@ -97,8 +107,10 @@ void syscall_dispatch(struct task *t)
 	const struct syscall_entry *e = syscall_find(nr);
 	char call[TRACE_BYTES];
 
-	t->syscall_nr = t->regs.rax;
 	t->restart = RESTART_NOT;
+	if (pause_before_call(t, nr))
+		return;
+	t->syscall_nr = t->regs.rax;
 	if (nr >= 0 && nr < NR_SYSCALLS)
 		atomic_fetch_add_explicit(&t->sandbox->counts.nr_syscalls[nr], 1, memory_order_relaxed);
 	/* Before the call: rt_sigreturn changes the registers, write prints. */

@@ -50,5 +50,7 @@ void syscall_dispatch(struct task *t);
 
 /* The name of a call, or NULL. */
 const char *syscall_name(int nr);
+/* And the other way round; -ENOSYS: there is none of that name. */
+int syscall_number(const char *name);
 
 #endif

@@ -209,6 +209,36 @@ static void clones_go_on(void **state)
 	outcome_free(&o);
 }
 
+/* The call that it was saved before is the first that the other one makes. */
+static void before_a_call(void **state)
+{
+	struct command c = restoring();
+	struct outcome o;
+
+	(void)state;
+	if (access("/usr/bin/busybox", X_OK))
+		skip();
+	o = lodge_run("--snapshot", scratch_path("snap"), "--snapshot-at", "SYSCALL:write@n=3",
+		      "/usr/bin/busybox", "sh", "-c", "echo a; echo b; echo c; echo d", NULL);
+	expect_output(&o, "a\nb\nc\nd\n");
+	command_add(&c, scratch_path("snap"));
+	o = command_run(&c);
+	expect_output(&o, "c\nd\n");
+	o = lodge_run("--snapshot", scratch_path("snap"), "--snapshot-at", "SYSCALL:write@n=20",
+		      guest_path("snap_work"), "tree", "3", "40", NULL);
+	expect_status(&o, 0);
+	struct outcome again = command_run(&c);
+	expect_output(&again, o.out);
+	outcome_free(&o);
+	/* One that is answered without leaving the guest, where nobody waits for it. */
+	unlink(scratch_path("snap"));
+	o = lodge_run("--snapshot", scratch_path("snap"), "--snapshot-at", "SYSCALL:getppid",
+		      "/usr/bin/busybox", "sh", "-c", "echo a", NULL);
+	expect_output(&o, "a\n");
+	o = command_run(&c);
+	expect_output(&o, "a\n");
+}
+
 /* --- what is none ------------------------------------------------------------------------------------------ */
 
 static void refused(const char *a, const char *b, const char *word)
@@ -232,6 +262,14 @@ static void what_is_none(void **state)
 		      NULL);
 	expect_refused(&o, 125);
 	outcome_free(&o);
+	for (const char **at = (const char *[]){"SYSCALL:", "SYSCALL:none", "SYSCALL:write@n=",
+						"SYSCALL:write@n=0", "SYSCALL:write@3", NULL};
+	     *at; at++) {
+		o = lodge_run("--snapshot", scratch_path("x"), "--snapshot-at", *at,
+			      guest_path("hello_glibc"), NULL);
+		expect_refused(&o, 125);
+		outcome_free(&o);
+	}
 	write_file(scratch_path("text"), "a text\n", 7, 0600);
 	refused("restore", scratch_path("text"), "not a snapshot");
 	refused("restore", scratch_path("nothing"), "No such file");
@@ -247,6 +285,8 @@ int main(void)
 		CASE("restore: threads that share a sum [O1]", with_memory),
 		CASE("restore: the same, gone on with in less memory than they use, on swap [O1]",
 		     without_memory),
+
+		CASE("restore: saved before the call that was asked for [O1]", before_a_call),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),
