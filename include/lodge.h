@@ -135,6 +135,15 @@ enum lodge_traps {
 	LODGE_TRAPS_POLL, /* without one wherever that is possible */
 };
 
+/* When pages of a snapshot come. */
+enum lodge_pages {
+	/* When they are touched; where an earlier run was recorded, what it touched is read meanwhile, in that order. */
+	LODGE_PAGES_PREFETCH,
+	LODGE_PAGES_LAZY, /* when they are touched */
+	LODGE_PAGES_EAGER, /* all of them before lodge_snapshot_load returns, as far as seven eighths of the memory go */
+	LODGE_PAGES_RECORD, /* when they are touched, each by itself, and their order is noted: lodge_snapshot_save_order */
+};
+
 /*
  * What stands where in the guest's file system. A mount hides what was there; the longer path counts, of equals the later. A first one
  * for "/" takes the place of the host's root.
@@ -195,6 +204,7 @@ struct lodge_space_options {
 	uint64_t at_call_nth;
 	void (*on_call)(void *ctx);
 	void *on_call_ctx;
+	enum lodge_pages pages; /* of lodge_snapshot_load */
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -339,6 +349,13 @@ int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodg
  */
 int lodge_snapshot_load(struct lodge_host *host, const char *path, const struct lodge_space_options *opt,
 			struct lodge_space **space, struct lodge_error *err);
+
+/*
+ * Writes the order in which a space that was loaded with LODGE_PAGES_RECORD has touched its pages so far into a file beside the snapshot, whose
+ * name has ".order" behind it; also when it has ended. Later loads of the same snapshot find it there. -EINVAL: it was not
+ * loaded so; what writing gave.
+ */
+int lodge_snapshot_save_order(struct lodge_space *space, struct lodge_error *err);
 
 /* Checks the file and describes it, a "name value" per line. Errors as lodge_snapshot_load, and -EIO. */
 int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err);

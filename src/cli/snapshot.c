@@ -103,6 +103,7 @@ struct restore {
 	struct swap_option swap[MAX_LISTED];
 	unsigned int nr_rw, nr_swaps;
 	int stats;
+	int pages; /* enum lodge_pages; -1: not said */
 	struct lodge_host *host;
 	struct lodge_space *space;
 };
@@ -129,9 +130,26 @@ static int set_number(const char *arg, unsigned int *number)
 	return 0;
 }
 
+static int set_pages(const char *arg, int *pages)
+{
+	static const char *const names[] = {[LODGE_PAGES_PREFETCH] = "prefetch",
+					    [LODGE_PAGES_LAZY] = "lazy",
+					    [LODGE_PAGES_EAGER] = "eager",
+					    [LODGE_PAGES_RECORD] = "record"};
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(arg, names[i])) {
+			*pages = (int)i;
+			return 0;
+		}
+	message("--load '%s': must be prefetch, lazy, eager or record", arg);
+	return -EINVAL;
+}
+
 static int usage(void)
 {
-	message("usage: lodge restore [--clones N] [--memory SIZE] [--rw DIR] [--swap FILE] [--stats] FILE");
+	message("usage: lodge restore [--clones N] [--load HOW] [--memory SIZE] [--rw DIR] [--swap FILE] "
+		"[--stats] FILE");
 	return -EINVAL;
 }
 
@@ -140,6 +158,8 @@ static int set_option(struct restore *r, int option, const char *arg)
 	switch (option) {
 	case 'c':
 		return set_number(arg, &r->clones);
+	case 'l':
+		return set_pages(arg, &r->pages);
 	case 'm':
 		if (!quantity_bytes(arg, &r->memory_bytes))
 			return 0;
@@ -168,9 +188,13 @@ static int set_option(struct restore *r, int option, const char *arg)
 static int parse(struct restore *r, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"clones", required_argument, NULL, 'c'}, {"memory", required_argument, NULL, 'm'},
-		{"rw", required_argument, NULL, 'r'},	  {"swap", required_argument, NULL, 's'},
-		{"stats", no_argument, NULL, 'S'},	  {NULL, 0, NULL, 0},
+		{"clones", required_argument, NULL, 'c'},
+		{"load", required_argument, NULL, 'l'},
+		{"memory", required_argument, NULL, 'm'},
+		{"rw", required_argument, NULL, 'r'},
+		{"swap", required_argument, NULL, 's'},
+		{"stats", no_argument, NULL, 'S'},
+		{NULL, 0, NULL, 0},
 	};
 	int option, err = 0;
 
@@ -202,6 +226,10 @@ static int open_all(struct restore *r, struct lodge_error *err)
 	lodge_space_options_init(&o);
 	o.memory_bytes = r->memory_bytes;
 	o.rw_dirs = r->rw;
+	/* What is there before clones are made they share, with the tables that lead to it. */
+	o.pages = r->pages >= 0 ? (enum lodge_pages)r->pages
+		  : r->clones	? LODGE_PAGES_EAGER
+				: LODGE_PAGES_PREFETCH;
 	o.net = LODGE_NET_NONE;
 	o.log = log_line;
 	return lodge_snapshot_load(r->host, r->file, &o, &r->space, err);
@@ -274,7 +302,7 @@ static int run_itself(struct restore *r)
 
 int command_restore(int argc, char **argv)
 {
-	struct restore r = {0};
+	struct restore r = {.pages = -1};
 	struct lodge_error err = {""};
 	int status = EXIT_LODGE;
 
@@ -286,6 +314,10 @@ int command_restore(int argc, char **argv)
 		message("%s", err.text[0] ? err.text : strerror(-ret));
 	else
 		status = r.clones ? run_clones(&r) : run_itself(&r);
+	if (!ret && r.pages == LODGE_PAGES_RECORD && lodge_snapshot_save_order(r.space, &err)) {
+		message("%s", err.text);
+		status = EXIT_LODGE;
+	}
 	lodge_space_destroy(r.space);
 	lodge_host_close(r.host);
 	for (unsigned int i = 0; i < r.nr_swaps; i++)

@@ -26,6 +26,7 @@
 #include "hostfile.h"
 #include "maps.h"
 #include "oom.h"
+#include "prefetch.h"
 #include "report.h"
 #include "shm.h"
 #include "space.h"
@@ -303,6 +304,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if ((unsigned int)o->oom > LODGE_OOM_STOP)
 		return report_error(err, -EINVAL, "unknown policy %d for lack of memory", (int)o->oom);
+	if ((unsigned int)o->pages > LODGE_PAGES_RECORD)
+		return report_error(err, -EINVAL, "unknown way %d for pages of a snapshot", (int)o->pages);
 	if (o->swappiness > SWAPPINESS_MAX)
 		return report_error(err, -EINVAL, "swappiness of %u: at most %d", o->swappiness,
 				    SWAPPINESS_MAX);
@@ -504,6 +507,7 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lo
 	space->loaded = false;
 	space->ended = true;
 	run_sandbox(s, space->host->inject);
+	prefetch_stop(space->prefetch);
 	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
 	return s->oom.stopped ? report_error(err, -ENOMEM, "%s", s->oom.text) : 0;
 }
@@ -617,6 +621,7 @@ void lodge_space_destroy(struct lodge_space *space)
 {
 	if (!space)
 		return;
+	prefetch_destroy(space->prefetch);
 	if (space->sandbox)
 		sandbox_destroy(space->sandbox);
 	shm_ns_destroy(space->shm);

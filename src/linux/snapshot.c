@@ -13,7 +13,9 @@
 
 #include <xxhash.h>
 
+#include "../uffd/image_order.h"
 #include "../vmm/vm.h"
+#include "prefetch.h"
 #include "report.h"
 #include "shm.h"
 #include "snapshot.h"
@@ -172,6 +174,8 @@ static int load(struct lodge_space *space, struct image *image, const char *path
 			     .max_pages = memory_bytes >> PAGE_SHIFT};
 	int ret = fill(&n, space, o);
 
+	if (!ret)
+		ret = prefetch_begin(&n, path, o->pages, &space->prefetch);
 	snapshot_destroy(&n);
 	view_release(n.view);
 	return ret ? report_error(err, ret, "%s: %s", path, n.why[0] ? n.why : strerror(-ret)) : 0;
@@ -235,6 +239,15 @@ int lodge_snapshot_load(struct lodge_host *host, const char *path, const struct 
 	return 0;
 }
 
+int lodge_snapshot_save_order(struct lodge_space *space, struct lodge_error *err)
+{
+	int ret = prefetch_write_order(space->prefetch);
+
+	if (ret == -EINVAL)
+		return report_error(err, ret, "nothing was recorded");
+	return ret ? report_error(err, ret, "the order of pages: %s", strerror(-ret)) : 0;
+}
+
 /* --- looking ------------------------------------------------------------------------------------------- */
 
 int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err)
@@ -251,6 +264,10 @@ int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err)
 		"\nof one word %" PRIu64 "\nstate bytes %zu\nvector state bytes %u\n",
 		IMAGE_VERSION, i->id, i->file_bytes, spaces, i->nr_pages, i->nr_words, i->state_bytes,
 		i->machine.xsave_bytes);
+	uint64_t nr_order = 0;
+	free(image_order_read(i, path, &nr_order));
+	if (nr_order)
+		fprintf(out, "pages in the order of their use %" PRIu64 "\n", nr_order);
 	image_close(i);
 	return fflush(out) || ferror(out) ? -EIO : 0;
 }

@@ -11,6 +11,7 @@
 struct khugepaged;
 struct kswapd;
 struct page_reporting;
+struct prefetch;
 struct zeropool_thread;
 
 struct lodge_host {
@@ -33,8 +34,9 @@ struct lodge_space {
 	struct lodge_host *host;
 	struct sandbox *sandbox;
 	struct shm_ns *shm;
-	bool loaded; /* a program is there that did not run yet */
-	bool ended;  /* it runs, or did */
+	bool loaded;		   /* a program is there that did not run yet */
+	bool ended;		   /* it runs, or did */
+	struct prefetch *prefetch; /* of one that was loaded from a file, or NULL */
 };
 
 /* Closes the snapshots of which no space has pages any more. */

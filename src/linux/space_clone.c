@@ -13,6 +13,7 @@
 #include "../vmm/vm.h"
 #include "pause.h"
 #include "ipc.h"
+#include "prefetch.h"
 #include "report.h"
 #include "sandbox_clone.h"
 #include "shm.h"
@@ -90,6 +91,8 @@ int lodge_space_reset(struct lodge_space *space, struct lodge_space *to, struct 
 	ret = clone_into(space, to, old->caller_fds, old->first_mm->memcg, &new, err);
 	if (ret)
 		return ret;
+	prefetch_destroy(space->prefetch);
+	space->prefetch = NULL;
 	space->sandbox = new;
 	space->loaded = true;
 	space->ended = false;

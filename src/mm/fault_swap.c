@@ -242,6 +242,36 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 	return r;
 }
 
+void swap_around_bring(struct fault *f, struct swap_around *a)
+{
+	struct swap_plug plug;
+	enum vm_fault_result r = VM_FAULT_DONE;
+	uint64_t nr = 0;
+
+	swap_plug_begin(&plug, f->mm->host, SWAP_READ);
+	plug.ahead = true;
+	for (unsigned int i = 0; i < a->nr && r != VM_FAULT_OOM; i++)
+		if (!a->at[i].page) {
+			r = read_page(f, &a->at[i], GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM, &plug);
+			nr += r == VM_FAULT_DONE;
+		}
+	swap_plug_end(&plug);
+	frames_count(f->mm->frames, SWAP_RA, nr);
+	for (unsigned int i = 0; i < a->nr; i++)
+		if (a->at[i].page)
+			page_wait_unlocked(a->at[i].page);
+	pthread_mutex_lock(&f->mm->page_table_lock);
+	f->slot = pgtable_find(&f->mm->pgt, f->address); /* it may have become a huge entry */
+	if (f->slot)
+		f->slot = pgtable_own(f->mm, f->address, &f->gather);
+	a->main = a->nr; /* nobody has faulted */
+	if (f->slot)
+		map_neighbours(f, a);
+	gather_end(&f->gather);
+	pthread_mutex_unlock(&f->mm->page_table_lock);
+	put_pages(f, a);
+}
+
 enum vm_fault_result do_swap_page(struct fault *f)
 {
 	enum vm_fault_result r = VM_FAULT_DONE;

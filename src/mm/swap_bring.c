@@ -4,8 +4,13 @@
 
 #include <errno.h>
 
-#include "fault.h"
+#include "lock.h"
 #include "pagewalk.h"
+#include "swap_cache.h"
+#include "swap_readahead.h"
+
+/* What prefetching leaves of an account for those who touch pages: the eighth part. */
+#define ROOM_SHIFT 3
 
 struct search {
 	const struct swap_device *device; /* NULL: any */
@@ -62,4 +67,67 @@ int swap_bring_range(struct vma *vma, gva_t start, gva_t end, uint64_t least_roo
 		}
 	}
 	return 0;
+}
+
+/* --- those that are known ------------------------------------------------------------------------------------------ */
+
+/* Of the pages of one area those that are in slots of one device, with that held. NULL: none. page_table_lock is held. */
+static struct swap_device *note_entries(struct fault *f, const gva_t *at, unsigned int nr,
+					struct swap_around *a)
+{
+	struct mm_host *h = f->mm->host;
+	struct swap_device *d = NULL;
+
+	f->slot = pgtable_find(&f->mm->pgt, f->address);
+	for (unsigned int i = 0; f->slot && i < nr; i++) {
+		pte_t pte = pte_read(fault_slot_at(f, at[i]));
+		if (entry_type(pte) != ENTRY_SWAP)
+			continue;
+		swp_entry_t entry = pte_to_swp_entry(pte);
+		if (!d)
+			d = swap_hold(h, entry);
+		if (swap_device_of(h, entry) == d)
+			swap_around_add(a, at[i], pte);
+	}
+	for (unsigned int i = 0; i < a->nr; i++)
+		a->at[i].page = swap_cache_find(h, pte_to_swp_entry(a->at[i].pte));
+	return d;
+}
+
+/* mmap_lock is held. */
+static void prefetch_area(struct vma *vma, const gva_t *at, unsigned int nr)
+{
+	struct fault f = {.mm = vma->mm, .vma = vma, .address = at[0]};
+	struct swap_around a = {0};
+
+	if (vma->flags & (VM_SHARED | VM_SPECIAL | VM_HUGETLB))
+		return;
+	gather_begin(&f.gather, f.mm);
+	pthread_mutex_lock(&f.mm->page_table_lock);
+	struct swap_device *d = note_entries(&f, at, nr, &a);
+	gather_flush(&f.gather);
+	pthread_mutex_unlock(&f.mm->page_table_lock);
+	if (!d)
+		return;
+	swap_around_bring(&f, &a);
+	swap_unhold(d);
+}
+
+bool mm_prefetch(struct mm *mm, const gva_t *at, unsigned int nr)
+{
+	const struct memcg *cg = mm->memcg;
+	uint64_t least = max_u64(atomic_load(&cg->max_pages) >> ROOM_SHIFT, 2 * SWAP_AROUND_PAGES);
+
+	if (memcg_room(cg) < least)
+		return false;
+	mm_read_lock(mm);
+	for (unsigned int i = 0, end; i < nr; i = end) {
+		struct vma *vma = vma_find(&mm->vmas, at[i]);
+		for (end = i + 1; vma && end < nr && at[end] < vma->end; end++)
+			;
+		if (vma && vma->start <= at[i])
+			prefetch_area(vma, at + i, end - i);
+	}
+	mm_read_unlock(mm);
+	return true;
 }

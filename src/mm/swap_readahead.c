@@ -47,7 +47,7 @@ static struct window choose_window(struct fault *f)
 	return w;
 }
 
-static void add(struct swap_around *a, gva_t address, pte_t pte)
+void swap_around_add(struct swap_around *a, gva_t address, pte_t pte)
 {
 	unsigned int i = a->nr++;
 
@@ -82,7 +82,7 @@ void swap_ahead_find(struct fault *f, struct swap_around *a)
 		if (entry_type(pte) == ENTRY_SWAP &&
 		    swp_device(pte_to_swp_entry(pte)) == swp_device(pte_to_swp_entry(f->swapped)) &&
 		    !swap_cached(f->mm->host, pte))
-			add(a, at, pte);
+			swap_around_add(a, at, pte);
 	}
 }
 
@@ -101,7 +101,7 @@ void swap_around_find(struct fault *f, struct swap_around *a)
 	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
 		pte_t pte = pte_read(fault_slot_at(f, at));
 		if (entry_type(pte) == ENTRY_SWAP && swp_device(pte_to_swp_entry(pte)) == swp_device(entry))
-			add(a, at, pte);
+			swap_around_add(a, at, pte);
 	}
 	for (unsigned int i = 0; i < a->nr; i++) {
 		bool main = a->at[i].address == f->address;

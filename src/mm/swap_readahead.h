@@ -34,6 +34,15 @@ struct swap_around {
 /* page_table_lock is held. A page that is in memory comes alone, unless it was read ahead. */
 void swap_around_find(struct fault *f, struct swap_around *a);
 
+/* The entry of one more page, which keeps the order. */
+void swap_around_add(struct swap_around *a, gva_t address, pte_t pte);
+
+/*
+ * fault_swap.c: reads what is not in memory of pages of the table that f->address has, which nobody has touched, and maps what has come. The
+ * caller holds their device, and the area; takes no memory that has to be reclaimed first. f->gather is begun, and ended.
+ */
+void swap_around_bring(struct fault *f, struct swap_around *a);
+
 /* What to read while the guest is busy with the window just found; nr 0: nothing. page_table_lock is held. */
 void swap_ahead_find(struct fault *f, struct swap_around *a);
 

@@ -13,6 +13,8 @@
 #include <xxhash.h>
 
 #include "image_format.h"
+#include "image_order.h"
+#include "image_ring.h"
 
 void image_machine_cpu(struct image_machine *m)
 {
@@ -229,20 +231,16 @@ static unsigned int row_of(const struct image *i, uint64_t slot, unsigned int nr
 	return n;
 }
 
-static int get_row(const struct image *i, uint64_t slot, struct iovec *iov, unsigned int nr)
+static int get_row(const struct image *i, const struct image_row *r)
 {
 	const struct source s = {.fd = i->fd};
-	uint64_t where = i->entry[slot - 1].where;
 	int err = 0;
 
-	if (where == IMAGE_WORD) {
-		fill_word(iov->iov_base, i->entry[slot - 1].sum);
+	if (preadv(i->fd, r->iov, (int)r->nr, (off_t)(r->where * PAGE_SIZE)) ==
+	    (ssize_t)r->nr * (ssize_t)PAGE_SIZE)
 		return 0;
-	}
-	if (preadv(i->fd, iov, (int)nr, (off_t)(where * PAGE_SIZE)) == (ssize_t)nr * (ssize_t)PAGE_SIZE)
-		return 0;
-	for (unsigned int n = 0; n < nr && !err; n++) /* what was in the way says itself */
-		err = get(&s, iov[n].iov_base, PAGE_SIZE, (where + n) * PAGE_SIZE);
+	for (unsigned int n = 0; n < r->nr && !err; n++) /* what was in the way says itself */
+		err = get(&s, r->iov[n].iov_base, PAGE_SIZE, (r->where + n) * PAGE_SIZE);
 	return err;
 }
 
@@ -250,43 +248,84 @@ static int get_row(const struct image *i, uint64_t slot, struct iovec *iov, unsi
 static unsigned int count_right(struct image *i, uint64_t slot, const struct iovec *iov, unsigned int nr)
 {
 	const struct image_entry *e = &i->entry[slot - 1];
+	struct image_order *order = atomic_load(&i->order);
 	unsigned int n = 0;
 
 	while (n < nr && (e[n].where == IMAGE_WORD || XXH3_64bits(iov[n].iov_base, PAGE_SIZE) == e[n].sum))
 		n++;
 	atomic_fetch_add(&i->nr_read, n);
 	atomic_fetch_add(&i->nr_bad, n < nr);
+	if (order)
+		image_order_note(order, slot - 1, n);
 	return n;
 }
 
-static int bring_row(struct image *i, struct swap_io *x)
-{
-	uint64_t slot = x->slot + x->nr_done;
-	struct iovec *iov = x->iov + x->nr_done;
-	unsigned int nr = row_of(i, slot, x->nr - x->nr_done);
-	int err = get_row(i, slot, iov, nr);
+/* Rows of one submission on their way from the file. */
+struct batch {
+	struct image *image;
+	unsigned int nr;
+	struct image_row row[IMAGE_RING_ROWS];
+	struct swap_io *io[IMAGE_RING_ROWS]; /* of each row */
+};
 
-	if (err)
-		return err;
-	unsigned int right = count_right(i, slot, iov, nr);
+/* What has come is judged in order: an error is that of the first page that is not there. */
+static void judge_row(struct image *i, const struct image_row *r, struct swap_io *x)
+{
+	if (x->result)
+		return;
+	unsigned int right = r->err ? 0 : count_right(i, x->slot + x->nr_done, r->iov, r->nr);
 	x->nr_done += right;
-	return right < nr ? -EBADMSG : 0;
+	x->result = r->err ? r->err : right < r->nr ? -EBADMSG : 0;
 }
 
-/* In the thread that asks: it waits for the pages anyway. */
+/* A row alone is read by the thread that asks: it waits for it anyway. */
+static void bring_rows(struct batch *b)
+{
+	struct image *i = b->image;
+
+	if (b->nr < 2 || !image_ring_read(i->ring, i->fd, b->row, b->nr))
+		for (unsigned int n = 0; n < b->nr; n++)
+			b->row[n].err = -EAGAIN;
+	for (unsigned int n = 0; n < b->nr; n++) {
+		struct image_row *r = &b->row[n];
+		if (r->where == IMAGE_WORD)
+			r->err = 0;
+		else if (r->err)
+			r->err = get_row(i, r);
+		judge_row(i, r, b->io[n]);
+	}
+	b->nr = 0;
+}
+
+static void add_rows(struct batch *b, struct swap_io *x)
+{
+	const struct image *i = b->image;
+
+	for (unsigned int n = 0, nr; n < x->nr; n += nr) {
+		const struct image_entry *e = &i->entry[x->slot + n - 1];
+		if (b->nr == ARRAY_SIZE(b->row))
+			bring_rows(b);
+		nr = row_of(i, x->slot + n, x->nr - n);
+		b->row[b->nr] = (struct image_row){.iov = x->iov + n, .nr = nr, .where = e->where};
+		b->io[b->nr++] = x;
+		if (e->where == IMAGE_WORD)
+			fill_word(x->iov[n].iov_base, e->sum);
+	}
+}
+
 static void image_submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
 {
-	struct image *i = to_image(d);
+	struct batch b = {.image = to_image(d)};
 
 	for (unsigned int n = 0; n < nr; n++) {
-		struct swap_io *x = io[n];
-
-		x->result = x->write ? -EROFS : 0;
-		x->nr_done = 0;
-		while (!x->result && x->nr_done < x->nr)
-			x->result = bring_row(i, x);
-		x->done(x);
+		io[n]->result = io[n]->write ? -EROFS : 0;
+		io[n]->nr_done = 0;
+		if (!io[n]->write)
+			add_rows(&b, io[n]);
 	}
+	bring_rows(&b);
+	for (unsigned int n = 0; n < nr; n++)
+		io[n]->done(io[n]);
 }
 
 static void image_release(struct swap_device *d)
@@ -295,6 +334,21 @@ static void image_release(struct swap_device *d)
 }
 
 static const struct swap_device_ops image_ops = {.submit = image_submit, .release = image_release};
+
+void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address)
+{
+	uint64_t low = 0, high = i->nr_runs;
+
+	while (high - low > 1) {
+		uint64_t middle = (low + high) / 2;
+		if (i->run[middle].first <= page)
+			low = middle;
+		else
+			high = middle;
+	}
+	*space = i->run[low].space;
+	*address = i->run[low].address + ((page - i->run[low].first) << PAGE_SHIFT);
+}
 
 void image_describe(const struct image *i, uint64_t first, uint64_t nr, struct image_page *page)
 {
@@ -330,6 +384,10 @@ int image_open(const char *path, struct image **result, const char **why)
 	i->fd = s.fd;
 	if (!err)
 		err = load(i, &s, why);
+	if (!err) {
+		i->ring = image_ring_create();
+		err = i->ring ? 0 : bad(why, -ENOMEM, "out of memory");
+	}
 	if (err) {
 		image_close(i);
 		return err;
@@ -345,6 +403,8 @@ void image_close(struct image *i)
 {
 	if (i->fd >= 0)
 		close(i->fd);
+	image_ring_destroy(i->ring);
+	image_order_put(atomic_load(&i->order));
 	unload(i);
 	free(i);
 }

@@ -11,12 +11,15 @@
  *   G2  nothing is taken from an image before the header, both sections and every number in the index have been checked
  *   G3  a page whose contents are not what the index says is -EBADMSG to the core, and never reaches a guest
  * All numbers are little endian. An image that is open is a device of the core from which pages are brought (swap.h).
- * Locking: constant after image_open. Not here: what the state says (src/linux/snapshot_state.c).
+ * Locking: constant after image_open, but for what has a letter. Not here: what the state says (src/linux/snapshot_state.c).
  */
 #ifndef LODGE_UFFD_IMAGE_H
 #define LODGE_UFFD_IMAGE_H
 
 #include "../mm/restore.h"
+
+struct image_order;
+struct image_ring;
 
 #define IMAGE_VERSION	 1u
 #define IMAGE_MAX_SPACES 65536u
@@ -66,6 +69,9 @@ struct image {
 	char *state;
 	size_t state_bytes;
 	_Atomic uint64_t nr_read, nr_bad; /* (A) pages brought; pages that were not what they should be */
+	struct image_ring *ring;
+	_Atomic(struct image_order *)
+		order; /* (A) set once: what notes pages as they are brought, with a reference; or NULL */
 };
 
 /*
@@ -79,6 +85,9 @@ int image_check(const void *bytes, size_t nr, const char **why);
 
 /* Nobody has pages of it any more, and the core does not know it. Also the device's release. */
 void image_close(struct image *i);
+
+/* The space and address of a page. */
+void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address);
 
 /* Pages [first, first + nr) as the core wants to know of them. */
 void image_describe(const struct image *i, uint64_t first, uint64_t nr, struct image_page *page);

@@ -172,6 +172,33 @@ static void without_memory(void **state)
 	sums_go_on("8M", 4);
 }
 
+/* Recorded, and gone on with in each way; the order is described with the snapshot. */
+static void in_each_way(void **state)
+{
+	struct outcome native = native_run(guest_path("snap_work"), "sum", "2", "8", "4", NULL), o;
+
+	(void)state;
+	expect_status(&native, 0);
+	o = lodge_run("--snapshot", scratch_path("snap"), "--snapshot-at", "SYSCALL:futex",
+		      guest_path("snap_work"), "sum", "2", "8", "4", NULL);
+	expect_output(&o, native.out);
+	for (const char **how = (const char *[]){"lazy", "eager", "prefetch", "record", "prefetch", NULL};
+	     *how; how++) {
+		struct command c = restoring();
+		command_add(&c, "--load");
+		command_add(&c, *how);
+		command_add(&c, scratch_path("snap"));
+		o = command_run(&c);
+		expect_output(&o, native.out);
+	}
+	struct command info = {.argv = {lodge_path(), "snapshot", "info", scratch_path("snap")}};
+	o = command_run(&info);
+	expect_status(&o, 0);
+	assert_non_null(strstr(o.out, "pages in the order of their use "));
+	outcome_free(&o);
+	outcome_free(&native);
+}
+
 #define CLONES 8
 
 static void clones_go_on(void **state)
@@ -274,6 +301,7 @@ static void what_is_none(void **state)
 	refused("restore", scratch_path("text"), "not a snapshot");
 	refused("restore", scratch_path("nothing"), "No such file");
 	refused("restore", "--clones", "usage");
+	refused("restore", "--load=soon", "--load");
 	refused("snapshot", "info", "usage");
 }
 
@@ -285,8 +313,9 @@ int main(void)
 		CASE("restore: threads that share a sum [O1]", with_memory),
 		CASE("restore: the same, gone on with in less memory than they use, on swap [O1]",
 		     without_memory),
-
 		CASE("restore: saved before the call that was asked for [O1]", before_a_call),
+		CASE("restore: pages that come when they are touched, before, or in a recorded order [O1]",
+		     in_each_way),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),

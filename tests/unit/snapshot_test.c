@@ -36,11 +36,14 @@ static void save(struct run *r)
 	assert_int_equal(ret, 0);
 }
 
+static enum lodge_pages pages; /* how the next one is loaded */
+
 static int try_load(struct run *r, struct lodge_error *err)
 {
 	struct lodge_space_options o;
 
 	lodge_space_options_init(&o);
+	o.pages = pages;
 	memcpy(o.fds, r->fds, sizeof(o.fds));
 	return lodge_snapshot_load(host, path, &o, &r->space, err);
 }
@@ -148,6 +151,129 @@ static void results_are_the_same(void **state)
 	}
 }
 
+/* --- pages ahead of their use -------------------------------------------------------------------------- */
+
+static uint64_t anon_pages(struct run *r)
+{
+	struct lodge_stats stats;
+
+	lodge_space_stats(r->space, &stats);
+	return stats.rss_anon_pages;
+}
+
+static void sums_right(struct run *r)
+{
+	say(r, "s\n");
+	hear(r, "8390656\n");
+	quit(r);
+}
+
+static void all_at_once(void **state)
+{
+	struct run r = {0}, c = {0};
+
+	(void)state;
+	talk(&r, "16");
+	uint64_t before = anon_pages(&r);
+	save(&r);
+	quit(&r);
+	pages = LODGE_PAGES_EAGER;
+	load(&c);
+	pages = LODGE_PAGES_PREFETCH;
+	/* Pages of one word come, too; what was zero all along may be more than there was. */
+	assert_true(anon_pages(&c) >= 4096 && anon_pages(&c) + 64 >= before);
+	start(&c);
+	sums_right(&c);
+}
+
+static void order_name(char name[80])
+{
+	snprintf(name, 80, "%s.order", path);
+}
+
+/* Of a snapshot of 16 MiB the run that is recorded writes to 600 pages; just those, and what it runs on, come ahead of the next one. */
+static void recorded_ones(void **state)
+{
+	struct lodge_error err = {""};
+	struct run r = {0}, c = {0};
+	char name[80];
+
+	(void)state;
+	order_name(name);
+	talk(&r, "16");
+	save(&r);
+	quit(&r);
+	pages = LODGE_PAGES_RECORD;
+	load(&c);
+	pages = LODGE_PAGES_PREFETCH;
+	start(&c);
+	say(&c, "w 600\n");
+	hear(&c, "done\n");
+	say(&c, "q\n");
+	join(&c);
+	assert_int_equal(lodge_snapshot_save_order(c.space, &err), 0);
+	destroy(&c);
+	load(&c);
+	assert_int_equal(lodge_snapshot_save_order(c.space, &err), -EINVAL);
+	for (int i = 0; i < PATIENCE_MS && anon_pages(&c) < 600; i++)
+		usleep(1000);
+	usleep(20000);
+	uint64_t nr = anon_pages(&c);
+	assert_true(nr >= 600 && nr < 800);
+	start(&c);
+	sums_right(&c);
+	/* One that is damaged is none. */
+	assert_int_equal(truncate(name, 60), 0);
+	load(&c);
+	usleep(20000);
+	assert_int_equal(anon_pages(&c), 0);
+	start(&c);
+	sums_right(&c);
+	unlink(name);
+}
+
+/* While it goes on, what is behind it comes: nobody notices. */
+static void ahead_of_a_run(void **state)
+{
+	struct run r = {0}, c = {0};
+	struct lodge_error err = {""};
+	char name[80];
+
+	(void)state;
+	order_name(name);
+	talk(&r, "64");
+	save(&r);
+	quit(&r);
+	pages = LODGE_PAGES_RECORD;
+	load(&c);
+	pages = LODGE_PAGES_PREFETCH;
+	start(&c);
+	say(&c, "s\n");
+	hear(&c, "134225920\n");
+	say(&c, "q\n");
+	join(&c);
+	assert_int_equal(lodge_snapshot_save_order(c.space, &err), 0);
+	destroy(&c);
+	for (int i = 0; i < 8; i++) {
+		load(&c);
+		if (i % 4 == 3) { /* gone before it is through */
+			lodge_space_destroy(c.space);
+			c.space = NULL;
+			destroy(&c);
+			continue;
+		}
+		start(&c);
+		say(&c, i & 1 ? "w 9000\nw 1\ns\n" : "s\n");
+		if (i & 1) {
+			hear(&c, "done\n");
+			hear(&c, "done\n");
+		}
+		hear(&c, i & 1 ? "9135225920\n" : "134225920\n");
+		quit(&c);
+	}
+	unlink(name);
+}
+
 /* --- broken files ---------------------------------------------------------------------------------------- */
 
 static off_t file_bytes(void)
@@ -248,6 +374,10 @@ int main(void)
 		     serves_many),
 		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
 		     results_are_the_same),
+		CASE("snapshot: all pages come before the run, where that is asked for [O1]", all_at_once),
+		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",
+		     recorded_ones),
+		CASE("snapshot: a run goes on while its pages come [O1]", ahead_of_a_run),
 		CASE("snapshot: files that are cut off or changed are refused in one line [O3]",
 		     broken_are_refused),
 		CASE("snapshot: a page that is not what was saved is SIGBUS [O3]", bad_page_is_sigbus),
