@@ -170,7 +170,6 @@ static bool kill_worst(struct task *t)
 	int victim = 0;
 
 	describe(t->mm->memcg, text, sizeof(text));
-	describe(t->mm->memcg, text, sizeof(text));
 	pthread_mutex_lock(&s->lock);
 	bool comes = memory_comes(s);
 	struct process *p = comes ? NULL : worst_process(s);

@@ -363,7 +363,7 @@ static int64_t move_one(struct mremap *m, struct vma *vma, gva_t end)
 	int err = vma->flags & VM_HUGETLB ? round_to_blocks(&one) : 0;
 
 	/* Whatever is chosen for such memory keeps no distances. */
-	if ((vma->flags & VM_HUGETLB) && (m->moved || vma->end < end))
+	if (!err && (vma->flags & VM_HUGETLB) && (m->moved || vma->end < end))
 		err = -EFAULT;
 	if (!err)
 		err = check_area(&one, vma);

@@ -20,7 +20,7 @@ struct thread {
 	struct world *w;
 	unsigned int id;
 	bool wrong;
-	uint64_t stores;
+	_Atomic uint64_t stores;
 };
 
 /* Pages of its own, by their number. */
@@ -78,6 +78,9 @@ static void forks_under_stores(enum sim_kind kind)
 		t[i] = (struct thread){.w = &w, .id = i};
 		assert_int_equal(pthread_create(&thread[i], NULL, store_and_look, &t[i]), 0);
 	}
+	for (unsigned int i = 0; i < THREADS; i++)
+		while (!atomic_load(&t[i].stores))
+			sched_yield();
 	for (unsigned int i = 0; i < FORKS; i++) {
 		struct mm *child, *grandchild;
 		assert_int_equal(mm_fork(w.x->mm, &child), 0);
