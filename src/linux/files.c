@@ -48,16 +48,29 @@ static int socket_option(int host_fd, int option)
 	return value;
 }
 
+static void know_identity(struct guest_file *file, const struct stat *st)
+{
+	file->regular = S_ISREG(st->st_mode);
+	file->dev = st->st_dev;
+	file->ino = st->st_ino;
+	file->known = true;
+}
+
+void guest_file_know(struct guest_file *like, const struct stat *st)
+{
+	if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))
+		know_identity(like, st);
+}
+
 /* What kind of thing the host has behind the descriptor. */
 static void look_at(struct guest_file *file)
 {
 	struct stat st;
 
+	file->only_path = (unsigned int)fcntl(file->host_fd, F_GETFL) & O_PATH;
 	if (fstat(file->host_fd, &st))
 		return;
-	file->regular = S_ISREG(st.st_mode);
-	file->dev = st.st_dev;
-	file->ino = st.st_ino;
+	know_identity(file, &st);
 	if (file->regular || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
 		return;
 	file->stream = !S_ISCHR(st.st_mode) || major(st.st_rdev) != MEM_MAJOR;
@@ -67,10 +80,23 @@ static void look_at(struct guest_file *file)
 	file->socket_type = socket_option(file->host_fd, SO_TYPE);
 }
 
+/* The same as of another descriptor of the same thing. */
+static void know_like(struct guest_file *file, const struct guest_file *like)
+{
+	file->known = true;
+	file->only_path = like->only_path;
+	file->regular = like->regular;
+	file->dev = like->dev;
+	file->ino = like->ino;
+	file->stream = like->stream;
+	file->socket_domain = like->socket_domain;
+	file->socket_type = like->socket_type;
+}
+
 /* --- open files ------------------------------------------------------------------------------ */
 
 /* Takes host_fd over; NULL: no memory, and it is still the caller's. */
-struct guest_file *guest_file_new(int host_fd, bool owned)
+static struct guest_file *file_new(int host_fd, bool owned, const struct guest_file *like)
 {
 	struct guest_file *file = malloc(sizeof(*file));
 
@@ -79,10 +105,17 @@ struct guest_file *guest_file_new(int host_fd, bool owned)
 	*file = (struct guest_file){.refs = 1,
 				    .host_fd = host_fd,
 				    .owned = owned,
-				    .only_path = (unsigned int)fcntl(host_fd, F_GETFL) & O_PATH,
 				    .memfd = owned ? memfd_adopt(host_fd) : NULL};
-	look_at(file);
+	if (like && like->known)
+		know_like(file, like);
+	else
+		look_at(file);
 	return file;
+}
+
+struct guest_file *guest_file_new(int host_fd, bool owned)
+{
+	return file_new(host_fd, owned, NULL);
 }
 
 struct guest_file *guest_file_share(struct guest_file *file)
@@ -350,7 +383,7 @@ static int install(struct files *f, struct guest_file *file, bool cloexec, int m
 /* An open file that is lodge's own kind of thing where `like` is. NULL: no memory, and host_fd is closed. */
 static struct guest_file *file_create_like(const struct files *f, int host_fd, const struct guest_file *like)
 {
-	struct guest_file *file = guest_file_new(host_fd, true);
+	struct guest_file *file = file_new(host_fd, true, like);
 
 	if (!file)
 		close(host_fd);

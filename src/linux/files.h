@@ -37,6 +37,7 @@ struct guest_file {
 	_Atomic uint32_t refs;
 	int host_fd;  /* (C) only the caller's may stand behind two guest descriptors */
 	bool owned;   /* (C) close host_fd with the last reference; false for the caller's 0, 1, 2 */
+	bool known;   /* (C) what the host has there was looked at: the fields up to socket_type are true */
 	bool regular; /* (C) a file with a cache of its own: dev and ino are its identity */
 	uint64_t dev, ino;
 	bool only_path; /* (C) O_PATH */
@@ -84,6 +85,9 @@ struct guest_file *guest_file_new(int host_fd, bool owned);
 struct guest_file *guest_file_share(struct guest_file *file);
 /* 0, or what the host said about closing. */
 int guest_file_put(struct guest_file *file);
+
+/* What `like` of files_install knows of a regular file or directory that was looked at, and is open for more than its path. */
+void guest_file_know(struct guest_file *like, const struct stat *st);
 
 /* An empty table, with a reference of the view; NULL: no memory. */
 struct files *files_new(struct view *view);
@@ -147,8 +151,10 @@ void files_set_cloexec(struct files *f, int guest_fd, bool on);
 /* The lowest free guest number >= min, or -EMFILE. */
 int files_next(struct files *f, int min);
 
-/* Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE or -ENOMEM
- * (host_fd is closed). `like`: whose kind (proc, process_serial, signalfd) the new file has; NULL: none. */
+/*
+ * Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE or -ENOMEM (host_fd is closed).
+ * `like`: whose kind (proc, process_serial, signalfd) the new file has; if it is known, it is the same for the host. NULL: none.
+ */
 int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like);
 
 /*

@@ -55,9 +55,9 @@ static bool is_harmless_device(const struct stat *st)
 /* --- what exists ----------------------------------------------------------------------------- */
 
 /* An open file of a directory of memory; or it is closed, and an error. */
-static int keep_in_memory(struct task *t, int fd)
+static int keep_in_memory(struct task *t, int fd, const struct stat *st)
 {
-	int err = view_keep_in_memory(t->files->view, fd);
+	int err = view_keep_in_memory(t->files->view, fd, st);
 
 	if (!err)
 		return fd;
@@ -65,12 +65,19 @@ static int keep_in_memory(struct task *t, int fd)
 	return err;
 }
 
-static int host_open(struct task *t, int fd, int flags)
+/* A directory that may be searched opens by itself; the way through procfs is the longer one. */
+static int open_again(int fd, const struct stat *st, int flags)
 {
 	struct path_link link = path_link(fd);
+	int ret = S_ISDIR(st->st_mode) ? openat(fd, ".", flags) : -1;
+
+	return ret < 0 ? open(link.text, flags) : ret;
+}
+
+static int host_open(struct task *t, int fd, const struct stat *st, int flags)
+{
 	struct host_wait wait;
-	struct stat st;
-	bool may_wait = !fstat(fd, &st) && S_ISFIFO(st.st_mode);
+	bool may_wait = S_ISFIFO(st->st_mode);
 	struct coherent_change change = {0};
 	int ret;
 
@@ -79,23 +86,23 @@ static int host_open(struct task *t, int fd, int flags)
 	if (flags & O_TRUNC)
 		coherent_begin(&change, t, fd);
 	do
-		ret = open(link.text, (flags & REOPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
+		ret = open_again(fd, st, (flags & REOPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
 	while (ret < 0 && errno == EINTR && !task_interrupted(t));
 	if (ret < 0)
 		ret = errno == EINTR ? (int)host_wait_interrupted(t) : -errno;
 	coherent_end(&change, 0, 0);
 	if (may_wait)
 		host_wait_end(&wait);
-	return ret < 0 ? ret : keep_in_memory(t, ret);
+	return ret < 0 ? ret : keep_in_memory(t, ret, st);
 }
 
 /* A dup of what a guest descriptor stands for, if it can do what is asked of it. */
-static int open_own_fd(struct task *t, int fd, int flags)
+static int open_own_fd(struct task *t, int fd, const struct stat *st, int flags)
 {
 	int mode = fcntl(fd, F_GETFL) & O_ACCMODE, wanted = flags & O_ACCMODE, copy;
 
 	if (memfd_is(fd)) /* nothing of the host's is behind it */
-		return host_open(t, fd, flags);
+		return host_open(t, fd, st, flags);
 	if (mode != O_RDWR && (mode != wanted || (mode == O_RDONLY && (flags & O_TRUNC))))
 		return -EACCES;
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -119,7 +126,7 @@ static int check_openable(struct task *t, const struct stat *st, int flags)
 /* The host gives numbers out again: it has to be ours still when it is open. */
 static int open_terminal(struct task *t, int fd, const struct stat *st, int flags)
 {
-	int ret = host_open(t, fd, flags);
+	int ret = host_open(t, fd, st, flags);
 
 	if (ret < 0 || tty_is_ours(t, st))
 		return ret;
@@ -129,6 +136,7 @@ static int open_terminal(struct task *t, int fd, const struct stat *st, int flag
 
 static int open_checked(struct task *t, int fd, const struct stat *st, int flags)
 {
+	struct stat now;
 	int verified, ret;
 
 	if (S_ISCHR(st->st_mode) && st->st_rdev == DEV_TTY)
@@ -138,11 +146,11 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 	if (S_ISCHR(st->st_mode) && tty_is_ours(t, st))
 		return open_terminal(t, fd, st, flags);
 	if (!wants_write(flags) || is_harmless_device(st))
-		return host_open(t, fd, flags);
+		return host_open(t, fd, st, flags);
 	verified = path_writable(t->files->view, fd, 0);
 	if (verified < 0)
 		return verified;
-	ret = host_open(t, verified, flags);
+	ret = fstat(verified, &now) ? -errno : host_open(t, verified, &now, flags);
 	close(verified);
 	return ret;
 }
@@ -150,30 +158,27 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 /* *proc: in, what the path led to; out, what is open. */
 static int open_target(struct task *t, const struct path_target *target, int flags, struct proc_entry *proc)
 {
-	bool only_path = fcntl(target->fd, F_GETFL) & O_PATH;
-	struct stat st;
+	const struct stat *st = &target->st;
 	int err;
 
 	*proc = target->entry;
 
-	if (fstat(target->fd, &st))
-		return -errno;
-	if (proc->kind == PROC_FD && !only_path) {
+	if (proc->kind == PROC_FD && !(fcntl(target->fd, F_GETFL) & O_PATH)) {
 		*proc = files_get(t->files, proc->guest_fd)->proc;
-		return open_own_fd(t, target->fd, flags);
+		return open_own_fd(t, target->fd, st, flags);
 	}
 	if (proc->kind == PROC_FD)
 		*proc = procfs_entry_of_fd(t, target->fd);
 	if (proc->kind == PROC_REFUSED)
 		return -EACCES;
-	err = check_openable(t, &st, flags);
+	err = check_openable(t, st, flags);
 	if (err)
 		return err;
 	if (proc->kind == PROC_FILE)
-		return procfs_open(proc, &st, flags);
-	if (proc->kind == PROC_NONE && S_ISDIR(st.st_mode) && procfs_holds(target->fd))
+		return procfs_open(proc, st, flags);
+	if (proc->kind == PROC_NONE && S_ISDIR(st->st_mode) && procfs_holds_object(target->fd, st))
 		proc->kind = PROC_MACHINE;
-	return open_checked(t, target->fd, &st, flags);
+	return open_checked(t, target->fd, st, flags);
 }
 
 static unsigned int target_flags(int flags)
@@ -183,16 +188,19 @@ static unsigned int target_flags(int flags)
 	return (nofollow ? PATH_NOFOLLOW : 0) | (flags & O_DIRECTORY ? PATH_DIRECTORY : 0);
 }
 
-static int open_existing(struct task *t, const struct path *p, int flags, struct proc_entry *proc)
+static int open_existing(struct task *t, const struct path *p, int flags, struct guest_file *like)
 {
 	struct path_target target;
-	int err = path_target(t, p, target_flags(flags), &target);
+	int ret = path_target(t, p, target_flags(flags), &target);
 
-	if (err < 0)
-		return err;
-	err = open_target(t, &target, flags, proc);
+	if (ret < 0)
+		return ret;
+	ret = open_target(t, &target, flags, &like->proc);
 	close(target.fd);
-	return err;
+	/* What was opened is what was looked at: there is no need to look once more. */
+	if (ret >= 0 && like->proc.kind == PROC_NONE && !wants_write(flags))
+		guest_file_know(like, &target.st);
+	return ret;
 }
 
 static int open_only_path(struct task *t, const struct path *p, int flags)
@@ -251,7 +259,7 @@ static int create_in(struct task *t, int dir_fd, const char *name, int flags, mo
 	else
 		fix_mode(t, fd, mode);
 	close(verified);
-	return fd < 0 ? fd : keep_in_memory(t, fd);
+	return fd < 0 ? fd : keep_in_memory(t, fd, NULL);
 }
 
 /* -EEXIST when something has come to stand there meanwhile. */
@@ -287,14 +295,14 @@ static int check_slash(const struct path *p)
 }
 
 static int open_or_create(struct task *t, const struct path *p, int flags, mode_t mode,
-			  struct proc_entry *proc)
+			  struct guest_file *like)
 {
 	int ret = path_has_slash(p) ? check_slash(p) : 0;
 
 	if (ret)
 		return ret;
 	for (int i = 0; i < CREATE_ATTEMPTS; i++) {
-		ret = open_existing(t, p, flags, proc);
+		ret = open_existing(t, p, flags, like);
 		if (ret != -ENOENT)
 			return ret;
 		ret = open_new(t, p, flags, mode);
@@ -320,9 +328,9 @@ static int open_tmpfile(struct task *t, const struct path *p, int flags, mode_t 
 	return ret;
 }
 
-int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct proc_entry *proc)
+/* A host descriptor with O_CLOEXEC, or -errno; *like: what is known of it. */
+static int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct guest_file *like)
 {
-	*proc = (struct proc_entry){.kind = PROC_NONE};
 	if (flags & O_PATH)
 		return open_only_path(t, p, flags & (O_PATH | O_NOFOLLOW | O_DIRECTORY));
 	if (flags & TMPFILE_BIT) {
@@ -332,7 +340,7 @@ int open_path(struct task *t, const struct path *p, int flags, mode_t mode, stru
 	}
 	if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
 		return -EINVAL;
-	return flags & O_CREAT ? open_or_create(t, p, flags, mode, proc) : open_existing(t, p, flags, proc);
+	return flags & O_CREAT ? open_or_create(t, p, flags, mode, like) : open_existing(t, p, flags, like);
 }
 
 int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mode)
@@ -341,7 +349,7 @@ int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mod
 	int fd = files_next(t->files, 0); /* before anything is made or truncated */
 
 	if (fd >= 0)
-		fd = open_path(t, p, flags, mode, &like.proc);
+		fd = open_path(t, p, flags, mode, &like);
 	if (fd >= 0)
 		fd = files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
 	if (fd >= 0)

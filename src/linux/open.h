@@ -10,12 +10,9 @@
 #include "path.h"
 
 /*
- * Opens the path as openat(2) would; flags and mode are the guest's. A host descriptor with O_CLOEXEC, or -errno. Waits
- * where opening a FIFO does. *proc: what lodge makes of what was opened, for struct guest_file.
+ * Opens the path as openat(2) would; flags and mode are the guest's. Waits where opening a FIFO does. The lowest free number of the
+ * guest's, or -errno.
  */
-int open_path(struct task *t, const struct path *p, int flags, mode_t mode, struct proc_entry *proc);
-
-/* The same, and gives it the lowest free number of the guest's: that, or -errno. */
 int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mode);
 
 /*

@@ -220,7 +220,6 @@ static bool is_own_link(enum proc_kind kind)
 
 static int target_own_link(struct task *t, unsigned int flags, struct path_target *target)
 {
-	struct stat st;
 	int fd = open_own_link(t, &target->entry, flags);
 
 	if (fd < 0)
@@ -228,7 +227,7 @@ static int target_own_link(struct task *t, unsigned int flags, struct path_targe
 	target->fd = fd;
 	if (!(flags & PATH_NOFOLLOW) && target->entry.kind != PROC_FD)
 		target->entry.kind = PROC_NONE;
-	if (!(flags & PATH_DIRECTORY) || (!fstat(fd, &st) && S_ISDIR(st.st_mode)))
+	if (!fstat(fd, &target->st) && (!(flags & PATH_DIRECTORY) || S_ISDIR(target->st.st_mode)))
 		return 0;
 	close(fd);
 	return -ENOTDIR;
@@ -299,26 +298,34 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 	if (fd < 0)
 		return fd;
 	*target = (struct path_target){.fd = fd};
-	return *p->text && procfs_holds(fd) ? target_in_procfs(t, p, flags, target) : 0;
+	if (fstat(fd, &target->st)) {
+		close(fd);
+		return -errno;
+	}
+	return *p->text && procfs_holds_object(fd, &target->st) ? target_in_procfs(t, p, flags, target) : 0;
 }
 
 /* --- what may be changed --------------------------------------------------------------------- */
 
-int path_writable(const struct view *v, int fd, int flags)
+/* `path` is that of fd. */
+static int writable_at(const struct view *v, int fd, const char *path, int flags)
 {
-	char path[PATH_MAX];
-	const struct mount *m;
 	const char *rest;
-	int err = path_of_fd(fd, path);
+	const struct mount *m = view_find_host(v, path, &rest);
 
-	if (err < 0)
-		return err;
-	m = view_find_host(v, path, &rest);
 	if (!m || !m->writable || procfs_holds(fd))
 		return -EROFS;
 	if (!*rest && !(flags & O_DIRECTORY)) /* it may be a file */
 		return dup_fd(m->fd);
 	return open_at(m->fd, *rest ? rest : ".", O_NOFOLLOW | flags, INSIDE);
+}
+
+int path_writable(const struct view *v, int fd, int flags)
+{
+	char path[PATH_MAX];
+	int err = path_of_fd(fd, path);
+
+	return err < 0 ? err : writable_at(v, fd, path, flags);
 }
 
 int path_open_in(int dir_fd, const char *name)
@@ -332,22 +339,22 @@ static bool same_object(const struct stat *a, const struct stat *b)
 }
 
 /* Pipes, sockets and files in memory lie in no mount. */
-static bool is_nameless(int fd)
+static bool is_nameless(const char *path)
 {
-	char path[PATH_MAX];
-
-	return path_of_fd(fd, path) >= 0 && (path[0] != '/' || !strncmp(path, "/memfd:", 7));
+	return path[0] != '/' || !strncmp(path, "/memfd:", 7);
 }
 
 int path_check_writable(const struct view *v, int fd)
 {
 	struct stat mine, found;
-
-	if (is_nameless(fd))
-		return 0;
-	int again = path_writable(v, fd, 0);
+	char path[PATH_MAX];
+	int again = path_of_fd(fd, path);
 	bool same;
 
+	if (again >= 0 && is_nameless(path))
+		return 0;
+	if (again >= 0)
+		again = writable_at(v, fd, path, 0);
 	if (again < 0 && again != -ENOENT)
 		return again;
 	same = !fstat(fd, &mine) &&

@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "../mm/types.h"
 #include "procfs.h"
@@ -42,6 +43,7 @@ void path_from_text(struct task *t, const char *text, struct path *p);
 struct path_target {
 	int fd;			 /* O_PATH (PROC_FD: a dup of the guest's own); the caller's to close */
 	struct proc_entry entry; /* what lodge makes of it, when it is not simply a file */
+	struct stat st;		 /* of fd, when it was found */
 };
 
 /* 0 or -errno. Leaves the path as it is. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -29,6 +30,11 @@ bool procfs_holds(int fd)
 	struct statfs fs;
 
 	return !fstatfs(fd, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
+}
+
+bool procfs_holds_object(int fd, const struct stat *st)
+{
+	return !major(st->st_dev) && procfs_holds(fd);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */

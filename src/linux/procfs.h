@@ -79,6 +79,8 @@ struct proc_entry {
 
 /* True when the object behind a descriptor lies in a procfs or sysfs. */
 bool procfs_holds(int fd);
+/* The same where its status is known: what lies on a device is told without asking. */
+bool procfs_holds_object(int fd, const struct stat *st);
 
 /* What stands at a canonical host path that lies in one. */
 struct proc_entry procfs_entry(const struct task *t, const char *path);

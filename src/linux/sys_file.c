@@ -186,17 +186,14 @@ static int64_t do_getdents(struct task *t, const uint64_t a[6], bool old)
 	const struct guest_file *file = files_get_open(t->files, (int)a[0]);
 	size_t bytes = min_u64((unsigned int)a[2], GETDENTS_MAX_BYTES);
 	int host_fd = file ? file->host_fd : -1;
+	_Alignas(uint64_t) char entries[GETDENTS_MAX_BYTES];
 	off_t before;
-	void *entries;
 	int64_t n;
 
 	if (!file)
 		return -EBADF;
 	if ((int)a[2] < 0)
 		return result(syscall(SYS_getdents64, host_fd, NULL, (unsigned int)a[2]));
-	entries = malloc(bytes ? bytes : 1);
-	if (!entries)
-		return -ENOMEM;
 	before = lseek(host_fd, 0, SEEK_CUR);
 	if (file->proc.kind != PROC_NONE && file->proc.kind != PROC_FILE)
 		n = procfs_getdents(t, file, entries, bytes);
@@ -208,7 +205,6 @@ static int64_t do_getdents(struct task *t, const uint64_t a[6], bool old)
 		lseek(host_fd, before, SEEK_SET);
 		n = -EFAULT;
 	}
-	free(entries);
 	return n;
 }
 

@@ -74,27 +74,45 @@ static bool is_sizeless(struct task *t, int guest_fd)
 	return file && file->proc.kind == PROC_FILE;
 }
 
-static int64_t put_stat(struct task *t, int host_fd, gva_t to, bool sizeless)
+static int64_t put_stat(struct task *t, int host_fd, struct stat *st, gva_t to, bool sizeless)
 {
+	st->st_blocks = (blkcnt_t)memfd_blocks(host_fd, (uint64_t)st->st_blocks);
+	if (sizeless)
+		st->st_size = st->st_blocks = 0;
+	return copy_to_user(t->mm, to, st, sizeof(*st)) ? -EFAULT : 0;
+}
+
+static int64_t stat_open(struct task *t, int guest_fd, gva_t to)
+{
+	int host_fd = files_host_fd(t->files, guest_fd);
 	struct stat st;
 
-	if (fstat(host_fd, &st))
-		return -errno;
-	st.st_blocks = (blkcnt_t)memfd_blocks(host_fd, (uint64_t)st.st_blocks);
-	if (sizeless)
-		st.st_size = st.st_blocks = 0;
-	return copy_to_user(t->mm, to, &st, sizeof(st)) ? -EFAULT : 0;
+	if (host_fd < 0)
+		return -EBADF;
+	return fstat(host_fd, &st) ? -errno : put_stat(t, host_fd, &st, to, is_sizeless(t, guest_fd));
+}
+
+/* A descriptor and no name is fstat, as libc has it; Linux, too, looks for that first. */
+static bool is_fstat(struct task *t, int dirfd, gva_t name, int flags)
+{
+	char first;
+
+	return flags == AT_EMPTY_PATH && dirfd >= 0 &&
+	       (!name || (!copy_from_user(t->mm, &first, name, 1) && !first));
 }
 
 static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flags)
 {
 	const uint64_t at[2] = {(uint64_t)dirfd, name};
 	struct path_target target;
-	int64_t ret = target_get(t, at, flags, STAT_FLAGS, &target);
+	int64_t ret;
 
+	if (is_fstat(t, dirfd, name, flags))
+		return stat_open(t, dirfd, to);
+	ret = target_get(t, at, flags, STAT_FLAGS, &target);
 	if (ret)
 		return ret;
-	ret = put_stat(t, target.fd, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
+	ret = put_stat(t, target.fd, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
 	close(target.fd);
 	return ret;
 }
@@ -116,9 +134,7 @@ static int64_t sys_newfstatat(struct task *t, const uint64_t a[6])
 
 static int64_t sys_fstat(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(t->files, (int)a[0]);
-
-	return host_fd < 0 ? -EBADF : put_stat(t, host_fd, a[1], is_sizeless(t, (int)a[0]));
+	return stat_open(t, (int)a[0], a[1]);
 }
 
 static int64_t sys_statx(struct task *t, const uint64_t a[6])
@@ -185,12 +201,9 @@ static bool is_special(const struct stat *st)
 
 static int64_t check_access(struct task *t, const struct path_target *target, int mode, int flags)
 {
-	struct stat st;
-
-	if (fstat(target->fd, &st) ||
-	    faccessat(AT_FDCWD, path_link(target->fd).text, mode, flags & AT_EACCESS))
+	if (faccessat(AT_FDCWD, path_link(target->fd).text, mode, flags & AT_EACCESS))
 		return -errno;
-	if (!(mode & W_OK) || is_special(&st) || target->entry.kind == PROC_FD)
+	if (!(mode & W_OK) || is_special(&target->st) || target->entry.kind == PROC_FD)
 		return 0;
 	return path_check_writable(t->files->view, target->fd);
 }

@@ -77,12 +77,17 @@ const struct mount *view_memory(const struct view *v, int fd)
 	return m && m->memory ? m : NULL;
 }
 
-int view_keep_in_memory(struct view *v, int fd)
+int view_keep_in_memory(struct view *v, int fd, const struct stat *st)
 {
 	char path[PATH_MAX];
-	struct stat st;
+	struct stat own;
 
-	if (!view_memory(v, fd) || fstat(fd, &st) || !S_ISREG(st.st_mode) || memfd_is(fd))
+	if (!v->nr_memory)
+		return 0;
+	if (!st && fstat(fd, &own))
+		return 0;
+	st = st ? st : &own;
+	if (!S_ISREG(st->st_mode) || st->st_dev != v->memory_dev || !view_memory(v, fd) || memfd_is(fd))
 		return 0;
 	if (path_of_fd(fd, path) < 0 || view_guest_path(v, path) < 0)
 		return -ENOMEM;
@@ -94,7 +99,14 @@ int view_keep_in_memory(struct view *v, int fd)
 /* The directory that all of them are in. */
 static int make_scratch(struct view *v)
 {
-	return v->scratch.path ? 0 : scratch_make(&v->scratch);
+	struct stat st;
+	int err = v->scratch.path ? 0 : scratch_make(&v->scratch);
+
+	if (!err && fstat(v->scratch.fd, &st))
+		err = -errno;
+	if (!err)
+		v->memory_dev = st.st_dev;
+	return err;
 }
 
 static int open_memory(struct view *v, struct mount *m)

@@ -25,6 +25,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "scratch.h"
 
@@ -52,6 +53,7 @@ struct view {
 	bool plain;		/* every mount shows the host's object in the host's place */
 	struct scratch scratch; /* the host's directory that those of memory are in */
 	unsigned int nr_memory;
+	dev_t memory_dev;	 /* that they are on */
 	struct mm_host *mm_host; /* of what memory is made */
 	struct view_hidden *hidden;
 	struct mount mount[];
@@ -88,7 +90,7 @@ int view_guest_path(const struct view *v, char path[PATH_MAX]);
 /* The directory of memory that the object behind a descriptor lies in, or NULL. */
 const struct mount *view_memory(const struct view *v, int fd);
 
-/* Puts the data of a regular file of such a directory into memory, if it is not there yet. 0 or -ENOMEM. */
-int view_keep_in_memory(struct view *v, int fd);
+/* Puts the data of a regular file of such a directory into memory, if it is not there yet. st: its status, or NULL. 0 or -ENOMEM. */
+int view_keep_in_memory(struct view *v, int fd, const struct stat *st);
 
 #endif
