@@ -145,9 +145,9 @@ static void copy_task(struct proc_view *v, const struct task *from)
 	copy->process = &v->process;
 	copy->pid = from->pid;
 	copy->tid = from->tid;
-	copy->host_tid = from->running ? vcpu_runner_tid(from->vcpu) : 0;
-	if (!copy->host_tid)
-		copy->host_tid = from->host_tid;
+	copy->host_tid = from->host_tid;
+	copy->watched = from->running && vcpu_is_watched(from->vcpu);
+	copy->cpu_more_ns = from->running ? task_more_cpu_ns(from) : 0;
 	copy->aslr = from->aslr;
 	copy->personality = from->personality;
 	copy->nice = from->nice;

@@ -56,8 +56,10 @@ static struct host_thread host_thread(const struct task *t)
 	if (!end || sscanf(end, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &state,
 			   &h.utime, &h.stime) != 3)
 		return h;
-	if (h.state == 'R' && (state == 'S' || state == 'D'))
+	if (h.state == 'R' && (state == 'S' || state == 'D') && !t->watched)
 		h.state = state;
+	int64_t more = t->cpu_more_ns / (int64_t)NS_PER_TICK;
+	h.utime = more < 0 && (uint64_t)-more > h.utime ? 0 : h.utime + (uint64_t)more;
 	return h;
 }
 
@@ -252,7 +254,7 @@ static void stat_times(struct task *t, const struct host_thread *h, FILE *out)
 	bool own = t->host_tid == gettid() || !t->host_tid;
 
 	if (own)
-		getrusage(RUSAGE_THREAD, &usage);
+		task_usage(t, &usage);
 	fprintf(out, " %" PRIu64 " 0 %" PRIu64 " 0", atomic_load(&t->mm->min_flt),
 		atomic_load(&t->mm->maj_flt));
 	fprintf(out, " %" PRIu64 " %" PRIu64 " 0 0 %d %d %u 0 %" PRIu64,

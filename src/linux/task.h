@@ -115,6 +115,7 @@ struct task {
 	struct rusage usage_before; /* of its host thread when it began */
 	uint64_t cpu_before_ns;	    /* processor time of its host thread then */
 	int64_t cpu_more_ns;	    /* (P) what vcpu_more_cpu_ns said at its end */
+	bool watched;		    /* (P) of a copy: what vcpu_is_watched said */
 	struct files_holds holds;
 };
 

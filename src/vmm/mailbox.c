@@ -238,6 +238,7 @@ bool mailbox_take(struct vcpu *v, struct cpu_regs *regs)
 	read_request(page, regs);
 	v->mailbox.call = *regs;
 	v->stats.polled++;
+	atomic_store_explicit(&v->runner.calls, true, memory_order_relaxed);
 	return true;
 }
 
@@ -279,6 +280,7 @@ bool mailbox_reply(struct vcpu *v, const struct cpu_regs *regs)
 	__atomic_store_n(&page->return_value, regs->rax, __ATOMIC_RELAXED);
 	if (!step(page, GATE_STATE_TAKEN, GATE_STATE_ANSWERED))
 		return false;
+	atomic_store_explicit(&v->runner.calls, false, memory_order_relaxed);
 	v->mailbox.calls++;
 	v->mailbox.exits = 0;
 	return true;

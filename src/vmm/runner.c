@@ -74,7 +74,6 @@ static void *runner_main(void *arg)
 {
 	struct vcpu *v = arg;
 
-	atomic_store(&v->runner.tid, gettid());
 	while (wait_for_turn(&v->runner) == RUNNER_RUNS) {
 		vcpu_run_entered(v);
 		set_turn(&v->runner, RUNNER_OUT);
@@ -123,9 +122,9 @@ void runner_destroy(struct runner *r)
 	pthread_mutex_destroy(&r->times_lock);
 }
 
-int runner_tid(struct vcpu *v)
+bool runner_runs(struct vcpu *v)
 {
-	return turn_of(&v->runner) == RUNNER_RUNS ? atomic_load(&v->runner.tid) : 0;
+	return turn_of(&v->runner) == RUNNER_RUNS && !atomic_load(&v->runner.calls);
 }
 
 void runner_kick(struct vcpu *v)
@@ -146,6 +145,7 @@ void runner_lend(struct vcpu *v)
 	r->runner_since_ns = thread_ns(r->thread);
 	pthread_mutex_unlock(&r->times_lock);
 	r->lent = true;
+	atomic_store_explicit(&r->calls, false, memory_order_relaxed);
 	set_turn(r, RUNNER_RUNS);
 }
 

@@ -26,7 +26,7 @@ struct runner {
 		turn; /* (A) RUNNER_, and RUNNER_SLEEPS: whoever's turn it is not waits for it in a futex */
 	_Atomic bool there;   /* (A) the thread was made */
 	pthread_t thread;     /* valid when there */
-	_Atomic int tid;      /* (A) its number; 0: it has not begun yet */
+	_Atomic bool calls;   /* (A) the program waits for a call that its owner makes */
 	bool lent;	      /* (O) from runner_lend until runner_take_back, or runner_is_out was true */
 	cpu_set_t processors; /* (O) that the thread may use */
 	pthread_mutex_t times_lock;
@@ -51,8 +51,8 @@ bool runner_is_out(struct vcpu *v);
 /* Waits for it without using a core, a signal at most. */
 void runner_wait(struct vcpu *v);
 
-/* The thread's number if it runs the processor now, or 0. Any thread. */
-int runner_tid(struct vcpu *v);
+/* It runs the program now, which does not wait for its owner. Any thread. */
+bool runner_runs(struct vcpu *v);
 
 /* Interrupts it. Any thread. */
 void runner_kick(struct vcpu *v);

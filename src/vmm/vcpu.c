@@ -323,9 +323,9 @@ void vcpu_moved(struct vcpu *v)
 	atomic_store(&v->moved, true);
 }
 
-int vcpu_runner_tid(struct vcpu *v)
+bool vcpu_is_watched(struct vcpu *v)
 {
-	return runner_tid(v);
+	return runner_runs(v);
 }
 
 int64_t vcpu_more_cpu_ns(struct vcpu *v)

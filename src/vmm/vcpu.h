@@ -75,8 +75,8 @@ void vcpu_set_answer(struct vcpu *vcpu, unsigned int nr, uint32_t value);
 /* The processors that its owner's thread may use have changed. Any thread, while it has an owner. */
 void vcpu_moved(struct vcpu *vcpu);
 
-/* The host's number of the thread that runs its program in its owner's place; 0: the owner does. Likewise. */
-int vcpu_runner_tid(struct vcpu *vcpu);
+/* Its program runs while its owner looks on: what the host says of the owner's thread is not true of the program. Likewise. */
+bool vcpu_is_watched(struct vcpu *vcpu);
 
 /* What its program has used beyond the processor time of its owner's thread; negative where that has only looked on. Likewise. */
 int64_t vcpu_more_cpu_ns(struct vcpu *vcpu);
