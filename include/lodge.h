@@ -247,6 +247,9 @@ int lodge_space_terminal_signal(struct lodge_space *space, int signal);
 /* Changes the memory limit, from any thread. Less than the space owns stops it from getting more. -EINVAL: as memory_bytes. */
 int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes);
 
+/* Changes how system calls reach lodge, from any thread; each thread of the program follows with its next one. -EINVAL: no such way. */
+int lodge_space_set_traps(struct lodge_space *space, enum lodge_traps traps);
+
 #define LODGE_LATENCY_BUCKETS 24
 
 /* All counts since the space was created; memory in pages of 4096 bytes. */

@@ -354,7 +354,7 @@ void space_apply_options(struct sandbox *s, struct memcg *cg, const struct lodge
 {
 	set_limits(cg, o);
 	set_oom_policy(s, cg, o);
-	s->traps = (enum vcpu_traps)o->traps;
+	atomic_store(&s->traps, (int)o->traps);
 	s->on_stop = o->on_stop;
 	s->on_stop_ctx = o->on_stop_ctx;
 	if (!o->at_call)
@@ -560,6 +560,14 @@ int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes)
 	pthread_mutex_lock(&s->lock);
 	atomic_store(&s->first_mm->memcg->max_pages, memory_bytes >> PAGE_SHIFT);
 	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int lodge_space_set_traps(struct lodge_space *space, enum lodge_traps traps)
+{
+	if ((unsigned int)traps > LODGE_TRAPS_POLL)
+		return -EINVAL;
+	atomic_store(&space->sandbox->traps, (int)traps);
 	return 0;
 }
 

@@ -106,7 +106,7 @@ struct sandbox {
 	_Atomic unsigned int nr_leaving; /* (A) tasks on their way out that may still have memory */
 	unsigned int nr_busy;		 /* (P) workers that have one */
 	unsigned int max_tasks;		 /* (C) */
-	enum vcpu_traps traps;		 /* (C) */
+	_Atomic int traps;		 /* (A) enum vcpu_traps that its tasks follow */
 	int last_pid;			 /* (P) */
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */

@@ -363,7 +363,7 @@ static void copy_fields(struct sandbox *to, const struct sandbox *from)
 	to->oom.policy = from->oom.policy;
 	to->oom.ask = from->oom.ask;
 	to->oom.ctx = from->oom.ctx;
-	to->traps = from->traps;
+	atomic_store(&to->traps, atomic_load(&from->traps));
 }
 
 static int note_files(struct cloning *c)

@@ -324,11 +324,22 @@ static bool task_may_run(struct task *t)
 	return !task_dying(t);
 }
 
+static void follow_traps(struct task *t)
+{
+	int wanted = atomic_load_explicit(&t->sandbox->traps, memory_order_relaxed);
+
+	if (t->traps == wanted)
+		return;
+	t->traps = wanted;
+	vcpu_set_traps(t->vcpu, (enum vcpu_traps)wanted);
+}
+
 static void task_loop(struct task *t)
 {
 	struct trap trap;
 
 	while (task_may_run(t)) {
+		follow_traps(t);
 		vcpu_run(t->vcpu, t->mm, &t->regs, &trap);
 		task_trap(t, &trap);
 	}
@@ -563,7 +574,7 @@ void task_run(struct task *t)
 	vcpu_bind(t->vcpu);
 	free(t->xsave);
 	t->xsave = NULL;
-	vcpu_set_traps(t->vcpu, s->traps);
+	t->traps = VCPU_TRAPS_EXIT;
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);

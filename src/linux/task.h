@@ -108,6 +108,7 @@ struct task {
 	bool parked;		      /* (P) stands still until the pause is over */
 	pthread_t thread;	      /* (P) valid while running */
 	int host_tid;		      /* (P) likewise; 0: it never ran */
+	int traps;		      /* of sandbox->traps, what its processor was told last */
 	bool has_mask;		      /* it begins on these processors; false: on those of its host thread */
 	cpu_set_t mask;
 	int nice;		    /* (P) without effect on the host */

@@ -5,18 +5,22 @@
  *	snap_work sum THREADS MIB ROUNDS	threads walk over memory of their own; prints the checksum of all
  *	snap_work talk MIB			fills memory, prints "ready", then obeys lines from its input
  *	snap_work tree CHILDREN ROUNDS		processes that pass a number round in pipes, and signals; prints the sum
+ *	snap_work calls ROUNDS			calls close together among signals of a timer, faults, forks and execs; prints the sum
+ *	snap_work end STATUS			ends so
  *
  * talk: "w N" writes to N pages, "s" prints the sum of all, "k" makes a pair of sockets, "c" closes them, "q" ends.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,8 +195,106 @@ static int tree(int children, uint64_t rounds)
 	return 0;
 }
 
+/* --- calls ------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t ticks;
+
+static void tick(int signo)
+{
+	(void)signo;
+	ticks++;
+	(void)!lseek(-1, 0, SEEK_CUR); /* a call in the middle of another's answer */
+}
+
+static void must(bool fine, int status)
+{
+	if (!fine)
+		exit(status);
+}
+
+/* Memory that comes, is stored to, and goes: each takes back what processors know. */
+static uint64_t touch(uint64_t n)
+{
+	uint64_t *at = map_pages(4);
+
+	at[0] = n;
+	at[PAGE / 8] = mix(n);
+	must(!mprotect(at, PAGE, PROT_READ), 11);
+	uint64_t sum = at[0] + at[PAGE / 8];
+	must(!munmap(at, 4 * PAGE), 12);
+	return sum;
+}
+
+static void child(uint64_t n)
+{
+	char status[8];
+	int ended, expected = (int)(n % 100);
+	pid_t parent = getpid(), pid = fork();
+
+	if (!pid) {
+		must(getppid() == parent && getpid() != parent && getpid() == gettid(), 13);
+		if (n % 2)
+			_exit(expected);
+		snprintf(status, sizeof(status), "%d", expected);
+		execl("/proc/self/exe", "snap_work", "end", status, NULL);
+		_exit(101);
+	}
+	must(pid > 0 && waitpid(pid, &ended, 0) == pid, 14);
+	must(WIFEXITED(ended) && WEXITSTATUS(ended) == expected, 15);
+}
+
+struct caller {
+	pthread_t thread;
+	uint64_t rounds, sum;
+	bool forks;
+};
+
+static void *make_calls(void *arg)
+{
+	struct caller *c = arg;
+	int fd = memfd_create("calls", 0);
+	uint64_t back;
+
+	for (uint64_t n = 0; n < c->rounds; n++) {
+		off_t at = (off_t)(n % 512 * sizeof(n));
+		must(pwrite(fd, &n, sizeof(n), at) == sizeof(n), 3);
+		must(lseek(fd, at, SEEK_SET) == at, 4);
+		must(read(fd, &back, sizeof(back)) == sizeof(back) && back == n, 5);
+		must(lseek(fd, 0, SEEK_CUR) == at + (off_t)sizeof(n), 6);
+		c->sum = mix(c->sum + back);
+		if (n % 64 == 0)
+			c->sum += touch(n);
+		if (n % 512 == 0 && c->forks)
+			child(n / 512);
+		if (n % 128 == 0)
+			usleep(n % 384);
+	}
+	return NULL;
+}
+
+static int calls(uint64_t rounds)
+{
+	const struct itimerval every = {{0, 700}, {0, 700}}, never = {{0, 0}, {0, 0}};
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	struct caller one = {.rounds = rounds, .forks = true}, other = {.rounds = rounds / 4};
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	if (pthread_create(&other.thread, NULL, make_calls, &other))
+		return 2;
+	make_calls(&one);
+	pthread_join(other.thread, NULL);
+	setitimer(ITIMER_REAL, &never, NULL);
+	printf("calls %016lx %016lx, ticks %s\n", one.sum, other.sum, ticks ? "heard" : "not heard");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3 && !strcmp(argv[1], "calls"))
+		return calls(strtoul(argv[2], NULL, 10));
+	if (argc == 3 && !strcmp(argv[1], "end"))
+		return atoi(argv[2]);
 	if (argc == 5 && !strcmp(argv[1], "sum"))
 		return sum(atoi(argv[2]), strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	if (argc == 3 && !strcmp(argv[1], "talk"))
