@@ -35,6 +35,8 @@
 		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true, \
 		.samples = 5,                                                                   \
 		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},             \
+			  {"lodge_exit", .under_lodge = true, .options = {"--traps", "exit"},   \
+			   .program = {__VA_ARGS__}},                                           \
 			  {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},   \
 			   .program = {__VA_ARGS__}},                                           \
 			  {"floor", .program = {"floor", "exits"}},                             \
@@ -49,9 +51,11 @@
 #define PROGRAM_GROUP(variant, ...)                                                                     \
 	{                                                                                               \
 		.case_name = "programs", .variants = {variant}, .unit = "us", .wall = true,             \
-		.needs_kvm = true, .optional = true, .samples = 9,                                      \
+		.needs_kvm = true, .optional = true, .samples = 5,                                      \
 		.sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"},                 \
 			   .program = {__VA_ARGS__}},                                                   \
+			  {"lodge_exit", .under_lodge = true,                                           \
+			   .options = {"--memory", "1G", "--traps", "exit"}, .program = {__VA_ARGS__}}, \
 			  {"lodge_poll", .under_lodge = true,                                           \
 			   .options = {"--memory", "1G", "--traps", "poll"}, .program = {__VA_ARGS__}}, \
 			  {"native", .program = {__VA_ARGS__}}},                                        \
@@ -445,8 +449,10 @@ const struct group groups[] = {
 	 .unit = "ns",
 	 .needs_kvm = true,
 	 .optional = true,
-	 .samples = 3,
+	 .samples = 2,
 	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "1G"}, .program = {"redis.sh"}},
+		   {"lodge_exit", .under_lodge = true, .options = {"--memory", "1G", "--traps", "exit"},
+		    .program = {"redis.sh"}},
 		   {"lodge_poll", .under_lodge = true, .options = {"--memory", "1G", "--traps", "poll"},
 		    .program = {"redis.sh"}},
 		   {"native", .program = {"redis.sh"}}}},

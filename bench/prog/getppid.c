@@ -6,8 +6,8 @@
 
 #include "clock.h"
 
-#define BATCH	   1000
-#define MEASURE_NS 200000000u
+#define BATCH	   500
+#define MEASURE_NS 50000000u
 
 int main(void)
 {
