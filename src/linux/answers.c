@@ -7,7 +7,8 @@
 
 static bool may_tell(const struct task *t)
 {
-	return t->running && t->vcpu && !t->trace && !t->sandbox->pause_at.fn;
+	return t->running && t->vcpu && !t->trace && !t->sandbox->pause_at.fn &&
+	       !atomic_load(&t->seccomp.mode);
 }
 
 static uint32_t parent_pid(const struct process *p)
@@ -23,6 +24,15 @@ void answers_tell_cred(struct task *t)
 	vcpu_set_answer(t->vcpu, SYS_geteuid, t->cred.uid.effective);
 	vcpu_set_answer(t->vcpu, SYS_getgid, t->cred.gid.real);
 	vcpu_set_answer(t->vcpu, SYS_getegid, t->cred.gid.effective);
+}
+
+void answers_take_back(struct task *t)
+{
+	static const unsigned int told[] = {SYS_getpid,	 SYS_gettid, SYS_getppid, SYS_getuid,
+					    SYS_geteuid, SYS_getgid, SYS_getegid};
+
+	for (unsigned int i = 0; t->running && t->vcpu && i < ARRAY_SIZE(told); i++)
+		vcpu_set_answer(t->vcpu, told[i], ~0u);
 }
 
 void answers_tell(struct task *t)

@@ -10,6 +10,9 @@
 struct process;
 struct task;
 
+/* With sandbox->lock held: none any more, since each call is to be looked at. */
+void answers_take_back(struct task *t);
+
 /* With sandbox->lock held: all of a task that runs, or is about to. */
 void answers_tell(struct task *t);
 

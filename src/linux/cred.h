@@ -31,7 +31,7 @@ struct cred_caps {
 struct cred {
 	struct cred_ids uid, gid;
 	struct cred_caps caps;
-	bool keep_caps;
+	bool keep_caps, no_new_privs;
 	unsigned int nr_groups;
 	gid_t groups[CRED_MAX_GROUPS];
 };

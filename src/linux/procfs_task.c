@@ -230,7 +230,8 @@ static int show_status(struct task *t, const struct proc_file *file, FILE *out)
 		show_signals(t, out);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sets); i++)
 		fprintf(out, "Cap%s:\t%016x\n", sets[i], 0);
-	fputs("NoNewPrivs:\t1\nSeccomp:\t0\nSeccomp_filters:\t0\n", out);
+	fprintf(out, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%u\n", t->cred.no_new_privs,
+		atomic_load(&t->seccomp.mode), seccomp_nr_filters(&t->seccomp));
 	fputs("Speculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled\n", out);
 	show_processors(t, out);
 	if (t->mm)

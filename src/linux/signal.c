@@ -555,6 +555,16 @@ void signal_force(struct task *t, int signo, int code, const struct fault_contex
 	die(t, signo, code, fc);
 }
 
+void signal_force_info(struct task *t, const siginfo_t *info)
+{
+	if (try_force(t, info, NULL))
+		return;
+	if (handler_of(t, info->si_signo) != HANDLER_DFL)
+		signal_force(t, SIGSEGV, SI_CODE_KERNEL, NULL);
+	else
+		die(t, info->si_signo, SI_CODE_KERNEL, NULL);
+}
+
 /* The process stops, unless nobody could continue it. In the place of the first, lodge is what stops: see on_stop. */
 static void stop_process(struct task *t, int signo)
 {

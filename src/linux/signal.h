@@ -132,6 +132,9 @@ bool signal_default_ignored(int signo);
  */
 void signal_force(struct task *t, int signo, int code, const struct fault_context *fc);
 
+/* The same for what is no fault: SIGSYS. */
+void signal_force_info(struct task *t, const siginfo_t *info);
+
 /* Before returning to the guest: sets up the handler of a pending signal, or ends the task. */
 void signal_deliver(struct task *t);
 

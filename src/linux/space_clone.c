@@ -20,6 +20,14 @@
 #include "space.h"
 #include "task.h"
 
+static bool has_filters(struct sandbox *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool has = seccomp_is_used(s);
+	pthread_mutex_unlock(&s->lock);
+	return has;
+}
+
 static int stop(struct lodge_space *space, struct lodge_error *err)
 {
 	int ret = pause_begin(space->sandbox);
@@ -34,6 +42,8 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
 	else if (!ipc_ns_is_empty(space->sandbox->ipc))
 		ret = report_error(err, -ENOTSUP, "System V semaphores and queues cannot be cloned");
+	else if (has_filters(space->sandbox))
+		ret = report_error(err, -ENOTSUP, "filters of system calls cannot be cloned");
 	if (ret)
 		pause_end(space->sandbox);
 	return ret;

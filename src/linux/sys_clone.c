@@ -205,6 +205,7 @@ static void unmake(struct clone *c)
 		files_release(child->files);
 		fs_release(child->fs);
 		sighand_release(child->sighand);
+		seccomp_drop(&child->seccomp);
 		free(child);
 	}
 	if (c->process && c->process != c->t->process)
@@ -234,6 +235,7 @@ static int enter_world(struct clone *c)
 		parent = t->process->parent;
 	if (c->flags & CLONE_PARENT)
 		c->process->exit_signal = t->process->exit_signal;
+	seccomp_share(&c->child->seccomp, &t->seccomp);
 	if (task_dying(t))
 		ret = -EAGAIN;
 	else

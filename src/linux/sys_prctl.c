@@ -2,6 +2,7 @@
 /* sys_prctl.c - prctl(2): what a task may ask about, and of, itself. */
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -82,15 +83,38 @@ static int64_t set_timer_slack(struct task *t, uint64_t ns)
 	return 0;
 }
 
+/* Nothing that a task starts gives it any; it can be told what it said. */
+static int64_t set_no_new_privs(struct task *t)
+{
+	t->cred.no_new_privs = true;
+	return 0;
+}
+
+static int64_t set_seccomp(struct task *t, const uint64_t a[6])
+{
+	switch ((int)a[1]) {
+	case SECCOMP_MODE_STRICT:
+		return seccomp_set(t, SECCOMP_SET_MODE_STRICT, 0, 0);
+	case SECCOMP_MODE_FILTER:
+		return seccomp_set(t, SECCOMP_SET_MODE_FILTER, 0, a[2]);
+	default:
+		return -EINVAL;
+	}
+}
+
 static int64_t prctl_rights(struct task *t, const uint64_t a[6])
 {
 	bool no_more = !a[2] && !a[3] && !a[4];
 
 	switch ((int)a[0]) {
-	case PR_SET_NO_NEW_PRIVS: /* nothing it could do would give it any */
-		return a[1] == 1 && no_more ? 0 : -EINVAL;
+	case PR_SET_NO_NEW_PRIVS:
+		return a[1] == 1 && no_more ? set_no_new_privs(t) : -EINVAL;
 	case PR_GET_NO_NEW_PRIVS:
-		return !a[1] && no_more ? 1 : -EINVAL;
+		return !a[1] && no_more ? t->cred.no_new_privs : -EINVAL;
+	case PR_GET_SECCOMP:
+		return atomic_load(&t->seccomp.mode);
+	case PR_SET_SECCOMP:
+		return set_seccomp(t, a);
 	case PR_SET_KEEPCAPS:
 		return set_keep_caps(t, a[1]);
 	case PR_GET_KEEPCAPS:
@@ -100,7 +124,6 @@ static int64_t prctl_rights(struct task *t, const uint64_t a[6])
 	case PR_CAPBSET_DROP:
 		return drop_bounding(t, a[1]);
 	case PR_GET_SECUREBITS:
-	case PR_GET_SECCOMP:
 	case PR_GET_TIMING:
 		return 0;
 	case PR_SET_TIMING:

@@ -32,7 +32,7 @@ static void table_build(void)
 		sys_sched_calls,      sys_timer_calls, sys_signalfd_calls,  sys_cred_calls,
 		sys_prctl_calls,      sys_xattr_calls, sys_splice_calls,    sys_openat2_calls,
 		sys_fcntl_calls,      sys_ioctl_calls, sys_admin_calls,	    sys_kcmp_calls,
-		sys_ipc_calls,
+		sys_ipc_calls,	      seccomp_calls,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(families); i++)
@@ -118,7 +118,9 @@ void syscall_dispatch(struct task *t)
 		trace_call(call, sizeof(call), nr, a);
 	t->call_may_fail = nr != SYS_rt_sigreturn;
 	t->call_failed = false;
-	int64_t ret = e ? e->fn(t, a) : -ENOSYS;
+	int64_t ret = -ENOSYS;
+	if (!atomic_load(&t->seccomp.mode) || seccomp_allows(t, nr, a, &ret))
+		ret = e ? e->fn(t, a) : -ENOSYS;
 	t->call_may_fail = false;
 	if (ret == -EFAULT && t->call_failed)
 		ret = -ENOMEM;

@@ -32,7 +32,8 @@ extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_call
 	sys_event_calls[], sys_timer_calls[], sys_signalfd_calls[], sys_cred_calls[], sys_prctl_calls[],
 	sys_process_vm_calls[], sys_membarrier_calls[], sys_shm_calls[], sys_mempolicy_calls[],
 	sys_sockopt_calls[], sys_sched_calls[], sys_xattr_calls[], sys_splice_calls[], sys_openat2_calls[],
-	sys_fcntl_calls[], sys_ioctl_calls[], sys_admin_calls[], sys_kcmp_calls[], sys_ipc_calls[];
+	sys_fcntl_calls[], sys_ioctl_calls[], sys_admin_calls[], sys_kcmp_calls[], sys_ipc_calls[],
+	seccomp_calls[];
 
 /* Stores one word of the guest: 0 or -EFAULT. */
 static inline int64_t put_u64(struct task *t, gva_t to, uint64_t value)

@@ -544,6 +544,7 @@ static void task_end(struct task *t)
 	atomic_fetch_sub(&s->nr_leaving, 1);
 	sighand_release(t->sighand);
 	t->sighand = NULL;
+	seccomp_drop(&t->seccomp);
 	oom_enter(NULL);
 	files_limit_enter(NULL);
 	pthread_mutex_lock(&s->lock);

@@ -18,6 +18,7 @@
 #include "cred.h"
 #include "files.h"
 #include "process.h"
+#include "seccomp.h"
 #include "signal.h"
 
 struct exec_result;
@@ -75,6 +76,7 @@ struct task {
 	struct sandbox *sandbox; /* (C) */
 	struct sigstate sig;
 	struct cred cred;	 /* (P) to change */
+	struct seccomp seccomp;	 /* (P) */
 	uint64_t timer_slack_ns; /* as set; 0: never. A thread begins with what its maker had */
 	int pid;		 /* (C) of the process */
 	int tid;		 /* (P) to change; exec gives it the number of its process */
