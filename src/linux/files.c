@@ -17,6 +17,7 @@
 
 #include "files.h"
 #include "memfd.h"
+#include "mqueue.h"
 #include "signalfd.h"
 #include "tty.h"
 #include "view.h"
@@ -133,6 +134,7 @@ int guest_file_put(struct guest_file *file)
 		return 0;
 	memfd_drop(file->memfd);
 	signalfd_drop(file->signalfd);
+	mqueue_drop(file->mqueue);
 	struct tty *tty = file->tty;
 	bool master = file->tty_master;
 	if (file->owned && close(file->host_fd))
@@ -393,6 +395,7 @@ static struct guest_file *file_create_like(const struct files *f, int host_fd, c
 		file->proc = like->proc;
 		file->process_serial = like->process_serial;
 		file->signalfd = signalfd_share(like->signalfd);
+		file->mqueue = mqueue_share(like->mqueue);
 	}
 	return file;
 }

@@ -25,6 +25,7 @@
 #include "procfs.h"
 
 struct sandbox;
+struct mqueue;
 struct signalfd;
 struct task;
 struct tty;
@@ -47,6 +48,7 @@ struct guest_file {
 	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */
 	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
 	struct signalfd *signalfd;	/* (C) likewise */
+	struct mqueue *mqueue;		/* (C) likewise */
 	struct tty *tty;		/* (C) of a terminal, or NULL */
 	bool tty_master;		/* (C) the other side of it */
 	_Atomic int owner_type, owner;	/* (A) as F_SETOWN_EX has them */

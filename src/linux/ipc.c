@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "ipc.h"
+#include "mqueue.h"
 #include "task.h"
 
 struct ipc_ns *ipc_ns_create(void)
@@ -13,13 +14,15 @@ struct ipc_ns *ipc_ns_create(void)
 
 	if (ns)
 		pthread_mutex_init(&ns->lock, NULL);
+	if (ns)
+		list_init(&ns->mqueues);
 	return ns;
 }
 
 bool ipc_ns_is_empty(struct ipc_ns *ns)
 {
 	pthread_mutex_lock(&ns->lock);
-	bool empty = !ns->semaphores.nr && !ns->queues.nr;
+	bool empty = !ns->semaphores.nr && !ns->queues.nr && list_empty(&ns->mqueues);
 	pthread_mutex_unlock(&ns->lock);
 	return empty;
 }
@@ -30,6 +33,7 @@ void ipc_ns_destroy(struct ipc_ns *ns)
 		return;
 	sem_free_all(ns);
 	msg_free_all(ns);
+	mqueue_free_all(ns);
 	pthread_mutex_destroy(&ns->lock);
 	free(ns);
 }

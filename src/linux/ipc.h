@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/ipc.h>
 
+#include "../mm/list.h"
 #include "../mm/types.h"
 
 struct process;
@@ -37,6 +38,7 @@ struct ipc_ns {
 	struct ipc_table semaphores, queues; /* (lock) */
 	uint64_t nr_semaphores;		     /* (lock) of all sets */
 	uint64_t nr_messages, message_bytes; /* (lock) of all queues */
+	struct list_head mqueues;	     /* (lock) struct mqueue: those of POSIX */
 };
 
 /* NULL: no memory. */

@@ -41,7 +41,7 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 	else if (!shm_ns_is_empty(space->shm))
 		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
 	else if (!ipc_ns_is_empty(space->sandbox->ipc))
-		ret = report_error(err, -ENOTSUP, "System V semaphores and queues cannot be cloned");
+		ret = report_error(err, -ENOTSUP, "semaphores and message queues cannot be cloned");
 	else if (has_filters(space->sandbox))
 		ret = report_error(err, -ENOTSUP, "filters of system calls cannot be cloned");
 	if (ret)

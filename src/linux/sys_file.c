@@ -15,6 +15,7 @@
 #include "coherent.h"
 #include "host_wait.h"
 #include "memfd.h"
+#include "mqueue.h"
 #include "rlimit.h"
 #include "sys_file.h"
 #include "syscall.h"
@@ -45,6 +46,10 @@ static int64_t result(long ret)
 
 static int64_t sys_close(struct task *t, const uint64_t a[6])
 {
+	const struct guest_file *file = files_get(t->files, (int)a[0]);
+
+	if (file)
+		mqueue_flush(file->mqueue, t);
 	return files_close(t->files, (int)a[0]);
 }
 
