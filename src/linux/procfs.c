@@ -137,6 +137,8 @@ static struct proc_entry machine_entry(const char *name)
 			return (struct proc_entry){.kind = PROC_REFUSED};
 	if (!strncmp(name, "sys/", 4))
 		return file_entry(table_find(sysctl_files, name + 4), PROC_NONE);
+	if (!strncmp(name, "sysvipc/", 8))
+		return file_entry(table_find(proc_ipc_files, name + 8), PROC_NONE);
 	return file_entry(table_find(proc_machine_files, name), PROC_NONE);
 }
 

@@ -8,7 +8,7 @@
  *
  * A file that a guest has open is a memfd of its own: its position, rights and flags are the host's business, and its
  * bytes are made anew by each read from its beginning, as the kernel does.
- * Not here: what the files say (procfs_mem.c, procfs_task.c, procfs_machine.c, sysctl.c, sysfs.c).
+ * Not here: what the files say (procfs_mem.c, procfs_task.c, procfs_machine.c, procfs_ipc.c, sysctl.c, sysfs.c).
  */
 #ifndef LODGE_LINUX_PROCFS_H
 #define LODGE_LINUX_PROCFS_H
@@ -45,7 +45,7 @@ struct proc_file {
 
 /* Each ends with a name that is NULL: below a process directory, /proc, /proc/sys, /sys. */
 extern const struct proc_file proc_mem_files[], proc_task_files[], proc_machine_files[], sysctl_files[],
-	sysfs_files[];
+	sysfs_files[], proc_ipc_files[];
 
 enum proc_kind {
 	PROC_NONE,    /* not ours: the host's */

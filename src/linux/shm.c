@@ -520,6 +520,21 @@ int64_t shm_info(struct task *t, struct shminfo *info)
 	return ret;
 }
 
+int64_t shm_pages(struct task *t, int index, uint64_t *resident, uint64_t *swapped)
+{
+	struct segment *s = NULL;
+	int64_t ret;
+
+	pthread_mutex_lock(&t->shm->lock);
+	ret = find_for(t->shm, index, SHM_STAT_ANY, &s);
+	if (!ret) {
+		*resident = filemap_nr_pages(&s->object->cache);
+		*swapped = filemap_nr_swapped(&s->object->cache);
+	}
+	pthread_mutex_unlock(&t->shm->lock);
+	return ret;
+}
+
 int64_t shm_usage(struct task *t, struct shm_info *info)
 {
 	struct shm_ns *ns = t->shm;

@@ -34,6 +34,8 @@ int64_t shm_detach(struct task *t, gva_t address);
 /* Statistics and limits. An id or index as `cmd` wants; ds->shm_perm.__key and so on are filled. Returns what the call does. */
 int64_t shm_stat(struct task *t, int id, int cmd, struct shmid_ds *ds);
 int64_t shm_set(struct task *t, int id, const struct shmid_ds *ds);
+/* How many pages that at an index has in memory and in swap: 0, or -EINVAL. */
+int64_t shm_pages(struct task *t, int index, uint64_t *resident, uint64_t *swapped);
 int64_t shm_remove(struct task *t, int id);
 int64_t shm_lock(struct task *t, int id, bool lock);
 int64_t shm_info(struct task *t, struct shminfo *info);

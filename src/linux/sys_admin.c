@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -75,6 +77,70 @@ static int64_t sys_setns(struct task *t, const uint64_t a[6])
 	return files_get_open(t->files, (int)a[0]) ? -EINVAL : -EBADF;
 }
 
+/* --- mounts and swap: what is said of the arguments first -------------------------------------- */
+
+/* A text of at most a page, or none. */
+static int64_t check_text(struct task *t, gva_t text)
+{
+	char copy[PATH_MAX];
+	int64_t len = text ? strncpy_from_user(t->mm, copy, text, sizeof(copy)) : 0;
+
+	return len == -ENAMETOOLONG ? -EINVAL : len < 0 ? len : 0;
+}
+
+static int64_t check_path(struct task *t, gva_t text, unsigned int flags)
+{
+	struct path_target target;
+	struct path p;
+	int64_t ret = path_get(t, AT_FDCWD, text, &p);
+
+	if (!ret)
+		ret = path_target(t, &p, flags, &target);
+	if (!ret)
+		close(target.fd);
+	return ret;
+}
+
+static int64_t sys_mount(struct task *t, const uint64_t a[6])
+{
+	int64_t ret = check_text(t, a[2]);
+	char data;
+
+	if (!ret)
+		ret = check_text(t, a[0]);
+	if (!ret && a[4] && copy_from_user(t->mm, &data, a[4], sizeof(data)))
+		ret = -EFAULT;
+	if (!ret)
+		ret = check_path(t, a[1], 0);
+	return ret ? ret : -EPERM;
+}
+
+static int64_t sys_umount2(struct task *t, const uint64_t a[6])
+{
+	const unsigned int known = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW;
+	unsigned int flags = (unsigned int)a[1];
+	int64_t ret;
+
+	if (flags & ~known)
+		return -EINVAL;
+	ret = check_path(t, a[0], flags & UMOUNT_NOFOLLOW ? PATH_NOFOLLOW : 0);
+	return ret ? ret : -EPERM;
+}
+
+#define SWAP_FLAGS 0x7ffff /* SWAP_FLAGS_VALID */
+
+static int64_t sys_swapon(struct task *t, const uint64_t a[6])
+{
+	(void)t;
+	return (unsigned int)a[1] & ~SWAP_FLAGS ? -EINVAL : -EPERM;
+}
+
+/* There is no group whose marks these could be. */
+static int64_t sys_fanotify_mark(struct task *t, const uint64_t a[6])
+{
+	return files_get_open(t->files, (int)a[0]) ? -EINVAL : -EBADF;
+}
+
 #define REFUSED(name)                            \
 	{                                        \
 		SYS_##name, not_permitted, #name \
@@ -85,10 +151,7 @@ const struct syscall_entry sys_admin_calls[] = {
 	SYSCALL_ENTRY(chroot),
 	SYSCALL_ENTRY(unshare),
 	REFUSED(acct),
-	REFUSED(mount),
-	REFUSED(umount2),
 	REFUSED(pivot_root),
-	REFUSED(swapon),
 	REFUSED(swapoff),
 	REFUSED(sethostname),
 	REFUSED(setdomainname),
@@ -100,7 +163,6 @@ const struct syscall_entry sys_admin_calls[] = {
 	REFUSED(delete_module),
 	REFUSED(kexec_load),
 	REFUSED(kexec_file_load),
-	REFUSED(open_by_handle_at),
 	REFUSED(bpf),
 	REFUSED(fsopen),
 	REFUSED(fspick),
@@ -109,5 +171,11 @@ const struct syscall_entry sys_admin_calls[] = {
 	REFUSED(mount_setattr),
 	REFUSED(quotactl),
 	REFUSED(fanotify_init),
+	REFUSED(fsconfig),
+	REFUSED(open_tree),
+	SYSCALL_ENTRY(fanotify_mark),
+	SYSCALL_ENTRY(mount),
+	SYSCALL_ENTRY(umount2),
+	SYSCALL_ENTRY(swapon),
 	{0},
 };

@@ -238,7 +238,9 @@ static int caps_of(struct task *t, int tid, struct cred_caps *caps)
 	if (other)
 		*caps = other->cred.caps;
 	pthread_mutex_unlock(&t->sandbox->lock);
-	return other ? 0 : -ESRCH;
+	if (!other && tid == FIRST_ORPHANS_PARENT)
+		*caps = t->sandbox->first_task->cred.caps;
+	return other || tid == FIRST_ORPHANS_PARENT ? 0 : -ESRCH;
 }
 
 static int64_t sys_capget(struct task *t, const uint64_t a[6])

@@ -3,6 +3,7 @@
  * sys_signal.c - the system calls about signals.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -232,6 +233,14 @@ static int send_to_many(struct task *t, int pgid, int signo, const siginfo_t *in
 	return ret;
 }
 
+/* Process 1 ignores what it is sent by those who may. */
+static int64_t kill_init(struct task *t, int signo)
+{
+	if (signo < 0 || signo > NR_SIGNALS)
+		return -EINVAL;
+	return cred_capable(&t->cred, CAP_KILL) ? 0 : -EPERM;
+}
+
 static int64_t kill_locked(struct task *t, int pid, int signo, const siginfo_t *info)
 {
 	struct process *p;
@@ -245,6 +254,8 @@ static int64_t kill_locked(struct task *t, int pid, int signo, const siginfo_t *
 	thread = p ? NULL : task_find(t->sandbox, pid);
 	if (thread)
 		p = thread->process;
+	if (!p && pid == FIRST_ORPHANS_PARENT)
+		return kill_init(t, signo);
 	return p ? send_to(t, p, signo, info) : -ESRCH;
 }
 

@@ -286,7 +286,42 @@ static int64_t sys_pidfd_open(struct task *t, const uint64_t a[6])
 	return ret;
 }
 
+/* A copy of what a process of the same user has open. The lock is held. */
+static int64_t get_fd(struct task *t, struct process *p, int guest_fd)
+{
+	struct guest_file *file;
+	struct task *of;
+	int host_fd;
+
+	if (list_empty(&p->threads))
+		return -ESRCH;
+	of = list_entry(p->threads.next, struct task, thread_node);
+	if (of->cred.uid.real != t->cred.uid.effective && of != t)
+		return -EPERM;
+	file = of->files ? files_get(of->files, guest_fd) : NULL;
+	if (!file)
+		return -EBADF;
+	host_fd = fcntl(file->host_fd, F_DUPFD_CLOEXEC, 0);
+	return host_fd < 0 ? -EMFILE : files_install(t->files, host_fd, true, 0, file);
+}
+
+static int64_t sys_pidfd_getfd(struct task *t, const uint64_t a[6])
+{
+	struct process *p;
+	int64_t ret;
+	int err;
+
+	if ((unsigned int)a[2])
+		return -EINVAL;
+	pthread_mutex_lock(&t->sandbox->lock);
+	p = pidfd_process(t, (int)a[0], &err);
+	ret = p ? get_fd(t, p, (int)a[1]) : err;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return ret;
+}
+
 const struct syscall_entry sys_wait_calls[] = {
+	SYSCALL_ENTRY(pidfd_getfd),
 	SYSCALL_ENTRY(wait4),
 	SYSCALL_ENTRY(waitid),
 	SYSCALL_ENTRY(pidfd_open),

@@ -401,6 +401,7 @@ void task_inherit_processors(struct task *child, const struct task *parent)
 	bool chosen = parent->sandbox->masks_are_set;
 	child->sched_policy =
 		parent->sched_policy & POLICY_RESET_ON_FORK ? SCHED_OTHER : parent->sched_policy;
+	child->ioprio = parent->ioprio;
 	child->nice = parent->sched_policy & POLICY_RESET_ON_FORK && parent->nice < 0 ? 0 : parent->nice;
 	pthread_mutex_unlock(&parent->sandbox->lock);
 	child->has_mask = chosen && !sched_getaffinity(0, sizeof(child->mask), &child->mask);

@@ -115,6 +115,7 @@ struct task {
 	cpu_set_t mask;
 	int nice;		    /* (P) without effect on the host */
 	int sched_policy;	    /* (P) as sched_getscheduler tells it */
+	uint16_t ioprio;	    /* (P) as ioprio_get tells it; 0: none was set */
 	struct rusage usage_before; /* of its host thread when it began */
 	uint64_t cpu_before_ns;	    /* processor time of its host thread then */
 	int64_t cpu_more_ns;	    /* (P) what vcpu_more_cpu_ns said at its end */
