@@ -22,7 +22,7 @@ struct fault {
 	pte_t *slot;	  /* its entry; page_table_lock is held while it is used */
 	pte_t orig;
 	pte_t swapped;		 /* what the entry was, of a page in a slot */
-	bool in_order;		 /* right behind the last window of such pages */
+	bool in_order;		 /* a row of faults on such pages: swap_readahead.h */
 	uint64_t major_since_ns; /* when it began to wait for a device; 0: it did not */
 	bool dirtied;		 /* a page of a file became dirty: see to its being written */
 	struct vm_fault vmf;	 /* what the operations of the area see of it */

@@ -145,6 +145,7 @@ static void map_page(struct fault *f, const struct swap_around_entry *e, pte_t u
 
 static void map_neighbours(struct fault *f, struct swap_around *a)
 {
+	const pte_t used = f->in_order ? PTE_ACCESSED : 0;
 	uint64_t mapped = 0;
 
 	for (unsigned int i = 0; i < a->nr; i++) {
@@ -153,7 +154,7 @@ static void map_neighbours(struct fault *f, struct swap_around *a)
 		    !page_trylock(e->page))
 			continue;
 		if (is_filled(e->page, pte_to_swp_entry(e->pte))) {
-			map_page(f, e, 0);
+			map_page(f, e, used);
 			mapped++;
 		}
 		swap_cache_unlock(f->mm->host, e->page);
@@ -187,7 +188,7 @@ static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a)
 /* Waits for those that come along as well: they are on their way in the same transfers. */
 static enum vm_fault_result wait_for_pages(const struct swap_around *a, bool asked)
 {
-	for (unsigned int i = 0; i < a->nr; i++)
+	for (unsigned int i = a->nr; i-- > 0;) /* the last ones come last: one sleep for all, mostly */
 		if (a->at[i].page)
 			page_wait_unlocked(a->at[i].page);
 	bool filled = atomic_load(&a->at[a->main].page->flags) & PG_UPTODATE;

@@ -34,7 +34,8 @@
 #include "swap_io.h"
 #include "swap_map.h"
 
-#define SWAP_AROUND_PAGES 128u /* 512 KiB */
+#define SWAP_AROUND_PAGES 128u	/* 512 KiB */
+#define SWAP_AHEAD_PAGES  1024u /* 4 MiB */
 #define MAX_SWAP_DEVICES \
 	32 /* what 40 bits of an entry leave beside 32 bits of slot, and no more than Linux has */
 

@@ -5,13 +5,22 @@
  * Pages that lay next to each other went one after the other, as a rule, so their slots are neighbours too and one transfer reads them
  * all. What comes along is mapped as well, but not marked used. The next fault looks how many of them were used by then:
  *
- *	fault just behind the last window	twice as wide, forward from there
- *	half of the last window was used	twice as wide, the aligned block around it
- *	some of it				as wide
- *	none of it				half as wide, down to the page alone
+ *	fault just behind the last window	forward from there; the third in a row: twice as wide
+ *	all of the last window was used		twice as wide, the aligned block around it, if that is worth a try
+ *	more than half				as wide
+ *	less					half as wide, down to the page alone
  *
- * A guest that goes through memory in order has the window behind read as well, which nobody waits for: the next fault finds it in memory, or
- * on its way, and maps it.
+ * Where half as wide was enough, wider windows are not tried again before PATIENCE of them were used in full, so that objects of one size
+ * at random places are read as such.
+ *
+ * A row of three is taken for a guest that goes through memory in order. Then neighbours are marked used: they are about to be, and a shadow
+ * MMU fills eight entries at a time where all of them are, but one by one where not. And what lies behind is read as well, which nobody waits
+ * for: later faults find it in memory, or on its way, and map it. Each asks for up to two windows more, until SWAP_AHEAD_PAGES are under way,
+ * or a 32nd of what the account may have: as deep a queue as keeps the device busy while pages are mapped and used.
+ *
+ *	     window      asked for before          asked for now
+ *	    |########|..........................|++++++++++++++++|
+ *	    ^ fault  <------ swap_ahead_pages ------------------->
  *
  * A window never leaves its area nor its table, has only slots of one device, and takes no memory that has to be reclaimed first.
  * Locking: page_table_lock, which the area's memory of its last window is under.
@@ -28,7 +37,7 @@ struct swap_around {
 		gva_t address;
 		pte_t pte;
 		struct page *page; /* a reference, or NULL: not in memory */
-	} at[SWAP_AROUND_PAGES];
+	} at[2 * SWAP_AROUND_PAGES];
 };
 
 /* page_table_lock is held. A page that is in memory comes alone, unless it was read ahead. */

@@ -123,6 +123,9 @@ struct vma {
 	/* (page_table_lock) What the last fault on a swapped page brought along; see swap_readahead.h. */
 	gva_t swap_window_start;
 	uint32_t swap_window_pages;
+	uint32_t swap_ahead_pages; /* right behind it, that have been asked for as well */
+	uint16_t swap_row;	   /* faults right behind the window before, one after the other */
+	uint16_t swap_patience;	 /* windows that have to be used in full before a wider one is tried again */
 	struct file_ra_state ra; /* (mapping->lock) of an area over a file */
 	struct anon_vma
 		*anon_vma; /* whose new anonymous pages are; NULL before the first one. See anon_vma.h */
