@@ -29,6 +29,18 @@
 		}                                                             \
 	}
 
+/* A set of twice the memory, and what the device does meanwhile when nothing else is done. */
+#define SWAP_SET(variant, of, what, part, ...)                                                              \
+	{                                                                                                   \
+		.case_name = "swap", .variants = {variant}, .unit = of, .needs_kvm = true, .samples = 5,    \
+		.warm_bytes = 160 * MIB, .sides = {                                                         \
+			{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE}, \
+			 .program = {"swapset", what, "128", ##__VA_ARGS__}},                               \
+			{"floor", .program = {"swapdev", "floor", part}},                                   \
+			{"fio", .program = {"swapdev", "fio", part}}                                        \
+		}                                                                                           \
+	}
+
 /* A program that measures itself, or one that is measured from outside: under lodge and without. */
 #define CALL_GROUP(variant, ...)                                                                \
 	{                                                                                       \
@@ -407,26 +419,14 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .program = {"swapdev", "lodge"}},
 		   {"floor", .program = {"swapdev", "floor"}},
 		   {"fio", .program = {"swapdev", "fio"}}}},
-	{.case_name = "swap",
-	 .variants = {"set-sequential"},
-	 .unit = "ns/page",
-	 .needs_kvm = true,
-	 .samples = 5,
-	 .warm_bytes = 160 * MIB,
-	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE},
-		    .program = {"swapset", "sequential", "128"}},
-		   {"floor", .program = {"swapdev", "floor", "read"}},
-		   {"fio", .program = {"swapdev", "fio", "read"}}}},
-	{.case_name = "swap",
-	 .variants = {"set-random"},
-	 .unit = "ns",
-	 .needs_kvm = true,
-	 .samples = 5,
-	 .warm_bytes = 160 * MIB,
-	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE},
-		    .program = {"swapset", "random", "128"}},
-		   {"floor", .program = {"swapdev", "floor", "single"}},
-		   {"fio", .program = {"swapdev", "fio", "single"}}}},
+	SWAP_SET("set-fill", "ns/page", "fill", "write"),
+	SWAP_SET("set-sequential", "ns/page", "sequential", "read"),
+	SWAP_SET("set-update", "ns/page", "update", "mixed"),
+	SWAP_SET("set-fill-2M", "ns/page", "fill", "write", "2M"),
+	SWAP_SET("set-sequential-2M", "ns/page", "sequential", "read", "2M"),
+	SWAP_SET("set-update-2M", "ns/page", "update", "mixed", "2M"),
+	SWAP_SET("set-random", "ns", "random", "single"),
+	SWAP_SET("set-objects", "ns", "objects", "object"),
 	CALL_GROUP("getppid", "getppid"),
 	CALL_GROUP("lseek", "calls", "lseek"),
 	CALL_GROUP("read-1", "calls", "read"),

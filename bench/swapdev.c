@@ -6,7 +6,8 @@
  *	swapdev floor	nothing but io_uring: registered file and buffers, O_DIRECT; no checksums, one thread
  *	swapdev fio	Debian's fio with ioengine=io_uring
  *
- * With `read` or `single` as a second word, floor and fio make that part alone, and print "* ns".
+ * With `read`, `write` or `single` as a second word, floor and fio make that part alone, and print "* ns"; `mixed`: half of the transfers
+ * read and half write, per page each way; `object`: 64 KiB at a random place.
  *
  * Prints "device-write ns", "device-read ns" (per page, in order) and "device-latency ns" (a single page at a random place, until it
  * is there). The file is swap.data beside the program; its first page is a header and stays.
@@ -28,6 +29,7 @@
 #define SLOTS	131072ull /* 512 MiB */
 #define RUN	64u	  /* pages of a transfer */
 #define DEPTH	32u
+#define OBJECT	16u
 #define SINGLES 2000u
 #define WALK	2147483647ull /* a prime: no place comes twice */
 
@@ -189,41 +191,50 @@ static void reap(struct io_uring *ring, unsigned int bytes)
 	io_uring_cqe_seen(ring, cqe);
 }
 
-static void floor_walk(struct io_uring *ring, bool write)
+enum walk { READS, WRITES, BOTH };
+
+static const char *const walk_name[] = {"device-read", "device-write", "*"};
+
+/* BOTH: one transfer each way in turn, in halves of the file; per page that comes and one that goes. */
+static void floor_walk(struct io_uring *ring, enum walk walk)
 {
+	const uint64_t end = walk == BOTH ? SLOTS / 2 : SLOTS;
 	uint64_t start = clock_now_ns(), nr = 0;
 	unsigned int busy = 0;
 
-	for (uint64_t slot = 1; slot + RUN <= SLOTS; slot += RUN, nr++) {
+	for (uint64_t slot = 1; slot + RUN <= end; nr++) {
+		bool write = walk == WRITES || (walk == BOTH && nr % 2);
 		if (busy == DEPTH) {
 			reap(ring, RUN * PAGE_SIZE);
 			busy--;
 		}
 		prepare(ring, write, memory + nr % DEPTH * RUN * PAGE_SIZE, RUN * PAGE_SIZE,
-			slot * PAGE_SIZE);
+			(slot + (walk == BOTH && write ? end : 0)) * PAGE_SIZE);
 		io_uring_submit(ring);
 		busy++;
+		slot += walk == BOTH && !write ? 0 : RUN;
 	}
 	for (; busy; busy--)
 		reap(ring, RUN * PAGE_SIZE);
-	print(write ? "device-write" : "device-read", start, nr * RUN);
+	print(walk_name[walk], start, nr * RUN / (walk == BOTH ? 2 : 1));
 }
 
-static void floor_singles(struct io_uring *ring)
+static void floor_singles(struct io_uring *ring, unsigned int pages)
 {
 	uint64_t start = clock_now_ns();
 
 	for (unsigned int i = 0; i < SINGLES; i++) {
-		prepare(ring, false, memory, PAGE_SIZE, random_slot(i) * PAGE_SIZE);
+		prepare(ring, false, memory, pages * PAGE_SIZE, random_slot(i) * PAGE_SIZE);
 		io_uring_submit_and_wait(ring, 1);
-		reap(ring, PAGE_SIZE);
+		reap(ring, pages * PAGE_SIZE);
 	}
 	print("device-latency", start, SINGLES);
 }
 
+/* mixed and object are done only when they are asked for. */
 static bool wanted(const char *part)
 {
-	return !*only || !strcmp(only, part);
+	return !strcmp(only, part) || (!*only && strcmp(part, "mixed") != 0 && strcmp(part, "object") != 0);
 }
 
 static int run_floor(void)
@@ -238,11 +249,15 @@ static int run_floor(void)
 		return 1;
 	}
 	if (wanted("write"))
-		floor_walk(&ring, true);
+		floor_walk(&ring, WRITES);
 	if (wanted("read"))
-		floor_walk(&ring, false);
+		floor_walk(&ring, READS);
+	if (wanted("mixed"))
+		floor_walk(&ring, BOTH);
 	if (wanted("single"))
-		floor_singles(&ring);
+		floor_singles(&ring, 1);
+	if (wanted("object"))
+		floor_singles(&ring, OBJECT);
 	io_uring_queue_exit(&ring);
 	close(fd);
 	return worst != 0;
@@ -285,6 +300,10 @@ static int run_fio(void)
 	if (wanted("single"))
 		err |= fio("device-latency", "--rw=randread --bs=4k --iodepth=1 --number_ios=2000", false,
 			   true);
+	if (wanted("mixed")) /* as much is written as is read: either bandwidth is that of pairs */
+		err |= fio("*", "--rw=rw --bs=256k --iodepth=32", true, false);
+	if (wanted("object"))
+		err |= fio("*", "--rw=randread --bs=64k --iodepth=1 --number_ios=2000", false, true);
 	return err;
 }
 
