@@ -35,6 +35,7 @@ struct turn {
 
 /* Entries that are looked at with one hold of page_table_lock. */
 #define PIECE_TABLES 64
+#define LOOK_AHEAD   8 /* entries whose frames are on their way from memory */
 
 /* --- the walk ------------------------------------------------------------------------------------------------------- */
 
@@ -167,6 +168,13 @@ static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 	t->found.asked[t->found.nr_asked++] = page;
 }
 
+/* Frames were last used by other processors, so each is a wait for memory. */
+static void prefetch(const struct piece *p, pte_t pte)
+{
+	if (pte_present(pte) && !(pte & PTE_SPECIAL))
+		__builtin_prefetch(pfn_to_page(p->mm->frames, pte_pfn(pte)), 1);
+}
+
 static bool look_at_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 {
 	struct turn *t = ctx;
@@ -179,6 +187,8 @@ static bool look_at_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 	if (p->nr_tables++ == PIECE_TABLES)
 		p->next = address;
 	for (gva_t at = address; at < end && !p->next; at += PAGE_SIZE) {
+		if (at + LOOK_AHEAD * PAGE_SIZE < end)
+			prefetch(p, slot[level_index(at, 0) + LOOK_AHEAD]);
 		if (full(t))
 			p->next = at;
 		else

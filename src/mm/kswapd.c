@@ -13,6 +13,7 @@
 #include "watermark.h"
 
 #define BATCH_PAGES 512
+#define CREDIT_PART 2 /* of the limit */
 #define PAUSE_MS    100
 #define PAUSES_MOST 7 /* doublings: 12.8 s */
 
@@ -48,6 +49,17 @@ void kswapd_wake(struct kswapd *k, struct memcg *cg)
 	if (!atomic_load_explicit(&cg->kswapd_woken, memory_order_relaxed) &&
 	    !atomic_exchange(&cg->kswapd_woken, true))
 		wake(k);
+}
+
+void kswapd_ask(struct memcg *cg)
+{
+	struct kswapd *k = atomic_load(&cg->kswapd);
+
+	if (!k)
+		return;
+	atomic_store(&cg->kswapd_credit_pages, atomic_load(&cg->max_pages) / CREDIT_PART);
+	atomic_store(&cg->kswapd_woken, true);
+	wake(k);
 }
 
 void kswapd_wake_node(struct kswapd *k, unsigned int nid)
@@ -87,17 +99,29 @@ static bool told_to_stop(struct kswapd *k)
 	return stop;
 }
 
-/* True when there is room enough. */
+/* Nothing young is taken but on credit. False: nothing goes. */
+static bool take_pages(struct kswapd *k, struct memcg *cg, uint64_t wanted)
+{
+	uint64_t credit = atomic_load(&cg->kswapd_credit_pages);
+	uint64_t nr = memcg_reclaim(k->host, cg, wanted, RECLAIM_KSWAPD | (credit ? RECLAIM_YOUNG : 0));
+
+	/* Who was asked for more meanwhile keeps that. */
+	atomic_compare_exchange_strong(&cg->kswapd_credit_pages, &credit, credit - min_u64(credit, nr));
+	return nr;
+}
+
+/* True when there is room enough. What is on its way to a device counts, so that more can be queued behind it, but is waited for. */
 static bool balance_account(struct kswapd *k, struct memcg *cg)
 {
 	const uint64_t enough = 2 * memcg_low_mark(cg);
 
 	for (uint64_t room = memcg_room(cg); room < enough; room = memcg_room(cg)) {
-		uint64_t wanted = min_u64(enough - room, BATCH_PAGES);
-		if (told_to_stop(k) || !memcg_reclaim(k->host, cg, wanted, RECLAIM_KSWAPD))
+		uint64_t coming = room + atomic_load(&cg->nr_swap_writes);
+		if (coming >= enough && swap_wait(k->host))
+			continue;
+		uint64_t wanted = enough - (coming < enough ? coming : room);
+		if (told_to_stop(k) || !take_pages(k, cg, min_u64(wanted, BATCH_PAGES)))
 			return false;
-		while (memcg_room(cg) < enough && swap_wait(k->host)) /* what is on its way counts */
-			;
 	}
 	atomic_fetch_add(&k->nr_balanced, 1);
 	return true;

@@ -8,6 +8,9 @@
  * It takes only what was not used for two epochs. Where there is none of that it ends an epoch, to learn what is in use, and looks again
  * later: after a tenth of a second, then two, up to some seconds, until something goes again. So a program that needs all that it has
  * is left in peace.
+ *
+ * Who had to reclaim for himself has shown that memory is needed: as the next ones would, it then takes whatever was not used in the epoch
+ * under way, up to half of the limit, so that they need not. After that it is for a fault again to ask.
  * Locking: lock is a leaf; whoever charges may hold anything.
  */
 #ifndef LODGE_MM_KSWAPD_H
@@ -41,5 +44,7 @@ void kswapd_stop(struct kswapd *k);
 
 void kswapd_wake(struct kswapd *k, struct memcg *cg);
 void kswapd_wake_node(struct kswapd *k, unsigned int nid);
+/* A fault had to reclaim: see above. An account without a kswapd does without. */
+void kswapd_ask(struct memcg *cg);
 
 #endif

@@ -101,6 +101,14 @@ static bool charge_up_to(struct memcg *cg, uint64_t nr_pages, uint64_t limit, ui
 	return true;
 }
 
+/* Where memory is known to be needed kswapd keeps at it: a device that has nothing to write is time lost. */
+static uint64_t wake_mark(const struct memcg *cg)
+{
+	bool needed = atomic_load_explicit(&cg->kswapd_credit_pages, memory_order_relaxed);
+
+	return memcg_low_mark(cg) << needed;
+}
+
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
 {
 	uint64_t limit = ordinary_limit(cg), usage;
@@ -108,7 +116,7 @@ bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
 	if (!charge_up_to(cg, nr_pages, limit, &usage))
 		return false;
 	struct kswapd *kswapd = atomic_load_explicit(&cg->kswapd, memory_order_relaxed);
-	if (kswapd && limit - usage < memcg_low_mark(cg))
+	if (kswapd && limit - usage < wake_mark(cg))
 		kswapd_wake(kswapd, cg);
 	return true;
 }

@@ -85,8 +85,9 @@ struct memcg {
 	_Atomic uint64_t nr_throttled;	 /* (A) faults that memory.high made wait */
 	struct kswapd *_Atomic kswapd;	 /* (A) who is woken when there is little room; NULL: nobody */
 	_Atomic bool kswapd_woken;	 /* (A) and will look */
-	uint64_t kswapd_round;		 /* (its thread) the last one that came by */
-	uint64_t host_round;		 /* (host->reclaim_lock) the last one that came by: vmscan.c */
+	_Atomic uint64_t kswapd_credit_pages; /* (A) that it may take although they are young */
+	uint64_t kswapd_round;		      /* (its thread) the last one that came by */
+	uint64_t host_round;		      /* (host->reclaim_lock) the last one that came by: vmscan.c */
 	_Atomic uint64_t
 		high_pages; /* (A) memory.high: with more than that its faults reclaim, and wait; ~0: none */
 	/* Page cache may outlive the space that paid for it: `release` runs when owners and charges are all gone. */

@@ -285,10 +285,8 @@ bool swap_cached(struct mm_host *h, pte_t pte)
 		return false;
 	swp_entry_t entry = pte_to_swp_entry(pte);
 	struct swap_map *m = &swap_device_of(h, entry)->map;
-	pthread_mutex_lock(&m->lock);
-	bool cached = m->slot[swp_slot(entry)].page;
-	pthread_mutex_unlock(&m->lock);
-	return cached;
+
+	return atomic_load_explicit(&m->slot[swp_slot(entry)].page, memory_order_relaxed);
 }
 
 struct swap_device *swap_hold(struct mm_host *h, swp_entry_t entry)

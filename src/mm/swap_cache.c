@@ -25,6 +25,8 @@ struct page *swap_cache_find(struct mm_host *h, swp_entry_t entry)
 {
 	struct swap_map *m = map_of(h, entry);
 
+	if (!atomic_load_explicit(&m->slot[swp_slot(entry)].page, memory_order_relaxed))
+		return NULL;
 	pthread_mutex_lock(&m->lock);
 	struct page *page = m->slot[swp_slot(entry)].page;
 	if (page)
@@ -60,7 +62,7 @@ int swap_cache_add(struct mm_host *h, swp_entry_t entry, struct page *page)
 	int err = slot->page ? -EEXIST : slot->count ? 0 : -ENOENT;
 	if (!err) {
 		mark(page, entry, 0);
-		slot->page = page;
+		swap_slot_set_page(slot, page);
 		m->nr_cached++;
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -77,7 +79,7 @@ bool swap_cache_move(struct mm_host *h, struct page *page)
 	__atomic_store_n(&page->swap_entry, entry.val, __ATOMIC_RELAXED);
 	atomic_fetch_or(&page->flags, PG_DIRTY);
 	pthread_mutex_lock(&m->lock);
-	m->slot[swp_slot(old)].page = NULL;
+	swap_slot_set_page(&m->slot[swp_slot(old)], NULL);
 	m->nr_cached--;
 	swap_map_release(m, swp_slot(old));
 	pthread_mutex_unlock(&m->lock);
@@ -98,7 +100,7 @@ bool swap_cache_reserve(struct mm_host *h, struct page *page)
 
 static void free_slot(struct swap_map *m, struct swap_slot *slot)
 {
-	slot->page = NULL;
+	swap_slot_set_page(slot, NULL);
 	m->nr_cached--;
 	swap_map_release(m, (uint64_t)(slot - m->slot));
 }

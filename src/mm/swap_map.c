@@ -158,7 +158,7 @@ uint64_t swap_map_alloc(struct swap_map *m, struct memcg *cg, struct page *page)
 	struct swap_slot *slot = m->closed ? NULL : find_slot(m, cg);
 	if (slot) {
 		at = (uint64_t)(slot - m->slot);
-		slot->page = page;
+		swap_slot_set_page(slot, page);
 		slot->memcg = cg;
 		m->cluster[at / SWAP_CLUSTER_SLOTS].nr_used++;
 		m->nr_used++;

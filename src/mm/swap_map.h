@@ -22,6 +22,7 @@
 #define LODGE_MM_SWAP_MAP_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "list.h"
 #include "types.h"
@@ -39,13 +40,18 @@ struct page;
 #define SLOT_BAD	   0x4u /* not to be used */
 
 struct swap_slot {
-	struct page *page;   /* cached for it, or NULL */
-	struct memcg *memcg; /* who has it; one reference */
-	uint64_t value;	     /* SLOT_SAME */
-	uint32_t count;	     /* entries that say it */
-	uint32_t generation; /* counts its uses */
+	struct page *_Atomic page; /* cached for it, or NULL; without the lock it is a hint */
+	struct memcg *memcg;	   /* who has it; one reference */
+	uint64_t value;		   /* SLOT_SAME */
+	uint32_t count;		   /* entries that say it */
+	uint32_t generation;	   /* counts its uses */
 	uint32_t flags;
 };
+
+static inline void swap_slot_set_page(struct swap_slot *slot, struct page *page)
+{
+	atomic_store_explicit(&slot->page, page, memory_order_relaxed);
+}
 
 struct swap_cluster {
 	struct list_head node;

@@ -152,11 +152,11 @@ static void reclaim(struct scan *s)
 		s->freed += filemap_shrink_unmapped(s->host, s->cg, s->wanted - s->freed, NO_AGE);
 	if (s->freed < s->wanted)
 		shrink(s);
-	if (s->freed || (s->flags & RECLAIM_KSWAPD))
+	if (s->freed || s->min_age > MIN_AGE)
 		return;
 	end_epoch(s);
 	shrink(s);
-	if (!s->freed)
+	if (!s->freed && !(s->flags & RECLAIM_KSWAPD))
 		s->freed = filemap_shrink(s->host, s->cg, s->wanted);
 }
 
@@ -205,7 +205,7 @@ uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, u
 			 .cg = cg,
 			 .wanted = nr_pages,
 			 .flags = flags,
-			 .min_age = kswapd ? MIN_AGE + 1 : MIN_AGE};
+			 .min_age = kswapd && !(flags & RECLAIM_YOUNG) ? MIN_AGE + 1 : MIN_AGE};
 	uint64_t room;
 
 	if (own)
@@ -220,6 +220,8 @@ uint64_t memcg_reclaim(struct mm_host *h, struct memcg *cg, uint64_t nr_pages, u
 	}
 	if (own)
 		stall_end(&cg->stall);
+	if (own && s.freed)
+		kswapd_ask(cg);
 	frames_count(h->frames, kswapd ? PGSCAN_KSWAPD : PGSCAN_DIRECT, s.scanned);
 	frames_count(h->frames, kswapd ? PGSTEAL_KSWAPD : PGSTEAL_DIRECT, s.freed);
 	return room;

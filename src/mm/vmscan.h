@@ -24,6 +24,8 @@ enum reclaim_flags {
 	RECLAIM_KSWAPD =
 		1 << 0,	       /* ahead of need: nothing is taken that was in use lately, nothing by force */
 	RECLAIM_HOST = 1 << 1, /* for others that share the host's limit */
+	RECLAIM_YOUNG =
+		1 << 2, /* with RECLAIM_KSWAPD: all the same what was not used in the epoch under way */
 };
 
 /* How much to ask for at once: 8 MiB, or a sixteenth of a small account, lest all of its files go. */

@@ -697,6 +697,38 @@ static void kswapd_leaves_what_is_in_use(void **state)
 	assert_mm_sound(s->x->mm);
 }
 
+/* A fault that had to reclaim shows that what is young has to go as well: the thread takes that, up to half of the limit. */
+static void kswapd_takes_what_is_young_when_asked(void **state)
+{
+	struct scene *s = *state;
+	struct memcg *cg = account_of(s);
+	struct sim_swap swap;
+	struct kswapd *k;
+
+	swap_on_for(s, &swap);
+	assert_int_equal(kswapd_start(host_of(s), &k), 0);
+	k->pause_ms = 3600 * 1000;
+	fixture_map(s->x, B, 512, RW, MAP_FIXED);
+	store_pages(s, B, 512);
+	cg->max_pages = 2048;
+	uint64_t charged = memcg_room(cg) - 10, epoch = cg->ageing.youngest;
+	atomic_store(&cg->kswapd, k);
+	assert_true(memcg_charge(cg, charged));
+	wait_for(&cg->ageing.youngest, epoch); /* in vain: it learns what is in use */
+	assert_int_equal(nr_mapped(s, B, 512), 512);
+	assert_int_equal(k->nr_balanced, 0);
+	assert_in_range(memcg_reclaim(host_of(s), cg, 8, 0), 8, 64);
+	wait_for(&k->nr_balanced, 0);
+	assert_true(memcg_room(cg) >= 128);
+	assert_in_range(nr_mapped(s, B, 512), 512 - 256, 512 - 118);
+	assert_in_range(cg->kswapd_credit_pages, 1024 - 256, 1024 - 100);
+	atomic_store(&cg->kswapd, NULL);
+	kswapd_stop(k);
+	memcg_uncharge(cg, charged);
+	assert_mm_sound(s->x->mm);
+	swap_off_after(s, &swap);
+}
+
 static void a_node_below_low_wakes_the_thread(void **state)
 {
 	struct scene *s = *state;
@@ -794,6 +826,8 @@ int main(void)
 		  kswapd_wakes_below_low_and_sleeps_at_high),
 		T("kswapd: what is in use stays; an epoch ends to learn what is [O5]",
 		  kswapd_leaves_what_is_in_use),
+		T("kswapd: when a fault had to reclaim, what is young goes ahead of the next ones [O4] [O5]",
+		  kswapd_takes_what_is_young_when_asked),
 		T("kswapd: a node below its marks is brought above the high one [C2] [C11] [O4]",
 		  a_node_below_low_wakes_the_thread),
 		T("memory.high: with more than that faults reclaim; nobody is refused",
