@@ -496,8 +496,15 @@ int mm_fork(struct mm *parent, struct mm **child)
 
 int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)
 {
-	struct fork f = {.parent = from, .whole = true};
+	struct retry of_from = retry_begin(from->host, from->memcg),
+		     of_account = retry_begin(from->host, account ? account : from->memcg);
+	struct fork f;
+	int err;
 
-	f.child = account ? mm_create_unseen(from->host, account) : mm_create_alike(from);
-	return duplicate(&f, clone);
+	do {
+		f = (struct fork){.parent = from, .whole = true};
+		f.child = account ? mm_create_unseen(from->host, account) : mm_create_alike(from);
+		err = duplicate(&f, clone);
+	} while (retry_with_room(&of_from, err) || retry_with_room(&of_account, err));
+	return err;
 }

@@ -427,7 +427,7 @@ static int grow_heap(struct mm *mm, gva_t from, gva_t to)
 }
 
 /* Moves the break; *grown says how many bytes of new area are to be made resident, since areas to come are locked. */
-static void do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
+static int do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
 {
 	gva_t old = page_align_up(mm->brk), new = page_align_up(brk);
 	int err = 0;
@@ -437,21 +437,28 @@ static void do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
 	else if (new < old)
 		err = do_munmap(mm, new, old - new);
 	if (err)
-		return;
+		return err;
 	mm->brk = brk;
 	if (new > old && (mm->def_flags & VM_LOCKED))
 		*locked_bytes = new - old;
+	return 0;
 }
 
 gva_t mm_brk(struct mm *mm, gva_t brk)
 {
+	struct retry retry = retry_begin(mm->host, mm->memcg);
 	uint64_t locked_bytes = 0;
+	gva_t result;
+	int err;
 
-	mm_write_lock(mm);
-	if (brk_within_limits(mm, brk) && page_align_up(brk) >= brk)
-		do_brk(mm, brk, &locked_bytes);
-	gva_t result = mm->brk;
-	mm_write_unlock(mm);
+	do {
+		err = 0;
+		mm_write_lock(mm);
+		if (brk_within_limits(mm, brk) && page_align_up(brk) >= brk)
+			err = do_brk(mm, brk, &locked_bytes);
+		result = mm->brk;
+		mm_write_unlock(mm);
+	} while (retry_with_room(&retry, err));
 	if (locked_bytes)
 		mm_populate(mm, page_align_up(result) - locked_bytes, locked_bytes);
 	return result;

@@ -262,6 +262,44 @@ static void tables(void **state)
 	assert_int_equal(x->mm->frames->event[PGSCAN_DIRECT], scanned);
 }
 
+/* The same of a break that goes back into a table that a child has, too, and of a space that is cloned. */
+static void breaks_and_clones(void **state)
+{
+	const gva_t heap = A + (1ull << 30);
+	struct fixture *x = *state;
+	struct mm *child, *clone[2];
+	uint64_t kept = 0;
+
+	fixture_map(x, A, 1000, RW, MAP_FIXED);
+	store_all(x, 1000, 1);
+	x->mm->start_brk = x->mm->brk = heap;
+	assert_int_equal(mm_brk(x->mm, heap + 600 * P), heap + 600 * P);
+	for (uint64_t i = 0; i < 600; i++)
+		fixture_store(x, heap + i * P, i);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	fixture_map(x, B, 200, RW, MAP_FIXED); /* what can go without a table */
+	for (uint64_t i = 0; i < 200; i++)
+		fixture_store(x, B + i * P, i + 1);
+	fill_up(x);
+	while (memcg_charge_reserve(x->mm->memcg, 1))
+		kept++;
+	assert_int_equal(mm_brk(x->mm, heap + 100 * P), heap + 100 * P);
+	memcg_uncharge(x->mm->memcg, kept);
+	fill_up(x);
+	assert_int_equal(mm_clone(x->mm, x->mm->memcg, &clone[0]), 0);
+	fill_up(x);
+	assert_int_equal(mm_clone(x->mm, NULL, &clone[1]), 0);
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	for (unsigned int i = 0; i < 2; i++) {
+		sim_cpu_load(x->cpu, clone[i]);
+		load_all(x, 1000, 1);
+		sim_cpu_load(x->cpu, x->mm);
+		mmput(clone[i]);
+	}
+	mmput(child);
+	assert_int_equal(mm_munmap(x->mm, B, 200 * P), 0);
+}
+
 static void paged_out(void **state)
 {
 	struct fixture *x = *state;
@@ -430,6 +468,8 @@ int main(void)
 		THREADED("reclaim: the same with a slow device and a shadow MMU", shared),
 		CASE("reclaim: four times the limit of shared memory that nobody maps [O1]", by_calls),
 		CASE("reclaim: forks and changes of areas that find the account full [O5]", tables),
+		CASE("reclaim: a break that goes back and clones that find the account full [O5]",
+		     breaks_and_clones),
 		CASE("reclaim: MADV_PAGEOUT pages out", paged_out),
 		CASE("reclaim: who needs a frame waits for what is on its way [O5]",
 		     waits_for_what_is_on_its_way),
