@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "../vmm/quiet_thread.h"
+#include "../mm/quiet_thread.h"
 #include "futex.h"
 #include "task.h"
 #include "worker.h"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "kvm.h"
-#include "quiet_thread.h"
+#include "../mm/quiet_thread.h"
 
 #define STACK_BYTES   (256u << 10)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* quiet_thread.h - threads that signals to the host's process pass by. */
-#ifndef LODGE_VMM_QUIET_THREAD_H
-#define LODGE_VMM_QUIET_THREAD_H
+#ifndef LODGE_MM_QUIET_THREAD_H
+#define LODGE_MM_QUIET_THREAD_H
 
 #include <pthread.h>
 #include <stddef.h>

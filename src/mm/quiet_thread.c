@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "../mm/types.h"
+#include "types.h"
 
 int quiet_thread_create(pthread_t *thread, size_t stack_bytes, int open, void *(*fn)(void *), void *arg)
 {
