@@ -68,7 +68,7 @@ check-core: $(core_tests) $(order6_test) $(history)
 	$(run_tests) $(core_tests) $(order6_test) $(history)
 
 # The threaded tests; everything else has nothing for the thread sanitizer to see.
-THREADED = stress swap_stress vma_lock rmap_stress fork_stress kmem_stress page_stress vmm khugepaged spaces_stress page_reporting stall traps_switch
+THREADED = lazy stress swap_stress vma_lock rmap_stress fork_stress kmem_stress page_stress vmm khugepaged spaces_stress page_reporting stall traps_switch
 
 SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g -DLODGE_DEBUG"
 SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g -DLODGE_DEBUG"
