@@ -23,6 +23,8 @@ static uint64_t *count_of(struct census *c, const struct zone *z, const struct p
 		return &c->tables;
 	if (page_anon(page) || (flags & (PG_HUGETLB | PG_SWAPCACHE)))
 		return &c->anon;
+	if (flags & PG_PRIVATE)
+		return &c->compressed;
 	return flags & PG_CACHE ? &c->cache : &c->other;
 }
 

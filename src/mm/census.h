@@ -11,17 +11,18 @@
 #include "page.h"
 
 struct census {
-	uint64_t present;  /* in banks */
-	uint64_t fresh;	   /* never handed out, not on lists yet */
-	uint64_t free;	   /* on lists, in per-CPU lists and pools */
-	uint64_t at_hand;  /* of those, in per-CPU lists and pools */
-	uint64_t anon;	   /* anonymous memory of guests, and what accounts keep for MAP_HUGETLB */
-	uint64_t cache;	   /* pages of files and shared memory */
-	uint64_t tables;   /* page tables, those in quarantine included */
-	uint64_t objects;  /* lodge's own objects, and what their allocator needs */
-	uint64_t reserved; /* the zero page, entry code, what processors need */
-	uint64_t bad;	   /* out of use since a check failed */
-	uint64_t other;	   /* referenced, but not by any of these: pinned after it was unmapped */
+	uint64_t present;    /* in banks */
+	uint64_t fresh;	     /* never handed out, not on lists yet */
+	uint64_t free;	     /* on lists, in per-CPU lists and pools */
+	uint64_t at_hand;    /* of those, in per-CPU lists and pools */
+	uint64_t anon;	     /* anonymous memory of guests, and what accounts keep for MAP_HUGETLB */
+	uint64_t cache;	     /* pages of files and shared memory */
+	uint64_t compressed; /* pools of pages that are swapped: zpool.h */
+	uint64_t tables;     /* page tables, those in quarantine included */
+	uint64_t objects;    /* lodge's own objects, and what their allocator needs */
+	uint64_t reserved;   /* the zero page, entry code, what processors need */
+	uint64_t bad;	     /* out of use since a check failed */
+	uint64_t other;	     /* referenced, but not by any of these: pinned after it was unmapped */
 };
 
 void census_take(struct frames *f, struct census *c);
@@ -44,8 +45,8 @@ void census_memcg(struct frames *f, const struct memcg *cg, struct memcg_census 
 /* What the counts add up to: c->present. */
 static inline uint64_t census_sum(const struct census *c)
 {
-	return c->fresh + c->free + c->anon + c->cache + c->tables + c->objects + c->reserved + c->bad +
-	       c->other;
+	return c->fresh + c->free + c->anon + c->cache + c->compressed + c->tables + c->objects +
+	       c->reserved + c->bad + c->other;
 }
 
 #endif

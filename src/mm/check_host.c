@@ -10,6 +10,8 @@
  *   H6  a walk from a frame finds as many entries as spaces show of it
  *   H7  the count of a swap slot is the number of entries that say it, in tables, a shared one's once, and indices of shared memory; its cached page and the slot say each other
  *
+ *   H8  pools of compressed pages have what slots say (C1 of zswap.h), and are as zpool.h says
+ *
  * Not here: what one space can tell by itself (check.c).
  */
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #include "rmap.h"
 #include "shmem_swap.h"
 #include "swap_cache.h"
+#include "zswap.h"
 
 /* What was found of one frame. */
 struct found {
@@ -34,6 +37,7 @@ struct host_check {
 	struct found *found;		   /* by frame */
 	uint32_t *slots[MAX_SWAP_DEVICES]; /* entries by slot */
 	uint64_t excess;		   /* references that nothing explains */
+	uint64_t compressed;		   /* slots whose pages are in pools */
 };
 
 static void fail(struct host_check *c, const char *what, pfn_t pfn)
@@ -118,8 +122,8 @@ static void check_guest_frame(struct host_check *c, pfn_t pfn)
 	struct page *page = pfn_to_page(c->h->frames, pfn);
 	const struct found *seen = &c->found[pfn];
 	uint32_t refs = atomic_load(&page->refs), flags = atomic_load(&page->flags);
-	uint32_t explained =
-		seen->entries + !!(flags & (PG_BLOCK | PG_HUGETLB)) + !!(flags & (PG_CACHE | PG_SWAPCACHE));
+	uint32_t explained = seen->entries + !!(flags & (PG_BLOCK | PG_HUGETLB)) +
+			     !!(flags & (PG_CACHE | PG_SWAPCACHE)) + !!(flags & PG_PRIVATE);
 
 	if (flags & (PG_RESERVED | PG_BAD))
 		return;
@@ -150,6 +154,9 @@ static void check_slot(struct host_check *c, const struct swap_device *d, uint64
 	if (slot->page && (!page_in_swap_cache(slot->page) ||
 			   page_swap_entry(slot->page).val != swp_entry(d->index, at).val))
 		fail(c, "cached page of a swap slot says another", at);
+	if (!zswap_check_slot(slot, swp_entry(d->index, at)))
+		fail(c, "pool of compressed pages lacks what a swap slot says", at);
+	c->compressed += (slot->flags & SLOT_COMPRESSED) != 0;
 	if (slot->page && !slot->count && !page_total_mapcount(c->h->frames, slot->page))
 		fail(c, "cached page that nobody has", at);
 }
@@ -220,18 +227,34 @@ static void check_frames(struct host_check *c)
 static void check_account(struct host_check *c, const struct memcg *cg)
 {
 	const struct frames *f = c->h->frames;
-	uint64_t charged = 0;
+	uint64_t charged = 0, pool = 0;
 
 	for (unsigned int i = 0; i < f->nr_nodes * NR_ZONES; i++) {
 		const struct zone *z = &f->zone[i];
 
 		for (pfn_t pfn = z->start_pfn; z->type != ZONE_OBJECT && pfn < z->fresh_pfn; pfn++) {
 			const struct page *page = pfn_to_page(f, pfn);
-			charged += atomic_load(&page->refs) && page->memcg == cg;
+			bool ours = atomic_load(&page->refs) && page->memcg == cg;
+			charged += ours;
+			pool += ours && (atomic_load(&page->flags) & PG_PRIVATE);
 		}
 	}
+	if (pool != atomic_load(&cg->zpool.nr_frames))
+		fail(c, "pool of compressed pages differs from its frames", pool);
 	if (charged != atomic_load(&cg->usage_pages))
 		fail(c, "account differs from the frames it pays for", charged);
+}
+
+/* Each slot finds its object, and there are as many: so each object has its slot. */
+static void check_pools(struct host_check *c, struct mm *const *space, unsigned int nr)
+{
+	struct zswap_view v;
+
+	zswap_view(c->h, &v);
+	if (c->compressed != v.pages)
+		fail(c, "pools have other pages than slots say", v.pages);
+	for (unsigned int i = 0; i < nr; i++)
+		c->bad += zpool_check(&space[i]->memcg->zpool, space[i]->memcg, c->complain);
 }
 
 unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned int nr,
@@ -255,6 +278,7 @@ unsigned int mm_check_host(struct mm_host *h, struct mm *const *space, unsigned 
 		fail(&c, "references that nobody holds", c.excess);
 	for (unsigned int i = 0; i < nr; i++)
 		check_account(&c, space[i]->memcg);
+	check_pools(&c, space, nr);
 	free(c.found);
 	return c.bad;
 }

@@ -14,6 +14,7 @@ void memcg_init(struct memcg *cg, uint64_t max_pages, void (*release)(struct mem
 {
 	memset(cg, 0, sizeof(*cg));
 	hugetlb_pool_init(&cg->hugetlb);
+	zpool_init(&cg->zpool);
 	atomic_init(&cg->high_pages, ~0ull);
 	stall_init(&cg->stall);
 	atomic_init(&cg->swappiness, SWAPPINESS);

@@ -15,6 +15,7 @@
 #include "list.h"
 #include "stall.h"
 #include "types.h"
+#include "zpool.h"
 
 /* At first. */
 #define OVERCOMMIT_RATIO     50 /* per cent */
@@ -73,6 +74,7 @@ struct memcg {
 	_Atomic uint64_t admin_reserve_kbytes, user_reserve_kbytes; /* never promised in mode 2 */
 	_Atomic uint32_t thp; /* (A) enum thp_mode of its spaces (mm.h) */
 	struct hugetlb_pool hugetlb;
+	struct zpool zpool;	 /* its compressed pages */
 	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
 	struct ageing ageing;
 	struct workingset workingset;

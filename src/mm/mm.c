@@ -147,6 +147,8 @@ struct mm *mm_create_unseen(struct mm_host *h, struct memcg *cg)
 	mm->fault_around_pages = FAULT_AROUND_PAGES;
 	list_init(&mm->mmlist);
 	hugetlb_pool_join(cg);
+	if (h->swap.zswap)
+		memcg_keep_reserve(cg);
 	list_init(&mm->host_node);
 	list_init(&mm->memcg_node);
 	return mm;

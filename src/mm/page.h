@@ -57,7 +57,7 @@ enum page_flags {
 	PG_SLAB = 1 << 9,	/* carved into objects */
 	PG_SWAPCACHE = 1 << 10, /* anonymous, and a slot of a swap device is its own as well: swap.h */
 	PG_RESERVED = 1 << 12,	/* not freed in the ordinary course: zero page, entry image */
-	PG_PRIVATE = 1 << 13,
+	PG_PRIVATE = 1 << 13,	/* holds compressed pages: zpool.h */
 	PG_WRITEBACK = 1 << 15,
 	PG_LAZYFREE = 1 << 16, /* (anonymous) its contents may go until it is written again: deactivate.h */
 	PG_MAPPEDTODISK = 1 << 17,
@@ -212,6 +212,10 @@ enum vm_event {
 	PSWPOUT,     /* and written to them */
 	SWPIN_ZERO,  /* pages filled, and left out, because all their words were equal */
 	SWPOUT_ZERO,
+	ZSWPIN,		   /* pages that came out of a pool in memory, */
+	ZSWPOUT,	   /* went into one, */
+	ZSWPOUT_REJECT,	   /* had no room there, or did not become small, */
+	ZSWPWB,		   /* or went from there to their slots */
 	SWPOUT_CLEAN,	   /* pages that went without a transfer, for their slots had them */
 	SWAP_RA,	   /* pages read from swap along with others, */
 	SWAP_RA_HIT,	   /* and of those that came along, used when somebody looked */

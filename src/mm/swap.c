@@ -8,6 +8,7 @@
 #include "mm.h"
 #include "swap_cache.h"
 #include "swap_unuse.h"
+#include "zswap.h"
 
 void swap_init(struct mm_host *h)
 {
@@ -21,6 +22,7 @@ void swap_init(struct mm_host *h)
 
 void swap_destroy(struct mm_host *h)
 {
+	zswap_off(h);
 	swap_transfers_destroy(&h->swap.transfers);
 	pthread_mutex_destroy(&h->swap.mmlist_lock);
 	pthread_mutex_destroy(&h->swap.lock);

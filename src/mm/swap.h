@@ -42,6 +42,7 @@
 struct mm;
 struct mm_host;
 struct swap_device;
+struct zswap;
 
 /* A slot of a device, as an ENTRY_SWAP has it for its offset: device << 32 | slot. */
 typedef struct {
@@ -86,6 +87,7 @@ struct swap_io {
 	int result; /* 0 or -errno: -EIO, -ENOSPC, -EBADMSG for contents that are not what was written */
 	unsigned int
 		nr_done; /* when there was an error: slots, from the first on, that are right all the same */
+	void *context;	 /* the submitter's */
 	void (*done)(struct swap_io *io); /* any thread, which holds no lock of the core */
 };
 
@@ -108,6 +110,7 @@ struct swap_device {
 	struct mm_host *host;	  /* (C) from swapon on */
 	unsigned int index;	  /* (C) in host->swap.device */
 	bool is_image;		  /* (C) it is not on swap.devices */
+	bool in_memory;		  /* (owner) nothing can be written to it: zswap.h */
 	_Atomic uint32_t holders; /* (A) who may come to its slots without an entry that says one */
 	struct list_head node;	  /* (swap.lock) by priority */
 	struct swap_map map;
@@ -120,6 +123,7 @@ struct swap_space {
 	/* (lock) changes; read where an entry keeps the device */
 	struct swap_device *device[MAX_SWAP_DEVICES];
 	struct swap_transfers transfers;
+	struct zswap *zswap;	     /* (C) while spaces run; NULL: pages are not compressed */
 	pthread_mutex_t mmlist_lock; /* nothing is taken under it */
 	struct list_head mmlist; /* (mmlist_lock) struct mm, by mmlist: those that may have swapped pages */
 	_Atomic uint32_t
@@ -164,6 +168,9 @@ struct swap_device *swap_device_of(struct mm_host *h, swp_entry_t entry);
 /* One more entry says the slot, or one less; whoever calls has one, under its lock. The last one frees the slot. */
 void swap_dup(struct mm_host *h, swp_entry_t entry);
 void swap_put(struct mm_host *h, swp_entry_t entry);
+
+/* What a checksum of the slot's contents mixes in, as long as the slot is in use. */
+uint64_t swap_slot_tag(struct swap_device *d, uint64_t slot);
 
 /* Entries that say the slot. */
 uint32_t swap_count(struct mm_host *h, swp_entry_t entry);

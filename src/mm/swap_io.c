@@ -60,6 +60,27 @@ static void recycle(struct swap_transfer *x)
 	pthread_mutex_lock(&t->lock);
 	list_add_tail(&x->node, &t->idle[way]);
 	t->nr_idle[way]++;
+	t->nr_ends += x->io.write;
+	pthread_cond_broadcast(&t->done);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void swap_io_note_begin(struct mm_host *h)
+{
+	struct swap_transfers *t = &h->swap.transfers;
+
+	pthread_mutex_lock(&t->lock);
+	t->nr_others++;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void swap_io_note_end(struct mm_host *h)
+{
+	struct swap_transfers *t = &h->swap.transfers;
+
+	pthread_mutex_lock(&t->lock);
+	t->nr_others--;
+	t->nr_ends++;
 	pthread_cond_broadcast(&t->done);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -190,7 +211,7 @@ static bool continues(const struct swap_transfer *x, const struct swap_device *d
 }
 
 /* The same slot holds something else the next time. */
-static uint64_t tag_of(struct swap_device *d, uint64_t slot)
+uint64_t swap_slot_tag(struct swap_device *d, uint64_t slot)
 {
 	pthread_mutex_lock(&d->map.lock);
 	uint64_t generation = d->map.slot[slot].generation;
@@ -208,7 +229,7 @@ void swap_plug_add(struct swap_plug *p, struct page *page)
 	if (!x || !continues(x, d, slot))
 		x = begin_transfer(p, d, slot);
 	x->page[x->io.nr] = page;
-	x->tags[x->io.nr] = tag_of(d, slot);
+	x->tags[x->io.nr] = swap_slot_tag(d, slot);
 	x->iov[x->io.nr++] = (struct iovec){page_address(p->host->frames, page), PAGE_SIZE};
 }
 
@@ -222,9 +243,9 @@ bool swap_wait(struct mm_host *h)
 	struct swap_transfers *t = &h->swap.transfers;
 
 	pthread_mutex_lock(&t->lock);
-	unsigned int idle = t->nr_idle[SWAP_WRITE];
-	bool busy = t->all && idle < SWAP_NR_IO;
-	while (busy && t->nr_idle[SWAP_WRITE] == idle)
+	uint64_t ends = t->nr_ends;
+	bool busy = (t->all && t->nr_idle[SWAP_WRITE] < SWAP_NR_IO) || t->nr_others;
+	while (busy && t->nr_ends == ends)
 		pthread_cond_wait(&t->done, &t->lock);
 	pthread_mutex_unlock(&t->lock);
 	return busy;

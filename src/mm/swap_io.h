@@ -28,6 +28,8 @@ struct swap_transfers {
 	pthread_cond_t done;  /* (lock) a transfer came back */
 	struct list_head idle[NR_SWAP_WAYS];
 	unsigned int nr_idle[NR_SWAP_WAYS];
+	unsigned int nr_others;	   /* (lock) who writes by transfers of his own */
+	uint64_t nr_ends;	   /* (lock) whatever wrote, and came back */
 	struct swap_transfer *all; /* (lock) NULL: there was no device yet */
 };
 
@@ -54,7 +56,11 @@ void swap_plug_add(struct swap_plug *p, struct page *page);
 /* Queues what was collected. */
 void swap_plug_end(struct swap_plug *p);
 
-/* Waits until a transfer that writes comes back; false: none is under way. */
+/* Somebody writes to devices by transfers of his own, or is done with them: for swap_wait. */
+void swap_io_note_begin(struct mm_host *h);
+void swap_io_note_end(struct mm_host *h);
+
+/* Waits until something that writes comes back; false: none is under way. */
 bool swap_wait(struct mm_host *h);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "memcg.h"
+#include "zswap.h"
 
 static void *map_table(size_t bytes)
 {
@@ -213,8 +214,10 @@ void swap_map_release(struct swap_map *m, uint64_t at)
 	struct swap_cluster *c = &m->cluster[at / SWAP_CLUSTER_SLOTS];
 	struct memcg *cg = slot->memcg;
 
-	if (slot->count || slot->page)
+	if (slot->count || slot->page || (slot->flags & SLOT_MOVING))
 		return;
+	if (slot->flags & SLOT_COMPRESSED)
+		zswap_forget(slot);
 	m->nr_used--;
 	*slot = (struct swap_slot){.generation = slot->generation + 1,
 				   .flags = slot->flags & SLOT_FAILED ? SLOT_BAD : 0};
@@ -282,7 +285,8 @@ static void check_cluster(struct map_check *c, uint64_t index)
 		c->nr_used += in_use;
 		c->nr_bad += bad && at;
 		c->nr_cached += s->page != NULL;
-		fail_if(c, in_use && (!s->memcg || !(s->count || s->page)), "slot in use by nobody", at);
+		fail_if(c, in_use && (!s->memcg || !(s->count || s->page || (s->flags & SLOT_MOVING))),
+			"slot in use by nobody", at);
 		fail_if(c, bad && (s->count || s->page), "bad slot in use", at);
 	}
 	fail_if(c, used != cluster->nr_used, "cluster counts another number of slots", index);

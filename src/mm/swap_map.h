@@ -15,7 +15,7 @@
  *   W3  nr_used, nr_bad and nr_cached are the sums of the clusters
  *
  * The table of slots is reserved address space that becomes real where it is used, like the frame table: giving out a slot never
- * allocates. Locking: lock; nothing is taken under it.
+ * allocates. Locking: lock; a pool's (zpool.h) is taken under it.
  * Not here: pages and entries (swap.c, swap_cache.h), who transfers (swap_io.h).
  */
 #ifndef LODGE_MM_SWAP_MAP_H
@@ -35,14 +35,16 @@ struct page;
 #define SWAP_MAX_SLOTS	   (1ull << 32)
 
 /* Bits of swap_slot.flags. */
-#define SLOT_SAME	   0x1u /* every word of the page is `value`; the device holds nothing */
-#define SLOT_FAILED	   0x2u /* a write to it failed: once it is free it is bad */
-#define SLOT_BAD	   0x4u /* not to be used */
+#define SLOT_SAME	   0x1u	 /* every word of the page is `value`; the device holds nothing */
+#define SLOT_FAILED	   0x2u	 /* a write to it failed: once it is free it is bad */
+#define SLOT_BAD	   0x4u	 /* not to be used */
+#define SLOT_COMPRESSED	   0x8u	 /* a pool in memory has what it holds: zswap.h */
+#define SLOT_MOVING	   0x10u /* and that is being written: it is freed afterwards */
 
 struct swap_slot {
 	struct page *_Atomic page; /* cached for it, or NULL; without the lock it is a hint */
 	struct memcg *memcg;	   /* who has it; one reference */
-	uint64_t value;		   /* SLOT_SAME */
+	uint64_t value;		   /* SLOT_SAME; of SLOT_COMPRESSED its zhandle_t */
 	uint32_t count;		   /* entries that say it */
 	uint32_t generation;	   /* counts its uses */
 	uint32_t flags;
@@ -90,7 +92,7 @@ void swap_map_begin_cluster(struct swap_map *m, const struct memcg *cg);
  */
 bool swap_map_claim(struct swap_map *m, uint64_t slot, struct memcg *cg, const uint64_t *word);
 
-/* Frees the slot if nothing uses it any more. lock is held. */
+/* Frees the slot, and what a pool has for it, if nothing uses it any more. lock is held. */
 void swap_map_release(struct swap_map *m, uint64_t slot);
 
 /* Takes a cluster that the device is to be told of; its first slot, or 0. It is free after swap_map_told. */

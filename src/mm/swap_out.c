@@ -10,7 +10,7 @@
  *	5    S S              free                                2 entries
  *
  * A page that was read in and not written since has its slot still: step 2 and the transfer are left out. One whose words are all equal
- * is not written either: its slot remembers the word.
+ * is not written either: its slot remembers the word. Nor is one that a pool in memory takes (zswap.h).
  *
  * Pages of shared memory go the same way, but that their entries become empty, and that it is the index of their object that says the
  * slot: from step 4 on, so until then they are the object's and not cached (shmem_swap.h).
@@ -23,12 +23,14 @@
  */
 #include <sched.h>
 
+#include "ageing.h"
 #include "block.h"
 #include "rmap.h"
 #include "shmem_swap.h"
 #include "swap_cache.h"
 #include "workingset.h"
 #include "zap.h"
+#include "zswap.h"
 
 #define SWAP_OUT_PAGES	  512u
 #define SPACES		  4u /* whose page_table_lock is held at a time */
@@ -331,6 +333,15 @@ static void stay(struct mm_host *h, struct page *page)
 		swap_cache_remove(h, page);
 }
 
+/* What does not become small stays where nothing is written, and is not the first to be tried again. */
+static bool keep(struct mm_host *h, struct page *page)
+{
+	page_stamp(page);
+	swap_cache_unlock(h, page);
+	page_put(h->frames, page);
+	return false;
+}
+
 /* Steps 4 and 5: what became of the page; its lock and the caller's reference go. True: it goes, too. */
 static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 {
@@ -344,7 +355,9 @@ static bool finish(struct mm_host *h, struct page *page, struct swap_plug *plug)
 		workingset_evict(page->memcg, page_swap_entry(page).val);
 		if (dirty && all_words_equal(word))
 			remember_word(h, page, word[0]);
-		else if (dirty) {
+		else if (dirty && !zswap_store(h, page)) {
+			if (swap_device_of(h, page_swap_entry(page))->in_memory)
+				return keep(h, page);
 			atomic_fetch_or(&page->flags, PG_WRITEBACK);
 			atomic_fetch_add(&page->memcg->nr_swap_writes, 1);
 			swap_plug_add(plug, page);

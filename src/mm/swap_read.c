@@ -5,6 +5,7 @@
 #include "mm.h"
 #include "swap_cache.h"
 #include "workingset.h"
+#include "zswap.h"
 
 /* A slot that remembers a word instead of a page. */
 static bool fill_from_word(struct mm_host *h, swp_entry_t entry, struct page *page)
@@ -36,6 +37,13 @@ int swap_read(struct mm_host *h, struct memcg *cg, swp_entry_t entry, struct pag
 		return 0;
 	}
 	workingset_refault(h->frames, cg, RECLAIM_ANON, entry.val);
+	enum zswap_found found = zswap_load(h, entry, page);
+	if (found == ZSWAP_DAMAGED)
+		swap_cache_remove(h, page); /* as if a device could not read it */
+	if (found != ZSWAP_NONE) {
+		swap_cache_unlock(h, page);
+		return 0;
+	}
 	page_get(page);
 	swap_plug_add(plug, page);
 	return SWAP_READ_UNDER_WAY;

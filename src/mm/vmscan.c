@@ -14,6 +14,7 @@
 #include "vmscan.h"
 #include "watermark.h"
 #include "workingset.h"
+#include "zswap.h"
 
 /* An epoch ends when this part of what the account has was evicted in it, so that four to five ages are told apart. */
 #define EPOCH_PART  4
@@ -156,6 +157,8 @@ static void reclaim(struct scan *s)
 		return;
 	end_epoch(s);
 	shrink(s);
+	if (!s->freed)
+		s->freed = zswap_write_back(s->host, s->cg, s->wanted);
 	if (!s->freed && !(s->flags & RECLAIM_KSWAPD))
 		s->freed = filemap_shrink(s->host, s->cg, s->wanted);
 }

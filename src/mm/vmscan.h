@@ -5,6 +5,7 @@
  *	whoever is refused a frame --> memcg_reclaim --> files that nobody maps      filemap_shrink.h
  *	                                             --> the oldest pages, by kind    evict.h
  *	                                             --> an epoch ends, once more     ageing.h
+ *	                                             --> compressed pages to swap     zswap.h
  *	                                             --> whatever a file can spare    filemap_shrink.h
  *
  * The limit itself is kept where frames are charged (memcg.h): it is never passed, and nothing here is needed for that. A fault that is

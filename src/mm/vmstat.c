@@ -75,6 +75,10 @@ static const char *const event_names[NR_VM_EVENTS] = {
 	[SWPOUT_CLEAN] = "swpout_clean",
 	[PAGE_REPORTED] = "page_reported",
 	[PAGE_REPORT_CALLS] = "page_report_calls",
+	[ZSWPIN] = "zswpin",
+	[ZSWPOUT] = "zswpout",
+	[ZSWPOUT_REJECT] = "zswpout_reject",
+	[ZSWPWB] = "zswpwb",
 	[SWAP_RA] = "swap_ra",
 	[SWAP_RA_HIT] = "swap_ra_hit",
 };

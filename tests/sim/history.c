@@ -31,6 +31,7 @@ static struct shape shape_of(uint64_t seed)
 	s.levels = random_below(&rng, 4) ? 4 : 5;
 	s.tlb_entries = random_below(&rng, 2) ? 16 : SIM_TLB_ENTRIES;
 	s.fault_around = around[random_below(&rng, ARRAY_SIZE(around))];
+	s.zswap_frames = random_below(&rng, 2) ? 1 + random_below(&rng, 32) : 0;
 	return s;
 }
 

@@ -65,6 +65,7 @@ void world_init(struct world *w, struct shape shape, char *why, size_t why_bytes
 	mm = w->machine ? mm_create(&w->machine->host, 1u << 20) : NULL;
 	if (!mm)
 		_exit(3);
+	world_zswap_begin(w, shape.zswap_frames);
 	world_swap_begin(w);
 	w->space[0].mm = mm;
 	mm->fault_around_pages = shape.fault_around;

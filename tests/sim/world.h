@@ -80,6 +80,7 @@ void op_print(FILE *to, const struct op *o);
 struct shape {
 	enum sim_kind kind;
 	unsigned int levels, tlb_entries, fault_around;
+	uint64_t zswap_frames; /* 0: pages are not compressed */
 };
 
 struct world_pin {
@@ -133,6 +134,7 @@ void world_same_areas(struct world *w, unsigned int space);
 
 /* --- world_swap.c ------------------------------------------------------------------------------------------------- */
 
+void world_zswap_begin(struct world *w, uint64_t nr_frames);
 void world_swap_begin(struct world *w);
 void world_swap_end(struct world *w);
 void world_swap_out(struct world *w, const struct op *o, struct mm *mm);

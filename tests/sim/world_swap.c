@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* world_swap.c - pages that go to swap, which the model knows nothing of: nobody may notice. See world.h. */
+#include "sim_compress.h"
 #include "world.h"
 #include "../../src/mm/shmem_shrink.h"
 #include "../../src/mm/swap_cache.h"
 
 #include <unistd.h>
+
+void world_zswap_begin(struct world *w, uint64_t nr_frames)
+{
+	if (nr_frames && zswap_on(&w->machine->host, &sim_compress_ops, nr_frames))
+		_exit(3);
+}
 
 void world_swap_begin(struct world *w)
 {
@@ -17,6 +24,11 @@ void world_swap_end(struct world *w)
 	if (w->swap.device.map.nr_used)
 		world_differs(w, "%llu slots are in use when all spaces are gone",
 			      (unsigned long long)w->swap.device.map.nr_used);
+	struct zswap_view z;
+	zswap_view(&w->machine->host, &z);
+	if (z.pages || z.frames)
+		world_differs(w, "%llu compressed pages are there when all spaces are gone",
+			      (unsigned long long)z.pages);
 	if (sim_swap_off(&w->swap))
 		world_differs(w, "an empty swap device does not go");
 }
@@ -58,6 +70,8 @@ void world_swap_out(struct world *w, const struct op *o, struct mm *mm)
 	swap_out(&w->machine->host, page, nr);
 	if (o->other_nr % 4 == 0) /* what nobody maps, and what was read along or refused by its slot */
 		shmem_shrink(&w->machine->host, mm->memcg, o->nr, 0, SHMEM_SHRINK_ALL);
+	if (o->other_nr % 3 == 0)
+		zswap_write_back(&w->machine->host, mm->memcg, 1);
 	w->swap.fail_write_every = 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "../../src/mm/swap_cache.h"
 #include "../sim/fixture.h"
+#include "../sim/sim_compress.h"
 #include "../sim/sim_swap.h"
 
 #define A	 0x10000000ull
@@ -231,7 +232,7 @@ static void failing(struct sim_swap *s)
 	s->fail_write_every = 29;
 }
 
-static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s))
+static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s), uint64_t zswap_frames)
 {
 	static void *(*const roles[])(void *) = {write_and_look, write_and_look, fork_and_end,
 						 change_areas,	 take_out,	 on_and_off};
@@ -241,6 +242,8 @@ static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s))
 	struct role role[ARRAY_SIZE(roles)];
 	pthread_t thread[ARRAY_SIZE(roles)];
 
+	if (zswap_frames)
+		assert_int_equal(zswap_on(&w.x->machine->host, &sim_compress_ops, zswap_frames), 0);
 	assert_int_equal(sim_swap_on(&w.dev, &w.x->machine->host, SLOTS, configure), 0);
 	fixture_map(w.x, A, NR_PAGES, RW, MAP_FIXED);
 	for (unsigned int i = 0; i < ARRAY_SIZE(roles); i++) {
@@ -268,19 +271,32 @@ static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s))
 static void tlb(void **state)
 {
 	(void)state;
-	run(SIM_TLB, threaded);
+	run(SIM_TLB, threaded, 0);
 }
 
 static void shadow(void **state)
 {
 	(void)state;
-	run(SIM_SHADOW, threaded);
+	run(SIM_SHADOW, threaded, 0);
 }
 
 static void with_errors(void **state)
 {
 	(void)state;
-	run(SIM_TLB, failing);
+	run(SIM_TLB, failing, 0);
+}
+
+/* A pool of a frame or two, so that most of what goes is written back sooner or later. */
+static void compressed(void **state)
+{
+	(void)state;
+	run(SIM_TLB, threaded, 2);
+}
+
+static void compressed_shadow(void **state)
+{
+	(void)state;
+	run(SIM_SHADOW, failing, 1);
 }
 
 #define CASE(title, fn)                     \
@@ -295,6 +311,8 @@ int main(void)
 		     tlb),
 		CASE("swap: the same with a shadow MMU [O1]", shadow),
 		CASE("swap: the same with a device that fails [O1]", with_errors),
+		CASE("zswap: the same with a small pool in front", compressed),
+		CASE("zswap: the same with a shadow MMU and a device that fails", compressed_shadow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
