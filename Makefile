@@ -29,7 +29,7 @@ LDFLAGS_ALL = -pthread $(SAN) $(lock_wrap) $(LDFLAGS)
 lock_wrap = $(if $(findstring LODGE_DEBUG,$(OPT)),$(patsubst %,-Wl$(comma)--wrap=pthread_mutex_%,lock trylock unlock))
 comma = ,
 # What whoever links liblodge.a needs besides; the core alone needs nothing.
-LDLIBS_LODGE = -luring -lxxhash
+LDLIBS_LODGE = -luring -lxxhash -lzstd -llz4
 
 rooms = mm uffd vmm linux guest
 sources = $(foreach r,$(rooms),$(wildcard src/$(r)/*.c src/$(r)/*.S))

@@ -2,7 +2,7 @@
 /*
  * embed.c - runs a program in a space of 64 MiB and tells how much of it was used.
  *
- *	cc embed.c -llodge -luring -lxxhash -pthread -o embed && ./embed /bin/busybox echo hello
+ *	cc embed.c -llodge -luring -lxxhash -lzstd -llz4 -pthread -o embed && ./embed /bin/busybox echo hello
  */
 #include <lodge.h>
 #include <stdio.h>

@@ -76,6 +76,14 @@ int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes,
 		      struct lodge_error *err);
 
 /*
+ * Keeps pages that go to swap in memory in a compressed form, by `algorithm`, "zstd" or "lz4", in pool_bytes at most, of which every
+ * account pays for what it has there; the oldest go on to files. `alone_bytes`: without files, pages of so much memory may be there; 0:
+ * none, it is only in front of files. Before there are spaces. -EINVAL (no such algorithm or size), -EBUSY (it was done), -ENOMEM.
+ */
+int lodge_host_swap_compress(struct lodge_host *host, const char *algorithm, uint64_t pool_bytes,
+			     uint64_t alone_bytes, struct lodge_error *err);
+
+/*
  * For tests: puts a failure in the way of transfers of swap and of files that are mapped, as lodge(1) describes under --inject. Rules
  * add up. -EINVAL (no such rule), -ENOMEM.
  */
@@ -277,6 +285,9 @@ struct lodge_stats {
 	/* Pages read and written, and those that came or went without: all of one word, or as their slot has them. */
 	uint64_t swap_in_pages, swap_out_pages;
 	uint64_t swap_in_same_pages, swap_out_same_pages, swap_out_clean_pages;
+	/* Those that came from and went to compressed memory instead, and went from there to files; what is in it of this space, and its frames. */
+	uint64_t compress_in_pages, compress_out_pages, compress_back_pages;
+	uint64_t compressed_pages, compressed_frames;
 	uint64_t swap_ahead_pages, swap_ahead_hit_pages; /* read along with others, and used then */
 	/* The space's faults that waited for a device: [0] less than 1 us, [i] less than 2^i us, the last one all others. */
 	uint64_t major_fault_us[LODGE_LATENCY_BUCKETS];

@@ -5,7 +5,7 @@
 #
 # Both do nothing, at once, when nothing is missing.
 
-run_packages = gcc libc6-dev liburing-dev libxxhash-dev busybox-static
+run_packages = gcc libc6-dev liburing-dev libxxhash-dev libzstd-dev liblz4-dev busybox-static
 check_packages = libcmocka-dev sqlite3 stress-ng python3 perl redis-server redis-tools git openssl openssh-client lua5.4 make curl dash bash musl-tools clang clang-format clang-tidy cppcheck qemu-system-x86 cpio xz-utils
 bench_packages = fio libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 

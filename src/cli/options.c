@@ -212,6 +212,18 @@ static int set_swap(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_swap_compress(struct run_options *o, const char *arg)
+{
+	if (!strcmp(arg, "none")) {
+		o->compress = (struct compress_option){0};
+		return 0;
+	}
+	if (!compress_option_parse(&o->compress, arg))
+		return 0;
+	message("--swap-compress '%s': must be zstd or lz4, with :SIZE or without, or none", arg);
+	return -EINVAL;
+}
+
 struct named_bit {
 	const char *name;
 	unsigned int bit;
@@ -505,6 +517,9 @@ static const struct option_spec specs[] = {
 	 set_collapse},
 	{"swap", "FILE[:SIZE][:PRIO]",
 	 "let pages go to FILE when memory is short; repeatable; none: to none (default)", set_swap},
+	{"swap-compress", "NAME[:SIZE]",
+	 "keep pages that go to swap compressed by zstd or lz4 in SIZE of memory first, also without files",
+	 set_swap_compress},
 	{"swappiness", "N", "what goes rather: 0 pages of files, 200 anonymous ones, 100 both alike (60)",
 	 set_swappiness},
 	{"snapshot", "FILE", "where --snapshot-at saves the run to", set_snapshot},

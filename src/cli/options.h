@@ -42,6 +42,7 @@ struct run_options {
 	const char **inject;	   /* NULL-terminated; owned, the strings are argv's: rules */
 	struct swap_option *swaps; /* owned */
 	unsigned int nr_swaps;
+	struct compress_option compress;
 	const char **env; /* likewise: K=V each */
 	char **program;	  /* NULL-terminated: the program and its arguments, in argv */
 };

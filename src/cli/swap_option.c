@@ -51,3 +51,16 @@ int swap_option_parse(struct swap_option *s, const char *arg)
 	free(s->path);
 	return -EINVAL;
 }
+
+int compress_option_parse(struct compress_option *c, const char *arg)
+{
+	size_t name = strcspn(arg, ":");
+	struct compress_option new = {0};
+
+	if (!name || name >= sizeof(new.algorithm) ||
+	    (arg[name] && (quantity_bytes(arg + name + 1, &new.bytes) || !new.bytes)))
+		return -EINVAL;
+	memcpy(new.algorithm, arg, name);
+	*c = new;
+	return 0;
+}

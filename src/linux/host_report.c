@@ -9,6 +9,7 @@
 #include "../mm/mm.h"
 #include "../mm/vmstat.h"
 #include "../mm/zone.h"
+#include "../mm/zswap.h"
 #include "host_report.h"
 #include "swapfile.h"
 
@@ -22,10 +23,10 @@ static void print_owners(struct frames *f, FILE *out)
 	census_take(f, &c);
 	fprintf(out,
 		ROW "%" PRIu64 " frames: %" PRIu64 " anonymous, %" PRIu64 " cache, %" PRIu64
-		    " tables, %" PRIu64 " objects, %" PRIu64 " reserved, %" PRIu64 " bad, %" PRIu64
-		    " other, %" PRIu64 " free (%" PRIu64 " at hand), %" PRIu64 " fresh\n",
-		"arena", c.present, c.anon, c.cache, c.tables, c.objects, c.reserved, c.bad, c.other, c.free,
-		c.at_hand, c.fresh);
+		    " compressed, %" PRIu64 " tables, %" PRIu64 " objects, %" PRIu64 " reserved, %" PRIu64
+		    " bad, %" PRIu64 " other, %" PRIu64 " free (%" PRIu64 " at hand), %" PRIu64 " fresh\n",
+		"arena", c.present, c.anon, c.cache, c.compressed, c.tables, c.objects, c.reserved, c.bad,
+		c.other, c.free, c.at_hand, c.fresh);
 }
 
 static void print_reclaim(struct frames *f, FILE *out)
@@ -77,8 +78,11 @@ static void print_caches(struct frames *f, FILE *out)
 static void print_swap(struct mm_host *h, FILE *out)
 {
 	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
-		struct swapfile *s =
-			h->swap.device[i] ? container_of(h->swap.device[i], struct swapfile, device) : NULL;
+		struct swap_device *d = h->swap.device[i];
+		const struct swapfile *s = d ? swapfile_of(d) : NULL;
+		if (d && d->in_memory)
+			fprintf(out, ROW "%s: %" PRIu64 " slots, %" PRIu64 " in use, priority %d\n", "swap",
+				d->path, d->nr_slots, d->map.nr_used, d->priority);
 		if (s)
 			fprintf(out,
 				ROW "%s: %" PRIu64 " slots, %" PRIu64 " in use, %" PRIu64
@@ -89,6 +93,21 @@ static void print_swap(struct mm_host *h, FILE *out)
 				atomic_load(&s->nr_read), atomic_load(&s->nr_errors),
 				atomic_load(&s->nr_sum_errors));
 	}
+}
+
+static void print_compressed(struct mm_host *h, FILE *out)
+{
+	struct zswap_view v;
+
+	zswap_view(h, &v);
+	if (v.name)
+		fprintf(out,
+			ROW "%s: %" PRIu64 " pages in %" PRIu64 " frames of %" PRIu64 "; %" PRIu64
+			    " went in, %" PRIu64 " did not, %" PRIu64 " came out, %" PRIu64
+			    " went on to files\n",
+			"zswap", v.name, v.pages, v.frames, v.max_frames, vmstat_event(h->frames, ZSWPOUT),
+			vmstat_event(h->frames, ZSWPOUT_REJECT), vmstat_event(h->frames, ZSWPIN),
+			vmstat_event(h->frames, ZSWPWB));
 }
 
 int host_report(struct mm_host *h, FILE *out)
@@ -106,6 +125,7 @@ int host_report(struct mm_host *h, FILE *out)
 		vmstat_event(f, PAGE_REPORTED), vmstat_event(f, PAGE_REPORT_CALLS));
 	print_zones(f, out);
 	print_swap(h, out);
+	print_compressed(h, out);
 	print_caches(f, out);
 	return ferror(out) ? -EIO : 0;
 }

@@ -24,13 +24,13 @@
 #include "exec.h"
 #include "host_report.h"
 #include "hostfile.h"
+#include "inject.h"
 #include "maps.h"
 #include "oom.h"
 #include "prefetch.h"
 #include "report.h"
 #include "shm.h"
 #include "space.h"
-#include "swapfile.h"
 #include "syscall.h"
 #include "task.h"
 #include "tty.h"
@@ -44,7 +44,6 @@
 #define KILL_REPEAT_NS	     2000000l
 #define KILL_REPEATS	     1000
 #define GIVE_BACK_MS	     1000
-#define MAX_SWAP_PRIORITY    32767
 
 const char *lodge_version(void)
 {
@@ -200,39 +199,6 @@ int lodge_host_inject(struct lodge_host *host, const char *rule, struct lodge_er
 	return ret ? report_error(err, ret, "inject '%s': %s", rule, why) : 0;
 }
 
-int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
-		      struct lodge_error *err)
-{
-	const struct swapfile_setup setup = {.path = path,
-					     .bytes = bytes,
-					     .priority = priority < 0 ? -1 - host->nr_swaps : priority,
-					     .inject = host->inject};
-	struct swapfile *file;
-
-	if (priority < -1 || priority > MAX_SWAP_PRIORITY)
-		return report_error(err, -EINVAL, "swap %s: priority %d is not one of 0 to %d", path,
-				    priority, MAX_SWAP_PRIORITY);
-	int ret = swapfile_open(&setup, &file, err);
-	if (ret)
-		return ret;
-	ret = swap_on(vm_mm_host(host->vm), &file->device);
-	if (ret) {
-		swapfile_close(file);
-		return report_error(err, ret, "swap %s: %s", path,
-				    ret == -EPERM ? "too many swap devices" : strerror(-ret));
-	}
-	host->nr_swaps += priority < 0;
-	return 0;
-}
-
-/* Nobody has pages there any more. */
-static void swap_off_all(struct mm_host *h)
-{
-	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++)
-		if (h->swap.device[i])
-			swap_off(h->swap.device[i]);
-}
-
 uint64_t lodge_host_close(struct lodge_host *host)
 {
 	uint64_t leaked = 0;
@@ -251,7 +217,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 	if (host->vm) {
 		writeback_stop(vm_mm_host(host->vm));
 		hostfile_table_destroy(&host->hostfiles);
-		swap_off_all(vm_mm_host(host->vm));
+		host_swap_off(vm_mm_host(host->vm));
 		vdso_destroy(&host->vdso);
 		vm_destroy(host->vm);
 	}

@@ -84,7 +84,6 @@ static void show_lru(FILE *out, const struct machine_memory *m)
 
 static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 {
-	static const char *const zswap[] = {"Zswap:", "Zswapped:"};
 	static const char *const slab[] = {"KReclaimable:", "Slab:", "SReclaimable:", "SUnreclaim:",
 					   "KernelStack:"};
 	static const char *const rest[] = {"SecPageTables:", "NFS_Unstable:", "Bounce:", "WritebackTmp:"};
@@ -107,7 +106,8 @@ static int show_meminfo(struct task *t, const struct proc_file *file, FILE *out)
 	show_lru(out, &m);
 	row(out, "SwapTotal:", swap.total);
 	row(out, "SwapFree:", swap.total - swap.used);
-	rows_of_nothing(out, zswap, ARRAY_SIZE(zswap));
+	row(out, "Zswap:", atomic_load(&t->mm->memcg->zpool.nr_frames));
+	row(out, "Zswapped:", atomic_load(&t->mm->memcg->zpool.nr_objects));
 	row(out, "Dirty:", m.dirty);
 	row(out, "Writeback:", m.writeback);
 	row(out, "AnonPages:", m.anon);

@@ -205,6 +205,8 @@ static void pressure_stats(struct memcg *cg, struct lodge_stats *s)
 	s->room_faults = relaxed(&cg->nr_made_room);
 	s->throttled_faults = relaxed(&cg->nr_throttled);
 	s->swap_pages = relaxed(&cg->swap_pages);
+	s->compressed_pages = relaxed(&cg->zpool.nr_objects);
+	s->compressed_frames = relaxed(&cg->zpool.nr_frames);
 	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++)
 		s->major_fault_us[i] = relaxed(&cg->major_latency.bucket[i]);
 }
@@ -220,6 +222,9 @@ static void reclaim_stats(const struct frames *f, struct lodge_stats *s)
 	s->swap_in_same_pages = vmstat_event(f, SWPIN_ZERO);
 	s->swap_out_same_pages = vmstat_event(f, SWPOUT_ZERO);
 	s->swap_out_clean_pages = vmstat_event(f, SWPOUT_CLEAN);
+	s->compress_in_pages = vmstat_event(f, ZSWPIN);
+	s->compress_out_pages = vmstat_event(f, ZSWPOUT);
+	s->compress_back_pages = vmstat_event(f, ZSWPWB);
 	s->swap_ahead_pages = vmstat_event(f, SWAP_RA);
 	s->swap_ahead_hit_pages = vmstat_event(f, SWAP_RA_HIT);
 }
@@ -311,6 +316,15 @@ static void print_latencies(const struct lodge_stats *s, FILE *out)
 	fputc('\n', out);
 }
 
+static void print_compressed(const struct lodge_stats *s, FILE *out)
+{
+	fprintf(out,
+		ROW "%" PRIu64 " pages in %" PRIu64 " frames; %" PRIu64 " went in, %" PRIu64
+		    " came out, %" PRIu64 " went on to files\n",
+		"compressed", s->compressed_pages, s->compressed_frames, s->compress_out_pages,
+		s->compress_in_pages, s->compress_back_pages);
+}
+
 static void print_pressure(const struct lodge_stats *s, FILE *out)
 {
 	fprintf(out,
@@ -320,6 +334,8 @@ static void print_pressure(const struct lodge_stats *s, FILE *out)
 		s->room_faults, s->throttled_faults);
 	if (nr_device_faults(s))
 		print_latencies(s, out);
+	if (s->compress_out_pages)
+		print_compressed(s, out);
 	if (!s->swap_in_pages && !s->swap_out_pages && !s->swap_out_same_pages)
 		return;
 	fprintf(out,
@@ -441,6 +457,11 @@ int report_text(struct sandbox *box, FILE *out)
 	F(swap_in_same_pages)   \
 	F(swap_out_same_pages)  \
 	F(swap_out_clean_pages) \
+	F(compress_in_pages)    \
+	F(compress_out_pages)   \
+	F(compress_back_pages)  \
+	F(compressed_pages)     \
+	F(compressed_frames)    \
 	F(swap_ahead_pages)     \
 	F(swap_ahead_hit_pages)
 

@@ -14,6 +14,9 @@ struct page_reporting;
 struct prefetch;
 struct zeropool_thread;
 
+/* host_swap.c: nobody has pages on devices any more. */
+void host_swap_off(struct mm_host *h);
+
 struct lodge_host {
 	struct arena arena;
 	bool has_arena;

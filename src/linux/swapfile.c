@@ -238,6 +238,11 @@ static const struct swap_device_ops swapfile_ops = {
 	.release = swapfile_release,
 };
 
+struct swapfile *swapfile_of(struct swap_device *d)
+{
+	return d->ops == &swapfile_ops ? to_swapfile(d) : NULL;
+}
+
 /* A ring that knows the file. */
 static int make_ring(struct swapfile *f)
 {

@@ -69,6 +69,9 @@ struct swapfile_setup {
  */
 int swapfile_open(const struct swapfile_setup *setup, struct swapfile **result, struct lodge_error *err);
 
+/* NULL: the device is no swap file. */
+struct swapfile *swapfile_of(struct swap_device *d);
+
 /* Waits for what is under way. Also the device's release. */
 void swapfile_close(struct swapfile *f);
 

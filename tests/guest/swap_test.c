@@ -256,6 +256,44 @@ static void stuck_disks_do_not_hold_us(void **state)
 	}
 }
 
+/* A small pool, so that most of it goes on to the file; private pages and shared ones. */
+static void compressed_first(void **state)
+{
+	static const char *const pools[] = {"zstd:256K", "lz4:1M"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+		struct outcome o = run_pages(i ? "shared" : NULL, "0", NULL, "--swap-compress", pools[i]);
+		assert_null(strstr(o.err, "; 0 pages written"));
+		assert_null(strstr(o.err, " 0 went on to files"));
+		assert_non_null(strstr(o.err, "\ncompressed   "));
+		expect_ok(&o);
+	}
+	struct outcome o = lodge_run("--memory", "5M", "--swap", swap_option("swap", ":64M"),
+				     "--swap-compress", "lz4", "--inject", "swap.write=eio@p=0.02", "--stats",
+				     guest_path("working_set"), SET_MIB, "0", "1", NULL);
+	expect_ok(&o);
+}
+
+static void compressed_without_files(void **state)
+{
+	static const char *const names[] = {"zstd", "lz4"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct outcome o =
+			lodge_run("--memory", "8M", "--swap", "none", "--swap-compress", names[i], "--stats",
+				  guest_path("working_set"), SET_MIB, "0", "1", i ? "shared" : NULL, NULL);
+		assert_non_null(strstr(o.err, " 0 went on to files"));
+		assert_non_null(strstr(o.err, "zram: "));
+		expect_ok(&o);
+	}
+	refused("--swap-compress", "zip", "neither zstd nor lz4");
+	refused("--swap-compress", "zstd:0", "must be zstd or lz4");
+	refused("--swap-compress", "zstd:much", "must be zstd or lz4");
+	refused("--swap-compress", "zstd:4000", "Invalid");
+}
+
 static void high_memory_slows_down(void **state)
 {
 	struct outcome o =
@@ -298,6 +336,9 @@ int main(void)
 		     damage_is_the_touchers),
 		CASE("swap: --timeout ends a program that waits for a stuck disk",
 		     stuck_disks_do_not_hold_us),
+		CASE("swap-compress: most of it goes on to the file, every page as it was [O1]",
+		     compressed_first),
+		CASE("swap-compress: twice the memory without a file [O1]", compressed_without_files),
 		CASE("memory-high: with more than that its pages go", high_memory_slows_down),
 		CASE("swap: without it more memory than there is is the end", without_swap_it_is_killed),
 	};
