@@ -51,9 +51,9 @@ static enum vm_fault_result read_page(struct fault *f, struct swap_around_entry 
 		return VM_FAULT_RETRY;
 	}
 	e->page = page;
-	if (err == SWAP_READ_UNDER_WAY && e->address == f->address) {
+	if (err && e->address == f->address) {
 		f->vmf.major = true;
-		f->major_since_ns = clock_now_ns();
+		f->major_since_ns = err == SWAP_READ_UNDER_WAY ? clock_now_ns() : 0;
 	}
 	return VM_FAULT_DONE;
 }

@@ -151,7 +151,7 @@ static int read_one(struct bring *b, unsigned int i, gfp_t gfp, struct swap_plug
 		page_put(h->frames, page);
 		return -EAGAIN;
 	}
-	*major |= err == SWAP_READ_UNDER_WAY;
+	*major |= err > 0;
 	b->at[i].page = page;
 	return 0;
 }

@@ -42,7 +42,7 @@ int swap_read(struct mm_host *h, struct memcg *cg, swp_entry_t entry, struct pag
 		swap_cache_remove(h, page); /* as if a device could not read it */
 	if (found != ZSWAP_NONE) {
 		swap_cache_unlock(h, page);
-		return 0;
+		return SWAP_READ_UNPACKED;
 	}
 	page_get(page);
 	swap_plug_add(plug, page);

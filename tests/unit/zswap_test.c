@@ -172,7 +172,9 @@ static void there_and_back(void **state)
 	assert_int_equal(c.compressed, nr_frames(x));
 	assert_int_equal(census_sum(&c), c.present);
 	assert_sound(x, NULL);
+	uint64_t major = x->mm->maj_flt;
 	assert_filled(x, A, 100, 1);
+	assert_int_equal(x->mm->maj_flt, major + 100);
 	assert_int_equal(dev.nr_reads, 0);
 	assert_int_equal(event(x, ZSWPOUT), 100);
 	assert_int_equal(event(x, ZSWPIN), 100);
