@@ -220,14 +220,15 @@ static unsigned int make_transfers(struct writer *w)
 			w->io[nr - 1].nr++;
 			continue;
 		}
-		w->io[nr++] = (struct swap_io){.device = w->device,
-					       .slot = at,
-					       .nr = 1,
-					       .write = true,
-					       .iov = &w->iov[i],
-					       .tags = &w->tags[i],
-					       .context = w,
-					       .done = written};
+		w->io[nr] = (struct swap_io){.device = w->device,
+					     .slot = at,
+					     .nr = 1,
+					     .write = true,
+					     .iov = &w->iov[i],
+					     .tags = &w->tags[i],
+					     .context = w,
+					     .done = written};
+		nr++;
 	}
 	return nr;
 }
