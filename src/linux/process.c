@@ -322,6 +322,12 @@ static bool group_has_stopped(struct sandbox *s, int pgid)
 	return false;
 }
 
+/* It has, or had until now, a parent that can continue its group: with the last such process the group is orphaned, and not before. */
+static bool links_group(const struct process *p)
+{
+	return has_parent_outside(p, p->pgid, p->sid);
+}
+
 /* A group that nobody can continue any more is told so. */
 static void release_group(struct sandbox *s, int pgid, int sid)
 {
@@ -381,6 +387,7 @@ static struct process *reaper_for(struct process *dead)
 static void adopt_orphan(struct process *child, struct process *parent)
 {
 	struct sandbox *s = child->sandbox;
+	bool linked = links_group(child);
 	struct task *t;
 
 	child->parent = parent;
@@ -392,10 +399,12 @@ static void adopt_orphan(struct process *child, struct process *parent)
 	list_for_each_entry (t, &child->threads, thread_node)
 		if (t->parent_death_signal)
 			signal_send_locked(t, t->parent_death_signal, NULL);
-	if (!process_has_ended(child))
-		release_group(s, child->pgid, child->sid);
-	else if (parent == &s->orphans || tell_end(child))
+	if (!process_has_ended(child)) {
+		if (linked)
+			release_group(s, child->pgid, child->sid);
+	} else if (parent == &s->orphans || tell_end(child)) {
 		process_reap(child);
+	}
 }
 
 static void end_process(struct process *p)
@@ -416,10 +425,12 @@ static void end_process(struct process *p)
 		return;
 	}
 	int pgid = p->pgid, sid = p->sid;
+	bool linked = links_group(p);
 	tty_leader_ended(p);
 	if (p->parent == &s->orphans || tell_end(p))
 		process_reap(p);
-	release_group(s, pgid, sid);
+	if (linked)
+		release_group(s, pgid, sid);
 }
 
 void process_remove_task(struct task *t)

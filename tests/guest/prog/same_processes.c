@@ -641,6 +641,26 @@ static void stops(void)
 	show_status("killed while stopped", reap(pid));
 }
 
+static int ends(void)
+{
+	return 0;
+}
+
+/* Its group is as able to be continued as before: nobody is told anything. */
+static void others_end(void)
+{
+	pid_t pid = child(waits);
+	int status;
+
+	kill(pid, SIGSTOP);
+	waitpid(pid, &status, WUNTRACED);
+	show_status("another", reap(child(ends)));
+	usleep(20000);
+	printf("still stopped: %d\n", said(waitpid(pid, &status, WCONTINUED | WNOHANG)));
+	kill(pid, SIGKILL);
+	show_status("killed", reap(pid));
+}
+
 /* --- what a program that was executed does -------------------------------------------------- */
 
 static int say_arguments(int argc, char **argv)
@@ -695,6 +715,7 @@ static const struct guest_case cases[] = {
 	{"sessions: made once [J2]", sessions},
 	{"prctl: a signal when the parent dies [J2]", death_signal},
 	{"stops: told to the parent, continued, killed [J2]", stops},
+	{"stops: another's end in the group is no news [J2]", others_end},
 };
 
 int main(int argc, char **argv)
