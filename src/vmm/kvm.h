@@ -95,7 +95,7 @@ struct mailbox {
 	uint64_t calls;			  /* of this session, that were answered there */
 	unsigned int exits;		  /* since the last of them */
 	unsigned int dense, dense_needed; /* exits for calls, in quick succession */
-	uint64_t last_ns, checked_ns, not_before_ns, pause_ns;
+	uint64_t last_ns, begun_ns, checked_ns, not_before_ns, pause_ns;
 };
 
 struct vcpu {

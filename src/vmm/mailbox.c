@@ -29,6 +29,8 @@
 /* A session that ends for want of a core is not tried again for so long, and twice as long each time. */
 #define PAUSE_LEAST_NS	 2000000u
 #define PAUSE_MOST_NS	 1000000000u
+/* One that had a core for so many times the last pause is no flicker: the next pause is the least again. */
+#define PAUSE_TRUST	 8u
 /* A session answers this many calls for each dense one that it needed, or it was not worth it. */
 #define WORTH		 4u
 /* A runner's exit costs a tenth more than one of the owner's own: after so many without a call between them there is no session. */
@@ -151,7 +153,7 @@ static bool begin_session(struct vcpu *v)
 	m->on = true;
 	m->calls = 0;
 	m->exits = 0;
-	m->checked_ns = now_ns();
+	m->begun_ns = m->checked_ns = now_ns();
 	if (v->traps == VCPU_TRAPS_AUTO && !has_core(v, 1))
 		give_up_session(v);
 	return m->on;
@@ -263,7 +265,8 @@ static bool still_has_core(struct vcpu *v)
 		return true;
 	m->checked_ns = now;
 	if (has_core(v, 0)) {
-		m->pause_ns = PAUSE_LEAST_NS;
+		if (now - m->begun_ns > PAUSE_TRUST * m->pause_ns)
+			m->pause_ns = PAUSE_LEAST_NS;
 		return true;
 	}
 	give_up_session(v);
