@@ -48,6 +48,7 @@ static const struct ioctl_entry ioctls[] = {
 	{TCFLSH, 0, TO_HOST | CHANGES},
 	{TIOCEXCL, 0, TO_HOST},
 	{TIOCNXCL, 0, TO_HOST},
+	{TIOCGLCKTRMIOS, sizeof(struct termios), 0},
 	{TIOCGEXCL, sizeof(int), 0},
 	{TIOCGETD, sizeof(int), 0},
 	{TIOCGWINSZ, sizeof(struct winsize), 0},

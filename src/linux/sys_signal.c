@@ -359,6 +359,19 @@ static int64_t sys_rt_tgsigqueueinfo(struct task *t, const uint64_t a[6])
 #define SIGNAL_SCOPES 7u
 #define SIGNAL_GROUP  4u
 
+/* The directory of a process in /proc stands for it as well. */
+static struct process *pidfd_or_directory(struct task *t, int guest_fd, int *err)
+{
+	const struct guest_file *file = files_get_open(t->files, guest_fd);
+	struct process *p;
+
+	if (!file || file->proc.kind != PROC_DIR || file->proc.thread)
+		return pidfd_process(t, guest_fd, err);
+	p = file->proc.who.serial ? process_find_serial(t->sandbox, file->proc.who.serial) : t->process;
+	*err = p ? 0 : -ESRCH;
+	return p;
+}
+
 static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 {
 	siginfo_t info = sender_info(t, SI_USER);
@@ -374,7 +387,7 @@ static int64_t sys_pidfd_send_signal(struct task *t, const uint64_t a[6])
 	if (a[2] && info.si_signo != signo)
 		return -EINVAL;
 	pthread_mutex_lock(&t->sandbox->lock);
-	p = pidfd_process(t, (int)a[0], &err);
+	p = pidfd_or_directory(t, (int)a[0], &err);
 	if (p && a[2] && !may_claim(&info, p == t->process))
 		err = -EPERM;
 	else if (p && (signo < 0 || signo > NR_SIGNALS))

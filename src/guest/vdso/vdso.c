@@ -110,6 +110,11 @@ static inline int read_base(uint8_t which, struct vvar_time *t)
 	return 0;
 }
 
+static inline void in_order(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 static inline int read_clock(uint8_t which, int64_t *sec, int64_t *nsec)
 {
 	struct vvar_time t;
@@ -122,6 +127,7 @@ static inline int read_clock(uint8_t which, int64_t *sec, int64_t *nsec)
 		t.sec++;
 	}
 	*sec = (int64_t)t.sec;
+	in_order(); /* the kernel stores the seconds first: who gives a bad address is told of that one */
 	*nsec = (int64_t)ns;
 	return 1;
 }
@@ -143,6 +149,7 @@ int __vdso_gettimeofday(struct timeval *tv, struct timezone *tz)
 		if (!read_clock(VVAR_REALTIME, &sec, &nsec))
 			return (int)syscall3(SYS_gettimeofday, tv, tz, 0);
 		tv->tv_sec = sec;
+		in_order();
 		tv->tv_usec = nsec / 1000;
 	}
 	if (tz)

@@ -536,6 +536,14 @@ static void usage_of_children(void)
 
 /* --- pidfds --------------------------------------------------------------------------------- */
 
+static void pid_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	printf("%s: %d\n", path, said(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0)));
+	close(fd);
+}
+
 static void pidfds(void)
 {
 	pid_t pid = child(waits);
@@ -550,6 +558,9 @@ static void pidfds(void)
 	printf("waitid: %d\n", said(waitid(3 /* P_PIDFD */, (id_t)fd, &info, WEXITED)));
 	printf("code %d status %d\n", info.si_code, info.si_status);
 	printf("signal the reaped: %d\n", said(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0)));
+	pid_directory("/proc/self");
+	pid_directory("/proc/self/task");
+	pid_directory("/proc/self/status");
 	printf("no process: %d\n", said(syscall(SYS_pidfd_open, pid, 0)));
 	printf("no number: %d\n", said(syscall(SYS_pidfd_open, 0, 0)));
 	printf("bad flags: %d\n", said(syscall(SYS_pidfd_open, getpid(), 1)));

@@ -144,11 +144,13 @@ static void pairs(void)
 	int locked = -1;
 	char text[16] = "", name[64];
 	struct winsize size = {.ws_row = 31, .ws_col = 41}, seen;
+	struct termios lock_bits;
 
 	TELL((master = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
 	TELL(ioctl(master, TIOCGPTN, &number));
 	snprintf(name, sizeof(name), "/dev/pts/%u", number);
 	TELL(ioctl(master, TIOCGPTLCK, &locked));
+	TELL(ioctl(master, TIOCGLCKTRMIOS, &lock_bits));
 	printf("locked %d\n", locked);
 	TELL(open(name, O_RDWR | O_NOCTTY));
 	TELL(unlockpt(master));

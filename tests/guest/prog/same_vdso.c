@@ -456,6 +456,24 @@ static void moves(void)
 	touch("code that is gone", code, false);
 }
 
+/* What is stored first is what is missed first. */
+static void bad_address(char *at)
+{
+	find_functions();
+	if (!sigsetjmp(jump, 1))
+		printf("%d\n", vdso_clock_gettime(CLOCK_REALTIME, (void *)at));
+	else
+		printf("signal %d code %d at %p\n", seen.si_signo, seen.si_code, seen.si_addr);
+}
+
+static void bad_addresses(void)
+{
+	find_areas();
+	catch_faults();
+	bad_address((char *)8);
+	bad_address((char *)ELSEWHERE);
+}
+
 /* --- the vsyscall page ---------------------------------------------------------------------------- */
 
 #define VSYSCALL 0xffffffffff600000ul
@@ -529,6 +547,7 @@ int main(int argc, char **argv)
 		{"advice and locks, and calls that read them [F15][F16]", advice},
 		{"a child's copy of the code is its own [F15]", forks},
 		{"they move and go as wholes [F15][F16]", moves},
+		{"what cannot be stored is missed at its first word [F15]", bad_addresses},
 		{"the vsyscall page answers its three calls [F14]", vsyscalls},
 		{"and nothing else [F14][F9]", vsyscalls_that_are_wrong},
 	};
