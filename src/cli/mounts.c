@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TMP "/tmp"
@@ -115,7 +116,30 @@ static int add_system_dir(struct mounts *all, const char *dir)
 	return err;
 }
 
-/* A program's directory; of one in a directory that is wide, the program alone. */
+/*
+ * What a program in X/bin needs of X: its libraries, and what says that X is an environment of Python. Links may lead anywhere, and are
+ * not followed.
+ */
+static int add_beside(struct mounts *all, const char *bin)
+{
+	static const char *const beside[] = {"lib", "lib64", "pyvenv.cfg"};
+	const char *name = strrchr(bin, '/');
+	char prefix[PATH_MAX], path[PATH_MAX];
+	struct stat st;
+	int err = 0;
+
+	if (strcmp(name, "/bin") && strcmp(name, "/sbin"))
+		return 0;
+	snprintf(prefix, sizeof(prefix), "%.*s", (int)(name - bin), bin);
+	for (size_t i = 0; !err && !is_wide(prefix) && i < sizeof(beside) / sizeof(beside[0]); i++) {
+		if (snprintf(path, sizeof(path), "%s/%s", prefix, beside[i]) < (int)sizeof(path) &&
+		    !lstat(path, &st) && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
+			err = mounts_add(all, path, NULL, false);
+	}
+	return err;
+}
+
+/* A program's directory, and the libraries beside it; of one in a directory that is wide, the program alone. */
 static int add_tree(struct mounts *all, const char *program)
 {
 	char dir[PATH_MAX], *end;
@@ -123,7 +147,10 @@ static int add_tree(struct mounts *all, const char *program)
 	strcpy(dir, program);
 	end = strrchr(dir, '/');
 	end[end == dir] = '\0';
-	return is_wide(dir) ? mounts_add(all, program, NULL, false) : mounts_add(all, dir, NULL, false);
+	if (is_wide(dir))
+		return mounts_add(all, program, NULL, false);
+	int err = mounts_add(all, dir, NULL, false);
+	return err ? err : add_beside(all, dir);
 }
 
 /* Where it is, and where the name that was given for it is. */

@@ -180,6 +180,23 @@ static void programs_in_tmp_run(void **state)
 	rmdir(dir);
 }
 
+/* The libraries beside bin, and not where a link would lead to; nothing else of what is there. */
+static void programs_in_bin_have_libraries(void **state)
+{
+	static const char script[] =
+		"#!/bin/sh\ncd $(dirname $0)/..; ls; cat lib/file; echo x > lib/file || echo refused\n";
+	const char *tree = dir_with_file("tree"), *program = arg("%s/bin/script", tree, "");
+
+	(void)state;
+	dir_with_file("tree/lib");
+	dir_with_file("tree/share");
+	dir_with_file("tree/bin");
+	write_file(arg("%s/pyvenv.cfg", tree, ""), "x\n", 2, 0644);
+	write_file(program, script, strlen(script), 0755);
+	assert_int_equal(symlink("/", arg("%s/lib64", tree, "")), 0);
+	expect_output(lodge_run(program, NULL), "bin\nlib\npyvenv.cfg\ntree/librefused\n");
+}
+
 static void mounts_show_and_protect(void **state)
 {
 	const char *a = dir_with_file("a"), *b = dir_with_file("b"), *inner = dir_with_file("a/inner");
@@ -337,6 +354,8 @@ int main(void)
 		CASE("view: a private /tmp counts as the program's memory [J2]",
 		     tmp_is_memory_of_the_program),
 		CASE("view: a program in /tmp sees its own directory [J2]", programs_in_tmp_run),
+		CASE("view: a program in bin sees the libraries beside it [J2]",
+		     programs_in_bin_have_libraries),
 		CASE("view: --ro, --rw, --bind, --tmpfs, --cwd [J2]", mounts_show_and_protect),
 		CASE("view: --root is all there is [J2]", a_root_is_all_there_is),
 		CASE("view: no link, dot or directory leads around a mount [J2]", no_way_around),
