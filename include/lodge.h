@@ -279,7 +279,9 @@ struct lodge_stats {
 	uint64_t stall_some_ns, stall_full_ns;
 	uint64_t room_faults;	   /* faults that found no memory and had to make room themselves */
 	uint64_t throttled_faults; /* faults that memory_high_bytes made wait */
-	uint64_t swap_pages;	   /* slots that the space's pages are in */
+	/* Faults whose private page was in a slot, or on its way from there; and of those, that waited for a device. */
+	uint64_t swap_faults, swap_wait_faults;
+	uint64_t swap_pages; /* slots that the space's pages are in */
 	/* Of all spaces of the host together: pages that reclaim looked at and freed, and those that came back. */
 	uint64_t scanned_pages, reclaimed_pages, refaulted_pages;
 	/* Pages read and written, and those that came or went without: all of one word, or as their slot has them. */

@@ -204,6 +204,8 @@ static void pressure_stats(struct memcg *cg, struct lodge_stats *s)
 	s->stall_full_ns = times[STALL_FULL].total_ns;
 	s->room_faults = relaxed(&cg->nr_made_room);
 	s->throttled_faults = relaxed(&cg->nr_throttled);
+	s->swap_faults = relaxed(&cg->nr_swap_faults);
+	s->swap_wait_faults = relaxed(&cg->nr_swap_waits);
 	s->swap_pages = relaxed(&cg->swap_pages);
 	s->compressed_pages = relaxed(&cg->zpool.nr_objects);
 	s->compressed_frames = relaxed(&cg->zpool.nr_frames);
@@ -341,9 +343,10 @@ static void print_pressure(const struct lodge_stats *s, FILE *out)
 	fprintf(out,
 		ROW "%" PRIu64 " slots; out %" PRIu64 " written, %" PRIu64 " of one word, %" PRIu64
 		    " unchanged; in %" PRIu64 " read, %" PRIu64 " of one word; ahead %" PRIu64
-		    ", used %" PRIu64 "\n",
+		    ", used %" PRIu64 "; %" PRIu64 " faults, %" PRIu64 " waited\n",
 		"swapped", s->swap_pages, s->swap_out_pages, s->swap_out_same_pages, s->swap_out_clean_pages,
-		s->swap_in_pages, s->swap_in_same_pages, s->swap_ahead_pages, s->swap_ahead_hit_pages);
+		s->swap_in_pages, s->swap_in_same_pages, s->swap_ahead_pages, s->swap_ahead_hit_pages,
+		s->swap_faults, s->swap_wait_faults);
 }
 
 /* The name of a call that was answered ENOSYS; "" for one that nobody would expect. */
@@ -448,6 +451,8 @@ int report_text(struct sandbox *box, FILE *out)
 	F(stall_full_ns)        \
 	F(room_faults)          \
 	F(throttled_faults)     \
+	F(swap_faults)          \
+	F(swap_wait_faults)     \
 	F(swap_pages)           \
 	F(scanned_pages)        \
 	F(reclaimed_pages)      \

@@ -62,6 +62,9 @@ struct window fault_block(const struct fault *f, uint64_t nr);
 /* Adds to a counter of resident pages and follows with the peak. */
 void rss_add(struct mm *mm, enum mm_counter c, int64_t n);
 
+/* A page came back from its slot. `waited`: for a device, whoever asked that. */
+void fault_count_swap(struct mm *mm, bool waited);
+
 /* fault_anon.c. page_table_lock is held. */
 enum vm_fault_result do_anonymous_page(struct fault *f);
 /* Puts zeroed pages under the window that fault-around chooses: in the place of nothing, or of the zero page. */

@@ -93,6 +93,13 @@ static void put_pages(struct fault *f, struct swap_around *a)
 
 /* --- mapping ------------------------------------------------------------------------------------------------------- */
 
+void fault_count_swap(struct mm *mm, bool waited)
+{
+	fault_count(mm, FAULT_SWAP);
+	atomic_fetch_add_explicit(&mm->memcg->nr_swap_faults, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&mm->memcg->nr_swap_waits, waited, memory_order_relaxed);
+}
+
 static bool is_filled(const struct page *page, swp_entry_t entry)
 {
 	return page_in_swap_cache(page) && page_swap_entry(page).val == entry.val &&
@@ -163,7 +170,7 @@ static void map_neighbours(struct fault *f, struct swap_around *a)
 }
 
 /* page_table_lock is held. */
-static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a)
+static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a, bool waited)
 {
 	const struct swap_around_entry *e = &a->at[a->main];
 	bool write = fault_wants_write(f);
@@ -179,7 +186,7 @@ static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a)
 	swap_cache_unlock(f->mm->host, e->page);
 	if (!filled)
 		return VM_FAULT_RETRY;
-	fault_count(f->mm, FAULT_SWAP);
+	fault_count_swap(f->mm, waited);
 	map_neighbours(f, a);
 	f->orig = pte_read(f->slot);
 	return write && !(f->orig & PTE_DIRTY) ? do_wp_page(f) : VM_FAULT_DONE;
@@ -219,7 +226,7 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 
 	swap_around_find(f, &a);
 	swap_ahead_find(f, &ahead);
-	bool asked = !a.at[a.main].page,
+	bool asked = !a.at[a.main].page, waited = false,
 	     recent = workingset_is_recent(f->mm->memcg, pte_to_swp_entry(f->orig).val);
 	gather_flush(&f->gather);
 	pthread_mutex_unlock(&f->mm->page_table_lock);
@@ -227,6 +234,7 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 		stall_begin(&f->mm->memcg->stall);
 	enum vm_fault_result r = read_pages(f, &a);
 	if (r == VM_FAULT_DONE) {
+		waited = f->vmf.major || !(atomic_load(&a.at[a.main].page->flags) & PG_UPTODATE);
 		read_ahead(f, &ahead);
 		r = wait_for_pages(&a, asked);
 	}
@@ -234,7 +242,7 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 		stall_end(&f->mm->memcg->stall);
 	if (r == VM_FAULT_DONE) {
 		pthread_mutex_lock(&f->mm->page_table_lock);
-		r = map_pages(f, &a);
+		r = map_pages(f, &a, waited);
 		gather_end(&f->gather);
 		pthread_mutex_unlock(&f->mm->page_table_lock);
 	}

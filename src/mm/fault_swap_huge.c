@@ -189,9 +189,10 @@ static bool install(struct whole *w)
 	rss_add(f->mm, MM_ANONPAGES, BLOCK_PAGES);
 	atomic_fetch_sub_explicit(&f->mm->rss[MM_SWAPENTS], BLOCK_PAGES, memory_order_relaxed);
 	frames_count(f->mm->frames, THP_SWPIN, 1);
-	fault_count(f->mm, FAULT_SWAP);
+	fault_count_swap(f->mm, f->vmf.major);
 	vma->swap_window_start = w->start + PMD_SIZE - SWAP_AROUND_PAGES * PAGE_SIZE;
 	vma->swap_window_pages = SWAP_AROUND_PAGES;
+	vma->swap_ahead_pages = 0;
 	return true;
 }
 

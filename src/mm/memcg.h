@@ -84,6 +84,8 @@ struct memcg {
 	struct latency major_latency;	 /* of faults that waited for a device */
 	_Atomic uint64_t nr_swap_writes; /* (A) of its pages under way to a device */
 	_Atomic uint64_t nr_made_room;	 /* (A) faults that found no memory and reclaimed some themselves */
+	_Atomic uint64_t nr_swap_faults; /* (A) that found their page in a slot or on its way, and got it */
+	_Atomic uint64_t nr_swap_waits;	 /* (A) of those, that waited for a device */
 	_Atomic uint64_t nr_throttled;	 /* (A) faults that memory.high made wait */
 	struct kswapd *_Atomic kswapd;	 /* (A) who is woken when there is little room; NULL: nobody */
 	_Atomic bool kswapd_woken;	 /* (A) and will look */

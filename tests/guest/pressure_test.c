@@ -118,6 +118,7 @@ static void the_report_tells_what_was_short(void **state)
 	assert_true(number_of(text, "swap_in_pages") > 0 && number_of(text, "swap_out_pages") > 0);
 	assert_in_range(number_of(text, "major_fault_us"), 1, number_of(text, "swap_in_pages"));
 	assert_int_equal(number_of(text, "throttled_faults"), 0);
+	assert_in_range(number_of(text, "swap_wait_faults"), 1, number_of(text, "swap_faults"));
 	assert_in_range(number_of(text, "peak_usage_pages"), 1, number_of(text, "limit_pages"));
 	assert_non_null(strstr(o.err, "\npressure     some "));
 	assert_non_null(strstr(o.err, " faults waited for a device: "));

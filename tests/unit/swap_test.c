@@ -322,6 +322,7 @@ static void reads_go_on_behind_the_guest(void **state)
 	for (; i < 512 && !dev.nr_waiting; i++)
 		assert_int_equal(fixture_load(x, A + i * P), i + 1);
 	assert_in_range(i, 9, 128);
+	assert_in_range(x->mm->memcg->nr_swap_waits, 2, x->mm->memcg->nr_swap_faults);
 	for (; !is_on_its_way(x, A + i * P); i++) /* the rest of the window that the last fault mapped */
 		assert_int_equal(fixture_load(x, A + i * P), i + 1);
 	unsigned int ahead = nr_on_their_way(x, A + i * P);
@@ -329,9 +330,12 @@ static void reads_go_on_behind_the_guest(void **state)
 	uint64_t reads = dev.nr_reads;
 	assert_true(sim_swap_complete(&dev) >= 1);
 	assert_int_equal(dev.nr_reads, reads + ahead);
+	uint64_t faults = x->mm->memcg->nr_swap_faults, waits = x->mm->memcg->nr_swap_waits;
 	for (unsigned int n = 0; n < ahead; n++)
 		assert_int_equal(fixture_load(x, A + (i + n) * P), i + n + 1);
 	assert_int_equal(dev.nr_reads, reads + ahead);
+	assert_true(x->mm->memcg->nr_swap_faults > faults);
+	assert_int_equal(x->mm->memcg->nr_swap_waits, waits);
 	i += ahead;
 	assert_in_range(nr_on_their_way(x, A + i * P), ahead + 1, SWAP_AHEAD_PAGES);
 	dev.held_ahead = false;
