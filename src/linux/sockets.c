@@ -15,10 +15,11 @@
 #include "memfd.h"
 #include "sockets.h"
 
-#define MAX_DIRS    256	 /* directories that sockets were bound in */
-#define MAX_FLIGHTS 4096 /* memfds in messages that nobody has received */
-#define NAMES	    (1u << 20)
-#define SUN_BYTES   sizeof(((struct sockaddr_un *)0)->sun_path)
+#define MAX_DIRS       256 /* directories that sockets were bound in */
+#define MAX_LONG_NAMES 1024
+#define MAX_FLIGHTS    4096 /* memfds in messages that nobody has received */
+#define NAMES	       (1u << 20)
+#define SUN_BYTES      sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct sock_dir {
 	int fd; /* O_PATH */
@@ -32,6 +33,12 @@ struct flight {
 	struct memfd *memfd;
 };
 
+/* A name that is too long to stand behind a word. */
+struct long_name {
+	size_t bytes;
+	char text[SUN_BYTES];
+};
+
 struct sockets {
 	enum lodge_net net;		/* (C) */
 	char word[8];			/* (C) */
@@ -41,6 +48,8 @@ struct sockets {
 	struct list_head flights;
 	unsigned int nr_flights;
 	unsigned int next_name;
+	struct long_name *long_name[MAX_LONG_NAMES]; /* entries are constant */
+	unsigned int nr_long_names;
 };
 
 struct sockets *sockets_create(enum lodge_net net)
@@ -69,6 +78,8 @@ void sockets_destroy(struct sockets *s)
 		close(s->dir[i]->fd);
 		free(s->dir[i]);
 	}
+	for (unsigned int i = 0; i < s->nr_long_names; i++)
+		free(s->long_name[i]);
 	list_for_each_entry_safe (f, next, &s->flights, node) {
 		memfd_drop(f->memfd);
 		free(f);
@@ -87,27 +98,87 @@ enum lodge_net sockets_net(const struct sockets *s)
 /* "\0", the word, how many zeros the name ends with, the rest: programs like to fill all of sun_path with zeros. */
 #define HEAD_BYTES (1 + sizeof(((struct sockets *)0)->word) + 1)
 
-int sockets_name_to_host(const struct sockets *s, const char *name, size_t bytes, char host[SUN_BYTES])
+/* In the place of that number: the name is one of a table, whose index follows. */
+#define IS_LONG	   0xff
+
+/* Its index, which it keeps; or -errno. */
+static int long_name_index(struct sockets *s, const char *name, size_t bytes)
+{
+	struct long_name *n;
+	unsigned int i = 0;
+	int ret;
+
+	pthread_mutex_lock(&s->lock);
+	while (i < s->nr_long_names &&
+	       (s->long_name[i]->bytes != bytes || memcmp(s->long_name[i]->text, name, bytes)))
+		i++;
+	ret = i < MAX_LONG_NAMES ? (int)i : -EINVAL;
+	if (i == s->nr_long_names && i < MAX_LONG_NAMES) {
+		n = calloc(1, sizeof(*n));
+		if (n) {
+			n->bytes = bytes;
+			memcpy(n->text, name, bytes);
+			s->long_name[s->nr_long_names++] = n;
+		} else {
+			ret = -ENOMEM;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+static int long_name_to_host(struct sockets *s, const char *name, size_t bytes, char host[SUN_BYTES])
+{
+	int index = long_name_index(s, name, bytes);
+
+	if (index < 0)
+		return index;
+	host[HEAD_BYTES - 1] = (char)IS_LONG;
+	memcpy(host + HEAD_BYTES, &index, sizeof(index));
+	return (int)(HEAD_BYTES + sizeof(index));
+}
+
+static int long_name_to_guest(struct sockets *s, const char *host, size_t bytes, char name[SUN_BYTES])
+{
+	const struct long_name *n = NULL;
+	unsigned int index;
+
+	if (bytes != HEAD_BYTES + sizeof(index))
+		return -EINVAL;
+	memcpy(&index, host + HEAD_BYTES, sizeof(index));
+	pthread_mutex_lock(&s->lock);
+	if (index < s->nr_long_names)
+		n = s->long_name[index];
+	pthread_mutex_unlock(&s->lock);
+	if (!n)
+		return -EINVAL;
+	memcpy(name, n->text, n->bytes);
+	return (int)n->bytes;
+}
+
+int sockets_name_to_host(struct sockets *s, const char *name, size_t bytes, char host[SUN_BYTES])
 {
 	size_t kept = bytes;
 
 	while (kept && !name[kept - 1])
 		kept--;
-	if (HEAD_BYTES + kept > SUN_BYTES)
-		return -EINVAL;
 	host[0] = '\0';
 	memcpy(host + 1, s->word, sizeof(s->word));
+	if (HEAD_BYTES + kept > SUN_BYTES)
+		return long_name_to_host(s, name, bytes, host);
 	host[HEAD_BYTES - 1] = (char)(bytes - kept);
 	memcpy(host + HEAD_BYTES, name, kept);
 	return (int)(HEAD_BYTES + kept);
 }
 
-int sockets_name_to_guest(const struct sockets *s, const char *host, size_t bytes, char name[SUN_BYTES])
+int sockets_name_to_guest(struct sockets *s, const char *host, size_t bytes, char name[SUN_BYTES])
 {
 	size_t kept, zeros;
 
 	if (bytes < HEAD_BYTES || memcmp(host + 1, s->word, sizeof(s->word)))
 		return -EINVAL;
+	if ((unsigned char)host[HEAD_BYTES - 1] == IS_LONG)
+		return long_name_to_guest(s, host, bytes, name);
 	kept = bytes - HEAD_BYTES;
 	zeros = (unsigned char)host[HEAD_BYTES - 1];
 	if (kept + zeros >= SUN_BYTES)

@@ -8,7 +8,7 @@
  * matter:
  *
  *	guest                    host
- *	"\0name"                 "\0" word, number of zeros at the end, name without them
+ *	"\0name"                 "\0" word, number of zeros at the end, name without them; of the longest: an index
  *	"run/redis.sock"         "/proc/self/fd/57/redis.sock"   57: the directory, kept; "run/" stands beside it in a table
  *
  * so what getsockname and its kin say is turned back exactly.
@@ -77,10 +77,10 @@ int sock_bind_loopback(struct task *t, int host_fd, int domain, const struct soc
 
 /* --- names and memfds that are on their way (sockets.c) -------------------------------------- */
 
-/* A guest's abstract name (without its first zero) as the host has it, and back: bytes, or -EINVAL when it is too long or not ours. */
-int sockets_name_to_host(const struct sockets *s, const char *name, size_t bytes,
+/* A guest's abstract name (without its first zero) as the host has it, and back: bytes, or -EINVAL when there are too many long ones or it is not ours. */
+int sockets_name_to_host(struct sockets *s, const char *name, size_t bytes,
 			 char host[sizeof(((struct sockaddr_un *)0)->sun_path)]);
-int sockets_name_to_guest(const struct sockets *s, const char *host, size_t bytes,
+int sockets_name_to_guest(struct sockets *s, const char *host, size_t bytes,
 			  char name[sizeof(((struct sockaddr_un *)0)->sun_path)]);
 
 /* A number for the next name that the kernel chooses, below 1 << 20. */

@@ -58,6 +58,8 @@ static int check_inet(const struct task *t, int domain, int type, int protocol)
 		return -EPERM;
 	if (type != SOCK_STREAM && type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
+	if (type == SOCK_DGRAM && protocol == IPPROTO_UDPLITE)
+		return 0;
 	return protocol == 0 || protocol == (type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)
 		       ? 0
 		       : -EPROTONOSUPPORT;

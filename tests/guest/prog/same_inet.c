@@ -122,6 +122,9 @@ static void datagrams(void)
 	char buffer[16];
 
 	TELL(sendto(client, "ask", 3, 0, &a.any, bytes));
+	TELL(socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE) >= 0);
+	TELL(socket(AF_INET, SOCK_STREAM, IPPROTO_UDPLITE));
+	TELL(socket(AF_INET, SOCK_DGRAM, IPPROTO_TCP));
 	TELL(recvfrom(server, buffer, sizeof(buffer), 0, &from.any, &room));
 	printf("its port: %d\n", from.in.sin_port == port_of(client));
 	TELL(sendto(server, "answer", 6, 0, &from.any, room));

@@ -429,6 +429,32 @@ static void lookups(void)
 	rmdir("d");
 }
 
+/* Names as long as there can be, which differ at their ends. */
+static void longest_names(void)
+{
+	char one[108], two[108];
+	int a, b, c;
+
+	memset(one, 'l', sizeof(one));
+	memset(two, 'l', sizeof(two));
+	one[0] = two[0] = '\0';
+	two[107] = 'm';
+	a = bound(SOCK_STREAM, one, sizeof(one));
+	b = bound(SOCK_STREAM, two, sizeof(two));
+	say_name("the longest", a, own_name);
+	say_name("another", b, own_name);
+	TELL(listen(b, 1));
+	c = connected(SOCK_STREAM, two, sizeof(two));
+	say_name("its client's peer", c, peer_name);
+	bound(SOCK_STREAM, one, sizeof(one));
+	close(a);
+	a = bound(SOCK_STREAM, one, sizeof(one));
+	say_name("once more", a, own_name);
+	close(a);
+	close(b);
+	close(c);
+}
+
 static void abstract_names(void)
 {
 	char full[108] = {0, 'f', 'u', 'l', 'l'};
@@ -879,6 +905,7 @@ static const struct guest_case cases[] = {
 	{"sockets: headers that point nowhere [J2][P2]", headers},
 	{"sockets: names in the file system [J2]", path_names},
 	{"sockets: links, ways around, and what is no socket [J2]", lookups},
+	{"sockets: the longest abstract names [J2]", longest_names},
 	{"sockets: abstract names, full ones, and one that the kernel chooses [J2]", abstract_names},
 	{"sockets: who sent a datagram [J2]", senders},
 	{"sockets: descriptors in messages [J2][P2]", descriptors},
