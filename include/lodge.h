@@ -145,11 +145,21 @@ enum lodge_traps {
 
 /* When pages of a snapshot come. */
 enum lodge_pages {
+	/*
+	 * LODGE_PAGES_PREFETCH where an earlier run was recorded; else LODGE_PAGES_UFFD where the space has room for all of them and a quarter
+	 * more; else LODGE_PAGES_LAZY.
+	 */
+	LODGE_PAGES_AUTO,
 	/* When they are touched; where an earlier run was recorded, what it touched is read meanwhile, in that order. */
 	LODGE_PAGES_PREFETCH,
 	LODGE_PAGES_LAZY, /* when they are touched */
 	LODGE_PAGES_EAGER, /* all of them before lodge_snapshot_load returns, as far as seven eighths of the memory go */
 	LODGE_PAGES_RECORD, /* when they are touched, each by itself, and their order is noted: lodge_snapshot_save_order */
+	/*
+	 * Those of whole aligned 2 MiB when they are touched by anybody, many at once, into frames that are there from the beginning; others,
+	 * and all where the machine has no userfaultfd for us, as LODGE_PAGES_LAZY: docs/userfaultfd.md.
+	 */
+	LODGE_PAGES_UFFD,
 };
 
 /*

@@ -101,7 +101,8 @@ struct restore {
 	uint64_t memory_bytes;
 	const char *rw[MAX_LISTED + 1];
 	struct swap_option swap[MAX_LISTED];
-	unsigned int nr_rw, nr_swaps;
+	const char *inject[MAX_LISTED];
+	unsigned int nr_rw, nr_swaps, nr_inject;
 	int stats;
 	int pages; /* enum lodge_pages; -1: not said */
 	struct lodge_host *host;
@@ -132,24 +133,24 @@ static int set_number(const char *arg, unsigned int *number)
 
 static int set_pages(const char *arg, int *pages)
 {
-	static const char *const names[] = {[LODGE_PAGES_PREFETCH] = "prefetch",
-					    [LODGE_PAGES_LAZY] = "lazy",
-					    [LODGE_PAGES_EAGER] = "eager",
-					    [LODGE_PAGES_RECORD] = "record"};
+	static const char *const names[] = {
+		[LODGE_PAGES_AUTO] = "auto",	     [LODGE_PAGES_UFFD] = "uffd",
+		[LODGE_PAGES_PREFETCH] = "prefetch", [LODGE_PAGES_LAZY] = "lazy",
+		[LODGE_PAGES_EAGER] = "eager",	     [LODGE_PAGES_RECORD] = "record"};
 
 	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(arg, names[i])) {
 			*pages = (int)i;
 			return 0;
 		}
-	message("--load '%s': must be prefetch, lazy, eager or record", arg);
+	message("--load '%s': must be auto, uffd, prefetch, lazy, eager or record", arg);
 	return -EINVAL;
 }
 
 static int usage(void)
 {
 	message("usage: lodge restore [--clones N] [--load HOW] [--memory SIZE] [--rw DIR] [--swap FILE] "
-		"[--stats] FILE");
+		"[--inject RULE] [--stats] FILE");
 	return -EINVAL;
 }
 
@@ -158,6 +159,11 @@ static int set_option(struct restore *r, int option, const char *arg)
 	switch (option) {
 	case 'c':
 		return set_number(arg, &r->clones);
+	case 'i':
+		if (r->nr_inject == MAX_LISTED)
+			return usage();
+		r->inject[r->nr_inject++] = arg;
+		return 0;
 	case 'l':
 		return set_pages(arg, &r->pages);
 	case 'm':
@@ -188,13 +194,10 @@ static int set_option(struct restore *r, int option, const char *arg)
 static int parse(struct restore *r, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"clones", required_argument, NULL, 'c'},
-		{"load", required_argument, NULL, 'l'},
-		{"memory", required_argument, NULL, 'm'},
-		{"rw", required_argument, NULL, 'r'},
-		{"swap", required_argument, NULL, 's'},
-		{"stats", no_argument, NULL, 'S'},
-		{NULL, 0, NULL, 0},
+		{"clones", required_argument, NULL, 'c'}, {"inject", required_argument, NULL, 'i'},
+		{"load", required_argument, NULL, 'l'},	  {"memory", required_argument, NULL, 'm'},
+		{"rw", required_argument, NULL, 'r'},	  {"swap", required_argument, NULL, 's'},
+		{"stats", no_argument, NULL, 'S'},	  {NULL, 0, NULL, 0},
 	};
 	int option, err = 0;
 
@@ -221,6 +224,8 @@ static int open_all(struct restore *r, struct lodge_error *err)
 
 	for (unsigned int i = 0; i < r->nr_swaps && !ret; i++)
 		ret = lodge_host_swapon(r->host, r->swap[i].path, r->swap[i].bytes, r->swap[i].priority, err);
+	for (unsigned int i = 0; i < r->nr_inject && !ret; i++)
+		ret = lodge_host_inject(r->host, r->inject[i], err);
 	if (ret)
 		return ret;
 	lodge_space_options_init(&o);
@@ -229,7 +234,7 @@ static int open_all(struct restore *r, struct lodge_error *err)
 	/* What is there before clones are made they share, with the tables that lead to it. */
 	o.pages = r->pages >= 0 ? (enum lodge_pages)r->pages
 		  : r->clones	? LODGE_PAGES_EAGER
-				: LODGE_PAGES_PREFETCH;
+				: LODGE_PAGES_AUTO;
 	o.net = LODGE_NET_NONE;
 	o.log = log_line;
 	return lodge_snapshot_load(r->host, r->file, &o, &r->space, err);

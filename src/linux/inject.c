@@ -34,10 +34,9 @@ struct inject {
 };
 
 static const char *const point_names[NR_INJECT_POINTS] = {
-	[INJECT_SWAP_READ] = "swap.read",
-	[INJECT_SWAP_WRITE] = "swap.write",
-	[INJECT_FILE_READ] = "file.read",
-	[INJECT_FILE_WRITE] = "file.write",
+	[INJECT_SWAP_READ] = "swap.read",   [INJECT_SWAP_WRITE] = "swap.write",
+	[INJECT_FILE_READ] = "file.read",   [INJECT_FILE_WRITE] = "file.write",
+	[INJECT_IMAGE_READ] = "image.read", [INJECT_UFFD_FAULT] = "uffd.fault",
 };
 
 static const struct {
@@ -47,6 +46,7 @@ static const struct {
 	{"eio", {INJECT_ERROR, -EIO, 0}},	{"enospc", {INJECT_ERROR, -ENOSPC, 0}},
 	{"enomem", {INJECT_ERROR, -ENOMEM, 0}}, {"stuck", {INJECT_STUCK, 0, 0}},
 	{"short", {INJECT_SHORT, 0, 0}},	{"torn", {INJECT_TORN, 0, 0}},
+	{"drop", {INJECT_DROP, 0, 0}},		{"kill", {INJECT_KILL, 0, 0}},
 };
 
 /* --- rules -------------------------------------------------------------------------------------------------------- */
@@ -97,7 +97,22 @@ static const char *parse_point(const char **text, struct rule *rule)
 			rule->point = (enum inject_point)i;
 			return NULL;
 		}
-	return "it must begin with swap.read, swap.write, file.read or file.write";
+	return "it must begin with swap.read, swap.write, file.read, file.write, image.read or uffd.fault";
+}
+
+/* Answers to touches know other faults than transfers. */
+static bool fits_point(const struct rule *rule)
+{
+	switch (rule->fault.kind) {
+	case INJECT_DELAY:
+	case INJECT_STUCK:
+		return true;
+	case INJECT_DROP:
+	case INJECT_KILL:
+		return rule->point == INJECT_UFFD_FAULT;
+	default:
+		return rule->point != INJECT_UFFD_FAULT;
+	}
 }
 
 static const char *parse_fault(const char **text, struct rule *rule)
@@ -111,9 +126,9 @@ static const char *parse_fault(const char **text, struct rule *rule)
 	for (unsigned int i = 0; i < sizeof(fault_names) / sizeof(fault_names[0]); i++)
 		if (take(text, fault_names[i].name)) {
 			rule->fault = fault_names[i].fault;
-			return NULL;
+			return fits_point(rule) ? NULL : "uffd.fault has delay:TIME, stuck, drop and kill";
 		}
-	return "the fault must be eio, enospc, enomem, delay:TIME, stuck, short or torn";
+	return "the fault must be eio, enospc, enomem, delay:TIME, stuck, short or torn, or drop or kill";
 }
 
 static const char *parse_probability(const char **text, struct rule *rule)

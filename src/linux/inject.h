@@ -6,11 +6,15 @@
  *
  *	POINT	swap.read  swap.write	transfers of a swap device
  *		file.read  file.write	transfers between the page cache and its files
+ *		image.read		pages of a snapshot that are read because memory was touched (uffd)
+ *		uffd.fault		answers to such touches
  *	FAULT	eio  enospc  enomem	that error, and nothing is transferred
  *		delay:TIME		the transfer begins later: 5ms, 200us, 1s
  *		stuck			it never begins, until inject_abort
  *		short			its first attempt moves a part only
  *		torn			writes: the end of it is not written, and no error told; reads: the end of it is damaged
+ *		drop  kill		answers alone, and beside delay and stuck all that they know: it is lost, and who waits asks again; the
+ *					handler ends in the middle of it
  *	WHEN	n=N			the Nth transfer at this point, counted from 1
  *		every=N			each Nth
  *		from=N			the Nth and all after it
@@ -36,6 +40,8 @@ enum inject_point {
 	INJECT_SWAP_WRITE,
 	INJECT_FILE_READ,
 	INJECT_FILE_WRITE,
+	INJECT_IMAGE_READ,
+	INJECT_UFFD_FAULT,
 	NR_INJECT_POINTS,
 };
 
@@ -46,6 +52,8 @@ enum inject_kind {
 	INJECT_STUCK,
 	INJECT_SHORT,
 	INJECT_TORN,
+	INJECT_DROP,
+	INJECT_KILL,
 };
 
 /* What happens to one transfer. */

@@ -270,7 +270,7 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if ((unsigned int)o->oom > LODGE_OOM_STOP)
 		return report_error(err, -EINVAL, "unknown policy %d for lack of memory", (int)o->oom);
-	if ((unsigned int)o->pages > LODGE_PAGES_RECORD)
+	if ((unsigned int)o->pages > LODGE_PAGES_UFFD)
 		return report_error(err, -EINVAL, "unknown way %d for pages of a snapshot", (int)o->pages);
 	if (o->swappiness > SWAPPINESS_MAX)
 		return report_error(err, -EINVAL, "swappiness of %u: at most %d", o->swappiness,

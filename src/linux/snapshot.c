@@ -19,6 +19,7 @@
 #include "report.h"
 #include "shm.h"
 #include "snapshot.h"
+#include "snapshot_supply.h"
 #include "space.h"
 #include "task.h"
 #include "tty.h"
@@ -161,6 +162,37 @@ static int fill(struct snapshot *n, struct lodge_space *space, const struct lodg
 	return ttys_begin(n->sandbox);
 }
 
+static void log_fallback(const struct lodge_space_options *o, const char *why)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "userfaultfd: %s; memory comes by faults of the guest instead", why);
+	o->log(o->log_ctx, line);
+}
+
+/* Where userfaultfd is not to be had, faults of the guest do its work. */
+static int open_supply(struct snapshot *n, struct lodge_host *host, const struct lodge_space_options *o)
+{
+	const char *why = "";
+
+	n->supply_has_to_fit = o->pages == LODGE_PAGES_AUTO;
+	if (arena_open_lazy(&host->arena, &why)) {
+		if (o->pages == LODGE_PAGES_UFFD && o->log)
+			log_fallback(o, why);
+		return 0;
+	}
+	n->supply = snapshot_supply_create(atomic_load(&host->arena.lazy), n->image, host->vm, host->inject);
+	return n->supply ? 0 : -ENOMEM;
+}
+
+static bool was_recorded(const struct image *image, const char *path)
+{
+	uint64_t nr = 0;
+
+	free(image_order_read(image, path, &nr));
+	return nr;
+}
+
 /* The image is a device by now; with no space it goes again. */
 static int load(struct lodge_space *space, struct image *image, const char *path,
 		const struct lodge_space_options *o, uint64_t memory_bytes, struct lodge_error *err)
@@ -172,12 +204,23 @@ static int load(struct lodge_space *space, struct image *image, const char *path
 			     .vdso = &host->vdso,
 			     .shm = space->shm,
 			     .max_pages = memory_bytes >> PAGE_SHIFT};
-	int ret = fill(&n, space, o);
+	enum lodge_pages how = o->pages;
+	int ret = 0;
 
+	if (how == LODGE_PAGES_AUTO && was_recorded(image, path))
+		how = LODGE_PAGES_PREFETCH;
+	if (how == LODGE_PAGES_AUTO || how == LODGE_PAGES_UFFD) {
+		how = LODGE_PAGES_LAZY; /* what blocks leave over */
+		ret = open_supply(&n, host, o);
+	}
 	if (!ret)
-		ret = prefetch_begin(&n, path, o->pages, &space->prefetch);
+		ret = fill(&n, space, o);
+	if (!ret)
+		ret = prefetch_begin(&n, path, how, &space->prefetch);
 	snapshot_destroy(&n);
 	view_release(n.view);
+	if (n.supply)
+		supply_put(snapshot_supply_of(n.supply));
 	return ret ? report_error(err, ret, "%s: %s", path, n.why[0] ? n.why : strerror(-ret)) : 0;
 }
 

@@ -25,6 +25,7 @@
 struct guest_file;
 struct hostfile_table;
 struct shm_ns;
+struct snapshot_supply;
 struct task;
 struct vdso;
 
@@ -42,6 +43,8 @@ struct snapshot {
 	char why[SNAPSHOT_WHY];			 /* what stands in the way, or "" */
 	/* reading */
 	struct image *image;
+	struct snapshot_supply *supply; /* fills memory when it is touched; NULL: faults of the guest do */
+	bool supply_has_to_fit; /* it does so only where the account has room for all pages, and a quarter more */
 	struct vm *vm;
 	struct hostfile_table *hostfiles;
 	struct vdso *vdso;

@@ -12,10 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../mm/block.h"
 #include "../mm/pagewalk.h"
 #include "../vmm/vm.h"
 #include "hostfile.h"
 #include "snapshot.h"
+#include "snapshot_supply.h"
 #include "vdso.h"
 
 #define BATCH_PAGES 64u
@@ -389,17 +391,48 @@ int snapshot_write_pages(struct snapshot *n, struct image_writer *w)
 
 /* --- pages: reading ---------------------------------------------------------------------------------- */
 
+/* What is missing of 2 MiB. */
+static uint64_t pages_to_block(gva_t address)
+{
+	return (PMD_SIZE - (address & ~PMD_MASK)) >> PAGE_SHIFT;
+}
+
+/* Pages of blocks do not go without a transfer, as those can that an entry says. */
+static bool supply_fits(const struct snapshot *n)
+{
+	uint64_t nr = n->image->nr_pages;
+
+	return !n->supply_has_to_fit || nr + nr / 4 <= atomic_load(&n->account->max_pages);
+}
+
+/* Whole aligned blocks are filled by the supply, if there is one and it takes them. */
+static bool map_block(struct snapshot *n, struct mm *mm, gva_t address, uint64_t first, uint64_t nr)
+{
+	return n->supply && nr >= BLOCK_PAGES && supply_fits(n) && !(address & ~PMD_MASK) &&
+	       !snapshot_supply_block(n->supply, mm, address, first);
+}
+
+/* Others by faults: each entry says its page. */
+static int map_entries(struct snapshot *n, struct mm *mm, gva_t address, uint64_t first, uint64_t nr)
+{
+	struct image_page page[BATCH_PAGES];
+
+	image_describe(n->image, first, nr, page);
+	return mm_restore_pages(mm, address, swp_entry(n->image->device.index, first + 1), page, nr);
+}
+
 static int map_run(struct snapshot *n, const struct image_run *r)
 {
 	struct mm *mm = numbered_get(&n->mm, r->space);
-	struct image_page page[BATCH_PAGES];
 	int err = mm ? 0 : -EBADMSG;
 
 	for (uint64_t i = 0, nr; i < r->nr && !err; i += nr) {
-		nr = min_u64(r->nr - i, BATCH_PAGES);
-		image_describe(n->image, r->first + i, nr, page);
-		err = mm_restore_pages(mm, r->address + i * PAGE_SIZE,
-				       swp_entry(n->image->device.index, r->first + i + 1), page, nr);
+		gva_t address = r->address + i * PAGE_SIZE;
+		nr = BLOCK_PAGES;
+		if (map_block(n, mm, address, r->first + i, r->nr - i))
+			continue;
+		nr = min_u64(min_u64(r->nr - i, BATCH_PAGES), pages_to_block(address));
+		err = map_entries(n, mm, address, r->first + i, nr);
 	}
 	return err == -EINVAL ? snapshot_refuse(n, -EBADMSG, "pages where no memory is") : err;
 }

@@ -172,6 +172,8 @@ static bool interfere(struct swapfile_request *r)
 
 	switch (fault.kind) {
 	case INJECT_NOTHING:
+	case INJECT_DROP: /* not of transfers */
+	case INJECT_KILL:
 		return false;
 	case INJECT_ERROR:
 		finish(r, 0, fault.error);

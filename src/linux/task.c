@@ -314,6 +314,17 @@ int64_t task_restart_with(struct task *t, const struct restart_block *b)
 	return -EINTR;
 }
 
+/* Zeroes may stand where something else should: the program ends before it sees them. */
+static void end_if_void(struct task *t)
+{
+	const char *cause = supply_cause(t->mm->supply);
+
+	if (!cause || task_dying(t))
+		return;
+	task_log(t, "%s[%d] died of SIGBUS: %s", t->comm, t->pid, cause);
+	task_die(t, SIGBUS);
+}
+
 /* True while the guest should run. */
 static bool task_may_run(struct task *t)
 {
@@ -321,6 +332,7 @@ static bool task_may_run(struct task *t)
 		if (atomic_load(&t->attention) || t->restart || t->sig.restore_mask)
 			signal_deliver(t);
 	} while (pause_park(t));
+	end_if_void(t);
 	return !task_dying(t);
 }
 

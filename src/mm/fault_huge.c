@@ -29,7 +29,7 @@ static gva_t block_start(gva_t address)
 }
 
 /* Private memory without a file, in which the aligned 2 MiB around `address` lie. */
-static bool area_takes_block(const struct vma *vma, gva_t address)
+bool fault_area_takes_block(const struct vma *vma, gva_t address)
 {
 	gva_t start = block_start(address);
 
@@ -45,7 +45,7 @@ static bool asked_for(const struct fault *f)
 
 bool fault_takes_block(const struct fault *f)
 {
-	return area_takes_block(f->vma, f->address) && asked_for(f);
+	return fault_area_takes_block(f->vma, f->address) && asked_for(f);
 }
 
 /* A row of windows has come here, the last of them as wide as growth by four allows before a block. */
@@ -70,15 +70,14 @@ static bool wants_block(const struct fault *f)
 	return f->mm->fault_around_pages >= BLOCK_PAGES && (in_dense_row(f) || all_is_wanted(f));
 }
 
-/* A block of zeroes, charged, that belongs to the area; mapped by nobody. NULL: there is none. */
-static struct page *block_alloc(struct fault *f, gva_t address)
+struct page *fault_alloc_block(const struct vma *vma, gva_t address, gfp_t gfp)
 {
-	struct mm *mm = f->mm;
+	struct mm *mm = vma->mm;
 
 	memcg_keep_reserve(mm->memcg);
 	if (!memcg_charge(mm->memcg, BLOCK_PAGES))
 		return NULL;
-	struct page *head = page_alloc(mm->frames, GFP_TRANSHUGE_LIGHT | __GFP_ZERO, BLOCK_ORDER);
+	struct page *head = page_alloc(mm->frames, GFP_TRANSHUGE_LIGHT | gfp, BLOCK_ORDER);
 	frames_count(mm->frames, head ? THP_FAULT_ALLOC : THP_FAULT_FALLBACK, 1);
 	if (!head) {
 		memcg_uncharge(mm->memcg, BLOCK_PAGES);
@@ -86,23 +85,29 @@ static struct page *block_alloc(struct fault *f, gva_t address)
 	}
 	for (unsigned int i = 0; i < BLOCK_PAGES; i++) {
 		page_set_memcg(&head[i], mm->memcg);
-		page_set_anon(&head[i], vma_anon_vma(f->vma),
-			      vma_linear_index(f->vma, address + ((gva_t)i << PAGE_SHIFT)));
+		page_set_anon(&head[i], vma_anon_vma(vma),
+			      vma_linear_index(vma, address + ((gva_t)i << PAGE_SHIFT)));
 	}
 	block_make(head);
 	return head;
 }
 
+void fault_map_block(struct vma *vma, pte_t *pmd, struct page *head)
+{
+	uint64_t write = vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
+
+	pte_set(pmd,
+		pte_make(page_to_pfn(vma->mm->frames, head), vma_pte_flags(vma->flags) | write | PTE_HUGE));
+	rss_add(vma->mm, MM_ANONPAGES, BLOCK_PAGES);
+}
+
 static bool map_block(struct fault *f, pte_t *pmd, gva_t address)
 {
-	struct page *head = block_alloc(f, address);
+	struct page *head = fault_alloc_block(f->vma, address, __GFP_ZERO);
 
 	if (!head)
 		return false;
-	uint64_t write = f->vma->flags & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
-	pte_set(pmd,
-		pte_make(page_to_pfn(f->mm->frames, head), vma_pte_flags(f->vma->flags) | write | PTE_HUGE));
-	rss_add(f->mm, MM_ANONPAGES, BLOCK_PAGES);
+	fault_map_block(f->vma, pmd, head);
 	return true;
 }
 
@@ -119,7 +124,7 @@ static uint64_t row_pages(const struct fault *f)
 /* The blocks behind the first one, as far as there is nothing yet. */
 static gva_t map_row(struct fault *f, gva_t at, gva_t end)
 {
-	for (; at < end && area_takes_block(f->vma, at); at += PMD_SIZE) {
+	for (; at < end && fault_area_takes_block(f->vma, at); at += PMD_SIZE) {
 		pte_t *pmd = pgtable_alloc_pmd(&f->mm->pgt, at);
 		if (!pmd || !pte_none(pte_read(pmd)) || !map_block(f, pmd, at))
 			break;
@@ -162,7 +167,7 @@ static bool do_huge_anonymous(struct fault *f)
 {
 	bool write = fault_wants_write(f);
 
-	if (!area_takes_block(f->vma, f->address) || !(write ? wants_block(f) : asked_for(f)))
+	if (!fault_area_takes_block(f->vma, f->address) || !(write ? wants_block(f) : asked_for(f)))
 		return false;
 	pte_t *pmd = pgtable_alloc_pmd(&f->mm->pgt, f->address);
 	if (!pmd || !pte_none(pte_read(pmd)))

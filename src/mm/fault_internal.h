@@ -107,6 +107,14 @@ static inline bool fault_page_is_current(const struct fault *f, const struct pag
 	return !f->vma->mapping || page_mapping(page) == f->vma->mapping;
 }
 
+/*
+ * fault_huge.c, with page_table_lock. Private memory without a file, in which the aligned 2 MiB around `address` lie; a block for there, charged
+ * and counted as mapped by one huge entry (gfp: __GFP_ZERO or 0; NULL: there is none); and that entry.
+ */
+bool fault_area_takes_block(const struct vma *vma, gva_t address);
+struct page *fault_alloc_block(const struct vma *vma, gva_t address, gfp_t gfp);
+void fault_map_block(struct vma *vma, pte_t *pmd, struct page *head);
+
 /* Whether 2 MiB of private memory may be mapped at once there, because somebody asked for that. fault_huge.c */
 bool fault_takes_block(const struct fault *f);
 

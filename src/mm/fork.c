@@ -440,6 +440,7 @@ static void copy_fields(const struct fork *f)
 	to->data_limit_bytes = from->data_limit_bytes;
 	to->memlock_limit_bytes = from->memlock_limit_bytes;
 	to->privileged = from->privileged;
+	to->supply = supply_get(from->supply);
 	to->mmap_min_addr = from->mmap_min_addr;
 	to->max_map_count = from->max_map_count;
 	to->fault_around_pages = from->fault_around_pages;

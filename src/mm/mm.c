@@ -243,6 +243,8 @@ void mmput(struct mm *mm)
 	swap_forget_space(mm);
 	hugetlb_pool_leave(mm->frames, mm->memcg);
 	pgtable_destroy(&mm->pgt);
+	supply_put(mm->supply);
+	mm->supply = NULL;
 	mmdrop(mm);
 }
 

@@ -16,6 +16,7 @@
 #include "kmem.h"
 #include "memcg.h"
 #include "mmu.h"
+#include "supply.h"
 #include "swap.h"
 #include "vma.h"
 #include "writeback.h"
@@ -123,11 +124,12 @@ struct mm {
 	_Atomic uint64_t nr_lockless_faults;		  /* (A) that did without mmap_lock */
 	struct memcg *
 		memcg; /* (C) who pays for its frames; one reference. Spaces forked from one another share it */
-	struct pgtable pgt;				  /* (page_table_lock) */
-	void *mmu_data;					  /* what host->mmu_ops keeps for it */
-	struct vma_tree vmas;				  /* (mmap_lock) */
-	gva_t mmap_base;				  /* mappings are placed below it, top down */
-	gva_t task_size;				  /* (C) */
+	struct supply *supply; /* (C) once it runs: supply.h; NULL: its frames hold what they should */
+	struct pgtable pgt;    /* (page_table_lock) */
+	void *mmu_data;	       /* what host->mmu_ops keeps for it */
+	struct vma_tree vmas;  /* (mmap_lock) */
+	gva_t mmap_base;       /* mappings are placed below it, top down */
+	gva_t task_size;       /* (C) */
 	gva_t start_code, end_code, start_data, end_data; /* set by the loader */
 	gva_t start_brk, brk;				  /* (mmap_lock) */
 	gva_t start_stack, arg_start, arg_end, env_start, env_end;

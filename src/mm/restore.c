@@ -5,6 +5,8 @@
 #include <errno.h>
 
 #include "anon_vma.h"
+#include "block.h"
+#include "fault_internal.h"
 #include "gather.h"
 #include "lock.h"
 
@@ -72,6 +74,58 @@ int mm_restore_pages(struct mm *mm, gva_t start, swp_entry_t first, const struct
 		at = to;
 	}
 	gather_end(&r.gather);
+	mm_write_unlock(mm);
+	return err;
+}
+
+/* --- blocks that a supply fills ------------------------------------------------------------------- */
+
+static bool takes_supplied_block(struct mm *mm, const struct vma *vma, gva_t start, const struct supply *s)
+{
+	return vma && vma->start <= start && fault_area_takes_block(vma, start) &&
+	       !(vma->flags & VM_SPECIAL) && thp_mode(mm) != THP_NEVER && (!mm->supply || mm->supply == s) &&
+	       memcg_room(mm->memcg) >= 2 * BLOCK_PAGES;
+}
+
+/* page_table_lock is held. */
+static int map_supplied_block(struct vma *vma, gva_t start, const struct supplied_block *b)
+{
+	struct mm *mm = vma->mm;
+	pte_t *pmd = pgtable_alloc_pmd(&mm->pgt, start);
+
+	if (!pmd || !pte_none(pte_read(pmd)))
+		return pmd ? -EINVAL : -ENOMEM;
+	struct page *head = fault_alloc_block(vma, start, 0);
+	if (!head)
+		return -ENOMEM;
+	int err = b->arm(b->ctx, page_address(mm->frames, head));
+	if (err) {
+		block_put(mm->frames, head);
+		return err;
+	}
+	fault_map_block(vma, pmd, head);
+	if (!mm->supply)
+		mm->supply = supply_get(b->supply);
+	return 0;
+}
+
+int mm_restore_block(struct mm *mm, gva_t start, const struct supplied_block *b)
+{
+	int err = -EINVAL;
+
+	if (start % PMD_SIZE)
+		return -EINVAL;
+	mm_write_lock(mm);
+	struct vma *vma = vma_find(&mm->vmas, start);
+	if (takes_supplied_block(mm, vma, start, b->supply))
+		err = anon_vma_prepare(vma);
+	else
+		vma = NULL;
+	if (vma && !err) {
+		pthread_mutex_lock(&mm->page_table_lock);
+		err = map_supplied_block(vma, start, b);
+		pthread_mutex_unlock(&mm->page_table_lock);
+	}
 	mm_write_unlock(mm);
 	return err;
 }

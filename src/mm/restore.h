@@ -22,4 +22,18 @@ struct image_page {
 int mm_restore_pages(struct mm *mm, gva_t start, swp_entry_t first, const struct image_page *page,
 		     uint64_t nr);
 
+struct supplied_block {
+	struct supply *supply;
+	/* The 2 MiB at `memory` get their contents from the supply from now on: 0 or -errno. With page_table_lock. */
+	int (*arm)(void *ctx, void *memory);
+	void *ctx;
+};
+
+/*
+ * The aligned 2 MiB from `start` on, where nothing is mapped, are a block of frames that the supply fills when they are touched (supply.h);
+ * the space, which does not run yet, has that supply from here on. 0; -ENOMEM; -EINVAL: no place for a block, or the account has too
+ * little room, or there is another supply; what arm gave.
+ */
+int mm_restore_block(struct mm *mm, gva_t start, const struct supplied_block *b);
+
 #endif

@@ -163,6 +163,12 @@ static void copy_bytes(char *at, char *buffer, size_t bytes, enum copy_kind kind
 		memset(at, 0, bytes);
 }
 
+/* What was read may be zeroes in place of what should be there. */
+static bool is_void(struct mm *mm)
+{
+	return supply_cause(mm->supply);
+}
+
 /* One page's worth of a copy; false: it cannot be reached. `gup`: GUP_FORCE or 0. */
 static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
 		      unsigned int gup)
@@ -185,7 +191,7 @@ static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enu
 		}
 		mm_read_unlock(mm);
 	} while (!page && try_again(&a));
-	return page;
+	return page && !(kind == COPY_FROM_USER && is_void(mm));
 }
 
 static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
@@ -222,7 +228,7 @@ bool copy_from_user_inatomic(struct mm *mm, void *to, gva_t from, size_t bytes)
 		page_put(mm->frames, page);
 	}
 	mm_read_unlock(mm);
-	return page;
+	return page && !is_void(mm);
 }
 
 size_t copy_to_user(struct mm *mm, gva_t to, const void *from, size_t bytes)
@@ -314,6 +320,15 @@ static void add_piece(struct user_pin *pin, char *at, size_t bytes)
 	pin->bytes += bytes;
 }
 
+/* Whoever reads a pinned page does so where nobody asks: what a supply owes comes now. False: it cannot. */
+static bool is_here(struct mm *mm, const struct page *page)
+{
+	if (!mm->supply)
+		return true;
+	__atomic_load_n((const char *)page_address(mm->frames, page), __ATOMIC_RELAXED);
+	return !is_void(mm);
+}
+
 /*
  * Pins the page under `user`. One of a file that will be written to keeps its file: the page becomes dirty once more when the pin
  * goes, since it may be written out meanwhile.
@@ -328,6 +343,10 @@ static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backi
 		grow_stack(mm, user);
 		mm_read_lock(mm);
 		page = get_page(&a, user);
+		if (page && !write && !is_here(mm, page)) {
+			page_put(mm->frames, page);
+			page = NULL;
+		}
 		struct address_space *mapping = page && write ? page_mapping(page) : NULL;
 		if (mapping && !mapping->shmem)
 			*file = backing_get(mapping->host);

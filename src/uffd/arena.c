@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "arena.h"
+#include "lazy.h"
 
 #define GIB (1ull << 30)
 
@@ -37,7 +38,7 @@ static int discard(void *ctx, pfn_t start, uint64_t nr_pages)
 {
 	struct arena *a = ctx;
 
-	return madvise(a->base + (start << PAGE_SHIFT), nr_pages << PAGE_SHIFT, MADV_DONTNEED) ? -errno : 0;
+	return lazy_discard(atomic_load(&a->lazy), a->base + (start << PAGE_SHIFT), nr_pages << PAGE_SHIFT);
 }
 
 static const struct bank_ops arena_bank_ops = {.add_bank = add_bank, .discard = discard};
@@ -72,8 +73,22 @@ int arena_init(struct arena *a, const struct arena_setup *setup)
 	return err;
 }
 
+int arena_open_lazy(struct arena *a, const char **why)
+{
+	const struct lazy_setup setup = {.base = a->base, .bytes = a->reserved_bytes};
+	struct lazy *lazy;
+
+	if (atomic_load(&a->lazy))
+		return 0;
+	int err = lazy_create(&setup, &lazy, why);
+	if (!err)
+		atomic_store(&a->lazy, lazy);
+	return err;
+}
+
 void arena_destroy(struct arena *a)
 {
+	lazy_destroy(atomic_load(&a->lazy));
 	frames_destroy(&a->frames);
 	munmap(a->base, a->reserved_bytes);
 }

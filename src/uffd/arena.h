@@ -12,6 +12,8 @@
 
 #include "../mm/page.h"
 
+struct lazy;
+
 struct arena {
 	char *base;
 	uint64_t reserved_bytes;
@@ -21,6 +23,7 @@ struct arena {
 	/* Tells the machine of guest-physical memory; 0 or -errno. NULL: nobody wants to know. */
 	int (*add_slot)(void *ctx, gpa_t gpa, void *hva, uint64_t bytes);
 	void *slot_ctx;
+	struct lazy *_Atomic lazy; /* (A) that knows blocks of it (lazy.h); NULL: nobody does */
 };
 
 struct arena_setup {
@@ -31,5 +34,8 @@ struct arena_setup {
 /* Reserves room for guest memory beside that for tables and objects. 0, -ENOMEM, or -EINVAL (too little for the nodes). */
 int arena_init(struct arena *a, const struct arena_setup *setup);
 void arena_destroy(struct arena *a);
+
+/* From now on a->lazy is there. One thread at a time. 0, or as lazy_create. */
+int arena_open_lazy(struct arena *a, const char **why);
 
 #endif

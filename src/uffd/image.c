@@ -382,6 +382,7 @@ int image_open(const char *path, struct image **result, const char **why)
 		return bad(why, -ENOMEM, "out of memory");
 	int err = open_source(path, &s, why);
 	i->fd = s.fd;
+	atomic_init(&i->refs, 1);
 	if (!err)
 		err = load(i, &s, why);
 	if (!err) {
@@ -399,8 +400,15 @@ int image_open(const char *path, struct image **result, const char **why)
 	return 0;
 }
 
+void image_get(struct image *i)
+{
+	atomic_fetch_add(&i->refs, 1);
+}
+
 void image_close(struct image *i)
 {
+	if (atomic_fetch_sub(&i->refs, 1) != 1)
+		return;
 	if (i->fd >= 0)
 		close(i->fd);
 	image_ring_destroy(i->ring);

@@ -59,6 +59,7 @@ struct image_run {
 
 struct image {
 	struct swap_device device;
+	_Atomic uint32_t refs; /* (A) */
 	int fd;
 	uint64_t file_bytes, id; /* id: of what is in it */
 	struct image_machine machine;
@@ -83,7 +84,9 @@ int image_open(const char *path, struct image **result, const char **why);
 /* The same for one that is in memory from its first byte to its last, as far as it can be checked; for tests. */
 int image_check(const void *bytes, size_t nr, const char **why);
 
-/* Nobody has pages of it any more, and the core does not know it. Also the device's release. */
+/* One more who closes it. */
+void image_get(struct image *i);
+/* With the last reference it goes; the core's, that of the device, is given back by its release. */
 void image_close(struct image *i);
 
 /* The space and address of a page. */

@@ -318,6 +318,15 @@ void vcpu_kick(struct vcpu *v)
 	runner_kick(v);
 }
 
+void vm_kick_all(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	for (struct vcpu *v = vm->all; v; v = v->next_all)
+		if (atomic_load(&v->in_guest))
+			vcpu_kick(v);
+	pthread_mutex_unlock(&vm->lock);
+}
+
 void vcpu_moved(struct vcpu *v)
 {
 	atomic_store(&v->moved, true);

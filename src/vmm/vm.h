@@ -38,6 +38,12 @@ struct mm_host *vm_mm_host(struct vm *vm);
  */
 void vm_barrier(struct vm *vm, struct mm *mm);
 
+/*
+ * Every processor that is in the guest leaves it before it does anything else there; its owner sees TRAP_KICK. Any thread that does not
+ * run in the guest itself.
+ */
+void vm_kick_all(struct vm *vm);
+
 /* What the machine is. Runs the self-test at the first call if it has not run yet; 0 or -errno. */
 int vm_platform(struct vm *vm, struct vm_platform *p);
 

@@ -8,7 +8,7 @@
  *	snap_work calls ROUNDS			calls close together among signals of a timer, faults, forks and execs; prints the sum
  *	snap_work end STATUS			ends so
  *
- * talk: "w N" writes to N pages, "s" prints the sum of all, "k" makes a pair of sockets, "c" closes them, "q" ends.
+ * talk: "w N" writes to N pages, "s" prints the sum of all, "o" writes all of it out, "k" makes a pair of sockets, "c" closes them, "q" ends.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -120,6 +120,11 @@ static int talk(uint64_t mib)
 			for (uint64_t i = 0; i < nr; i++)
 				total += word[i * PAGE / 8];
 			printf("%lu\n", total);
+			break;
+		case 'o':
+			for (uint64_t i = 0, n = 16; i < nr; i += n)
+				if (write(1, &word[i * PAGE / 8], n * PAGE) != (ssize_t)(n * PAGE))
+					return 3;
 			break;
 		case 'k':
 			puts(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? "failed" : "done");
