@@ -4,8 +4,9 @@
  *
  *	snapshot call MIB	prints "call-SIZE us": lodge_space_clone of a program that has written so much memory and sleeps in a read,
  *				by the clock: the program stands still for less than that
- *	snapshot restore MIB	prints "load-SIZE us" and "end-SIZE us": lodge_snapshot_load, and from its beginning to the end of the program, which
- *				reads all of it; the file is in the machine's cache
+ *	snapshot auto|lazy|eager MIB
+ *				prints "load-SIZE us" and "end-SIZE us": lodge_snapshot_load in that way, and from its beginning to the end of
+ *				the program, which reads all of it; the file is in the machine's cache
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -28,6 +29,7 @@ struct bench {
 	int in[2], out[2];
 	pthread_t thread;
 	const char *directory;
+	enum lodge_pages pages;
 };
 
 static void *run_main(void *arg)
@@ -104,6 +106,7 @@ static int load_once(struct bench *b, const char *path, double *load, double *en
 	struct lodge_exit ended;
 
 	options_of(b, &o);
+	o.pages = b->pages;
 	if (write(b->in[1], "x", 1) != 1)
 		return -1;
 	uint64_t begin = clock_now_ns();
@@ -144,6 +147,9 @@ int main(int argc, char **argv)
 		return 2;
 	*strrchr(self, '/') = '\0';
 	b.directory = self;
+	b.pages = !strcmp(argv[1], "lazy")    ? LODGE_PAGES_LAZY
+		  : !strcmp(argv[1], "eager") ? LODGE_PAGES_EAGER
+					      : LODGE_PAGES_AUTO;
 	int err = start(&b, argv[2]);
 	if (!err)
 		err = (strcmp(argv[1], "call") ? measure_loads : measure_calls)(&b, argv[2]);

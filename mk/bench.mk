@@ -10,7 +10,7 @@ bench_flags = -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-strict-aliasing
 bench_driver_objects = $(patsubst %,$(bench_dir)/%.o,bench cases result side)
 bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/*.c)) $(bench_dir)/floor \
 		 $(bench_dir)/core_fault $(bench_dir)/kmalloc $(bench_dir)/pages $(bench_dir)/vma \
-		 $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_clone $(bench_dir)/core_reclaim $(bench_dir)/swapdev $(bench_dir)/snapshot
+		 $(bench_dir)/core_ladder $(bench_dir)/core_fork $(bench_dir)/core_clone $(bench_dir)/core_reclaim $(bench_dir)/swapdev $(bench_dir)/snapshot $(bench_dir)/uffd
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
@@ -51,7 +51,7 @@ $(bench_dir)/kmalloc: $(bench_dir)/kmalloc.o $(B)/liblodge-mm.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
 
-$(bench_dir)/swapdev $(bench_dir)/snapshot: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge.a
+$(bench_dir)/swapdev $(bench_dir)/snapshot $(bench_dir)/uffd: $(bench_dir)/%: $(bench_dir)/%.o $(B)/liblodge.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_LODGE)
 
