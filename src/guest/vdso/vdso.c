@@ -2,8 +2,8 @@
 /*
  * vdso.c - the shared object that every program is given: clocks and the processor's number without a system call.
  *
- * Answers come from the page struct vvar, as far as it is valid this very moment, else from the system call of the same name, which
- * also says what is wrong with arguments. No data, no relocations, no calls out; as Linux's, callers may be on any stack.
+ * Answers come from the page struct vvar, as far as it is valid this very moment, else from a system call, as for clocks that are
+ * not in it. No data, no relocations, no calls out; as Linux's, callers may be on any stack.
  * Not here: who writes struct vvar (linux/vvar.c), where the image is mapped (linux/vdso.c).
  */
 #include "../abi.h"
@@ -11,7 +11,6 @@
 #define NSEC_PER_SEC	      1000000000u
 #define READ_ATTEMPTS	      4
 
-#define SYS_gettimeofday      96
 #define SYS_time	      201
 #define SYS_clock_gettime     228
 #define SYS_clock_getres      229
@@ -127,30 +126,46 @@ static inline int read_clock(uint8_t which, int64_t *sec, int64_t *nsec)
 		t.sec++;
 	}
 	*sec = (int64_t)t.sec;
-	in_order(); /* the kernel stores the seconds first: who gives a bad address is told of that one */
 	*nsec = (int64_t)ns;
 	return 1;
 }
 
+/* The seconds first, as the kernel's: who gives a bad address is told of that one. */
+static inline void store(int64_t *sec, int64_t *rest, int64_t a, int64_t b)
+{
+	*sec = a;
+	in_order();
+	*rest = b;
+}
+
+/* A call that answers for this code does so to a place of its own: a bad address is a fault, whoever had the time. */
 int __vdso_clock_gettime(int32_t clock, struct timespec *ts)
 {
 	uint8_t which = clock_base((uint32_t)clock);
+	struct timespec now;
 
-	if (which != NO_CLOCK && read_clock(which, &ts->tv_sec, &ts->tv_nsec))
-		return 0;
-	return (int)syscall_clock(SYS_clock_gettime, clock, ts);
+	if (which == NO_CLOCK)
+		return (int)syscall_clock(SYS_clock_gettime, clock, ts);
+	if (!read_clock(which, &now.tv_sec, &now.tv_nsec)) {
+		int err = (int)syscall_clock(SYS_clock_gettime, clock, &now);
+		if (err)
+			return err;
+	}
+	store(&ts->tv_sec, &ts->tv_nsec, now.tv_sec, now.tv_nsec);
+	return 0;
 }
 
 int __vdso_gettimeofday(struct timeval *tv, struct timezone *tz)
 {
-	int64_t sec, nsec;
+	struct timespec now;
 
 	if (tv) {
-		if (!read_clock(VVAR_REALTIME, &sec, &nsec))
-			return (int)syscall3(SYS_gettimeofday, tv, tz, 0);
-		tv->tv_sec = sec;
-		in_order();
-		tv->tv_usec = nsec / 1000;
+		if (!read_clock(VVAR_REALTIME, &now.tv_sec, &now.tv_nsec)) {
+			int err = (int)syscall_clock(SYS_clock_gettime, CLOCK_REALTIME, &now);
+			if (err)
+				return err;
+		}
+		store(&tv->tv_sec, &tv->tv_usec, now.tv_sec, now.tv_nsec / 1000);
 	}
 	if (tz)
 		*tz = (struct timezone){0, 0};
@@ -162,7 +177,7 @@ int64_t __vdso_time(int64_t *t)
 	int64_t sec, nsec;
 
 	if (!read_clock(VVAR_REALTIME | COARSE, &sec, &nsec))
-		return syscall3(SYS_time, t, 0, 0);
+		sec = syscall3(SYS_time, 0, 0, 0);
 	if (t)
 		*t = sec;
 	return sec;
