@@ -6,6 +6,7 @@
 # make bench     ratios against native and peers      make bench CASE=name
 # make tidy      layering, names, format, static checks
 # make soak      guests with four times their memory, on swap that fails; SOAK_SECONDS (1200)
+# make soak-snapshots  real programs saved at random points and gone on with, ROUNDS (100) of each
 # make features  the checklist rows shown by the last test run
 # make install   command, library, header, man pages under PREFIX
 #

@@ -153,7 +153,7 @@ enum lodge_pages {
 	/* When they are touched; where an earlier run was recorded, what it touched is read meanwhile, in that order. */
 	LODGE_PAGES_PREFETCH,
 	LODGE_PAGES_LAZY, /* when they are touched */
-	LODGE_PAGES_EAGER, /* all of them before lodge_snapshot_load returns, as far as seven eighths of the memory go */
+	LODGE_PAGES_EAGER, /* all of them before lodge_snapshot_load returns, as far as there is memory: a 64th is left */
 	LODGE_PAGES_RECORD, /* when they are touched, each by itself, and their order is noted: lodge_snapshot_save_order */
 	/*
 	 * Those of whole aligned 2 MiB when they are touched by anybody, many at once, into frames that are there from the beginning; others,

@@ -95,6 +95,13 @@ FUZZ_SECONDS ?= 60
 fuzz: $(history) $(fuzzers) $(guest_dir)/fuzz_syscalls
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) LODGE_GUESTS=$(guest_dir) tests/run-fuzz $(history) $(fuzzers)
 
+# Real programs saved at random points, ROUNDS of each; SEED repeats a run.
+ROUNDS ?= 100
+
+.PHONY: soak-snapshots
+soak-snapshots: $(B)/lodge $(guest_dir)/snap_work $(T)/guest/snapshot_rounds_test
+	LODGE=$(B)/lodge LODGE_GUESTS=$(guest_dir) ROUNDS=$(ROUNDS) $(T)/guest/snapshot_rounds_test
+
 features:
 	@tests/features $(RESULTS)
 

@@ -9,8 +9,10 @@
 
 #include "../mm/swap_bring.h"
 #include "../uffd/image_order.h"
-#include "../vmm/vm.h"
 #include "snapshot.h"
+
+#define EAGER_ROOM_SHIFT    6
+#define PREFETCH_ROOM_SHIFT 3
 
 /* A page, by where it is to be. */
 struct wanted {
@@ -23,6 +25,7 @@ struct prefetch {
 	uint32_t nr_mm;
 	struct wanted *wanted;
 	uint64_t nr_wanted;
+	unsigned int room_shift; /* this part of the memory is left for those who touch pages */
 	_Atomic bool stop;
 	bool runs;
 	pthread_t thread;
@@ -54,11 +57,13 @@ static unsigned int take_group(const struct prefetch *p, uint64_t first, gva_t a
 	return nr;
 }
 
-static bool bring_group(struct mm *mm, const gva_t *at, unsigned int nr)
+static bool bring_group(const struct prefetch *p, struct mm *mm, const gva_t *at, unsigned int nr)
 {
+	uint64_t max_pages = atomic_load(&mm->memcg->max_pages);
+
 	if (!mmget_not_zero(mm))
 		return true;
-	bool room = mm_prefetch(mm, at, nr);
+	bool room = mm_prefetch(mm, at, nr, max_pages >> p->room_shift);
 	mmput(mm);
 	return room;
 }
@@ -71,7 +76,7 @@ static void *bring_all(void *arg)
 
 	for (uint64_t i = 0, nr; i < p->nr_wanted && room && !atomic_load(&p->stop); i += nr) {
 		nr = take_group(p, i, at);
-		room = bring_group(p->mm[p->wanted[i].space], at, (unsigned int)nr);
+		room = bring_group(p, p->mm[p->wanted[i].space], at, (unsigned int)nr);
 	}
 	return NULL;
 }
@@ -122,7 +127,7 @@ static int want(struct prefetch *p, struct snapshot *n, enum lodge_pages how)
 /* Each page by itself, so that nothing is in the list that nobody touched. */
 static int record(struct prefetch *p, struct snapshot *n)
 {
-	atomic_store(&vm_mm_host(n->vm)->swap.around_pages, 1);
+	n->image->device.one_by_one = true;
 	p->order = image_order_begin(n->image);
 	return p->order ? 0 : -ENOMEM;
 }
@@ -145,6 +150,7 @@ int prefetch_begin(struct snapshot *n, const char *path, enum lodge_pages how, s
 		prefetch_destroy(p);
 		return err;
 	}
+	p->room_shift = how == LODGE_PAGES_EAGER ? EAGER_ROOM_SHIFT : PREFETCH_ROOM_SHIFT;
 	if (how == LODGE_PAGES_EAGER)
 		bring_all(p);
 	else if (p->nr_wanted) /* without a thread pages come when they are touched */

@@ -111,6 +111,7 @@ struct swap_device {
 	unsigned int index;	  /* (C) in host->swap.device */
 	bool is_image;		  /* (C) it is not on swap.devices */
 	bool in_memory;		  /* (owner) nothing can be written to it: zswap.h */
+	bool one_by_one;	  /* (owner) a fault reads its page alone */
 	_Atomic uint32_t holders; /* (A) who may come to its slots without an entry that says one */
 	struct list_head node;	  /* (swap.lock) by priority */
 	struct swap_map map;

@@ -9,9 +9,6 @@
 #include "swap_cache.h"
 #include "swap_readahead.h"
 
-/* What prefetching leaves of an account for those who touch pages: the eighth part. */
-#define ROOM_SHIFT 3
-
 struct search {
 	const struct swap_device *device; /* NULL: any */
 	gva_t address;
@@ -113,12 +110,9 @@ static void prefetch_area(struct vma *vma, const gva_t *at, unsigned int nr)
 	swap_unhold(d);
 }
 
-bool mm_prefetch(struct mm *mm, const gva_t *at, unsigned int nr)
+bool mm_prefetch(struct mm *mm, const gva_t *at, unsigned int nr, uint64_t least_room)
 {
-	const struct memcg *cg = mm->memcg;
-	uint64_t least = max_u64(atomic_load(&cg->max_pages) >> ROOM_SHIFT, 2 * SWAP_AROUND_PAGES);
-
-	if (memcg_room(cg) < least)
+	if (memcg_room(mm->memcg) < least_room + nr)
 		return false;
 	mm_read_lock(mm);
 	for (unsigned int i = 0, end; i < nr; i = end) {

@@ -16,9 +16,9 @@ int swap_bring_range(struct vma *vma, gva_t start, gva_t end, uint64_t least_roo
 
 /*
  * Brings those of nr pages that entries of the space say slots of, ahead of their use: ascending addresses within 2 MiB, at most
- * SWAP_AROUND_PAGES of them. They are mapped, and not marked used. False: there is no room but by reclaim, and some are left where they
- * are; a page that cannot be read is left as well, for who touches it.
+ * SWAP_AROUND_PAGES of them. They are mapped, and not marked used. False: the account has no room for more than least_room pages
+ * beside them, and nothing was done; a page that cannot be read, or for which there is no free frame, is left for who touches it.
  */
-bool mm_prefetch(struct mm *mm, const gva_t *at, unsigned int nr);
+bool mm_prefetch(struct mm *mm, const gva_t *at, unsigned int nr, uint64_t least_room);
 
 #endif

@@ -61,11 +61,21 @@ static void set_window(struct vma *vma, struct window w, bool follows)
 	vma->swap_ahead_pages = follows && vma->swap_ahead_pages > pages ? vma->swap_ahead_pages - pages : 0;
 }
 
+/* The widest window; the entry keeps its device, or that is held. */
+static uint32_t most_around(const struct fault *f)
+{
+	struct mm_host *h = f->mm->host;
+
+	if (swap_device_of(h, pte_to_swp_entry(f->swapped))->one_by_one)
+		return 1;
+	return atomic_load_explicit(&h->swap.around_pages, memory_order_relaxed);
+}
+
 static struct window choose_window(struct fault *f)
 {
 	struct vma *vma = f->vma;
 	unsigned int nr, used = last_used(f, &nr), wide = vma->swap_window_pages;
-	uint64_t most = atomic_load_explicit(&f->mm->host->swap.around_pages, memory_order_relaxed);
+	uint64_t most = most_around(f);
 	bool follows = f->address == behind_window(vma);
 
 	if (nr > 1)
@@ -115,7 +125,7 @@ static struct window ahead_window(const struct fault *f)
 void swap_ahead_find(struct fault *f, struct swap_around *a)
 {
 	a->nr = a->main = 0;
-	if (!f->in_order || atomic_load_explicit(&f->mm->host->swap.around_pages, memory_order_relaxed) == 1)
+	if (!f->in_order || most_around(f) == 1)
 		return;
 	struct window w = ahead_window(f);
 	if (w.start >= w.end)

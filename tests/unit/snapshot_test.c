@@ -325,6 +325,66 @@ static void ahead_of_a_run(void **state)
 	unlink(name);
 }
 
+/* --- many of one ------------------------------------------------------------------------------------------- */
+
+#define MANY	    50
+#define MANY_MIB    64 /* LODGE_CLONES_MIB: another size */
+#define MANY_PAGES  (MANY_MIB << 8)
+
+/* What a clone may have beside what it wrote: tables on the way to that, a stack. */
+#define SMALL_BYTES (64u << 10)
+
+static uint64_t usage_bytes(struct run *r)
+{
+	struct lodge_stats stats;
+
+	lodge_space_stats(r->space, &stats);
+	return stats.usage_pages * 4096;
+}
+
+static uint64_t sum_of(uint64_t mib)
+{
+	return (mib << 8) * ((mib << 8) + 1) / 2;
+}
+
+/* Each goes on in its own way; what all have together is the base, and what each wrote. */
+static void many_go_on(void **state)
+{
+	const char *mib = getenv("LODGE_CLONES_MIB");
+	struct run r = {0}, snapshot = {0}, c[MANY] = {{0}};
+	char line[LINE_BYTES], own[LINE_BYTES];
+	uint64_t most = 0;
+
+	(void)state;
+	snprintf(own, sizeof(own), "%d", MANY_MIB);
+	mib = mib ? mib : own;
+	talk(&r, mib);
+	save(&r);
+	quit(&r);
+	pages = LODGE_PAGES_EAGER;
+	load(&snapshot);
+	pages = LODGE_PAGES_PREFETCH;
+	for (uint64_t i = 0; i < MANY; i++) {
+		clone_of(&c[i], &snapshot);
+		start(&c[i]);
+		snprintf(line, sizeof(line), "w %lu\ns\n", i * 20);
+		say(&c[i], line);
+	}
+	for (uint64_t i = 0; i < MANY; i++) {
+		hear(&c[i], "done\n");
+		snprintf(line, sizeof(line), "%lu\n", sum_of(strtoul(mib, NULL, 10)) + i * 20 * 1000000);
+		hear(&c[i], line);
+		uint64_t used = usage_bytes(&c[i]), wrote = i * 20 * 4096;
+		most = used - wrote > most && used > wrote ? used - wrote : most;
+		print_message("# %lu: wrote %lu used %lu\n", i, wrote, used);
+	}
+	print_message("# most: %lu\n", most);
+	assert_true(most <= SMALL_BYTES);
+	for (int i = 0; i < MANY; i++)
+		quit(&c[i]);
+	destroy(&snapshot);
+}
+
 /* --- broken files ---------------------------------------------------------------------------------------- */
 
 static off_t file_bytes(void)
@@ -539,6 +599,9 @@ int main(void)
 		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",
 		     recorded_ones),
 		CASE("snapshot: a run goes on while its pages come [O1]", ahead_of_a_run),
+		CASE("snapshot: fifty clones of one file, each with a continuation of its own, have what "
+		     "they wrote [O1][M4]",
+		     many_go_on),
 		CASE("snapshot: files that are cut off or changed are refused in one line [O3]",
 		     broken_are_refused),
 		CASE("snapshot: a page that is not what was saved is SIGBUS, in each way of loading [O3]",
