@@ -562,11 +562,24 @@ static void with_trouble(const char *rule, const char *cause)
 	host = before;
 }
 
+static void rules_have_their_points(void)
+{
+	static const char *const wrong[] = {"uffd.fault=eio", "uffd.fault=torn", "image.read=drop",
+					    "swap.read=kill", "uffd=drop"};
+	struct lodge_error err;
+
+	for (unsigned int i = 0; host && i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(lodge_host_inject(host, wrong[i], &err), -EINVAL);
+		assert_non_null(strstr(err.text, wrong[i]));
+	}
+}
+
 static void trouble_at_the_door(void **state)
 {
 	struct run r = {0};
 
 	(void)state;
+	rules_have_their_points();
 	talk(&r, "16");
 	save(&r);
 	quit(&r);
