@@ -114,7 +114,7 @@ static double value_of(const struct group *g, const struct side *side, const cha
 	return r->wall_us;
 }
 
-/* Runs one side once; adds a sample to each variant unless the round is not counted. */
+/* Runs one side once; adds a sample to each variant unless the round is not counted. As side_run. */
 static int take_sample(const struct places *places, struct result *results, unsigned int nr_side,
 		       bool counted)
 {
@@ -122,8 +122,11 @@ static int take_sample(const struct places *places, struct result *results, unsi
 	const struct side *side = &g->sides[nr_side];
 	struct reading reading;
 
-	if (prepare(places, g) || side_run(places, side, &reading))
-		return -1;
+	int err = prepare(places, g);
+	if (!err)
+		err = side_run(places, side, &reading);
+	if (err)
+		return err;
 	for (unsigned int i = 0; g->variants[i]; i++) {
 		struct series *s = &results[i].series[nr_side];
 		double value = value_of(g, side, g->variants[i], &reading);
@@ -140,12 +143,17 @@ static int take_sample(const struct places *places, struct result *results, unsi
 
 static int measure(const struct places *places, const struct group *g, struct result *results)
 {
+	bool missing[MAX_SIDES] = {false};
+
 	for (unsigned int i = 0; g->variants[i]; i++)
 		results[i] = (struct result){.group = g, .variant = g->variants[i]};
 	for (unsigned int round = 0; round <= g->samples; round++)
-		for (unsigned int side = 0; g->sides[side].name; side++)
-			if (take_sample(places, results, side, round > 0))
-				return -1;
+		for (unsigned int side = 0; g->sides[side].name; side++) {
+			int err = missing[side] ? 0 : take_sample(places, results, side, round > 0);
+			missing[side] |= err == SIDE_NOT_OFFERED;
+			if (err && (err != SIDE_NOT_OFFERED || !side))
+				return err;
+		}
 	return 0;
 }
 
@@ -153,9 +161,11 @@ static int run_group(const struct places *places, const struct group *g)
 {
 	struct result results[MAX_VARIANTS];
 
-	if (measure(places, g, results)) {
-		printf("\nFAIL %s %s\n", g->case_name, g->variants[0]);
-		return -1;
+	int err = measure(places, g, results);
+	if (err) {
+		printf("\n%s %s %s\n", err == SIDE_NOT_OFFERED ? "SKIP" : "FAIL", g->case_name,
+		       g->variants[0]);
+		return err == SIDE_NOT_OFFERED ? 0 : -1;
 	}
 	for (unsigned int i = 0; g->variants[i]; i++) {
 		result_print(&results[i]);

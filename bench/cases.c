@@ -72,6 +72,24 @@
 			   .options = {"--memory", "1G", "--traps", "poll"}, .program = {__VA_ARGS__}}, \
 			  {"native", .program = {__VA_ARGS__}}},                                        \
 	}
+/* A set of twice the memory by way of the file alone, of compressed memory in front of it, and of that without a file. */
+#define COMPRESSED_SET(variant, its_unit, how)                                                             \
+	{                                                                                                  \
+		.case_name = "swapcompress", .variants = {variant}, .unit = its_unit, .needs_kvm = true,   \
+		.samples = 3, .warm_bytes = 160 * MIB,                                                     \
+		.sides = {{"lodge", .under_lodge = true,                                                   \
+			   .options = {"--memory", "64M", "--swap", SWAP_FILE},                            \
+			   .program = {"swapset", how, "128"}},                                            \
+			  {"lodge_zstd", .under_lodge = true,                                              \
+			   .options = {"--memory", "64M", "--swap", SWAP_FILE, "--swap-compress", "zstd"}, \
+			   .program = {"swapset", how, "128"}},                                            \
+			  {"lodge_lz4", .under_lodge = true,                                               \
+			   .options = {"--memory", "64M", "--swap", SWAP_FILE, "--swap-compress", "lz4"},  \
+			   .program = {"swapset", how, "128"}},                                            \
+			  {"zstd_alone", .under_lodge = true,                                              \
+			   .options = {"--memory", "64M", "--swap-compress", "zstd"},                      \
+			   .program = {"swapset", how, "128"}}},                                           \
+	}
 #define SQLITE_TEXT                                                                        \
 	"create table t(a integer primary key, b text);"                                   \
 	"with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) " \
@@ -460,6 +478,36 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .program = {"swapwaits.sh", SWAP_FILE}}}},
 	SWAP_SET("set-random", "ns", "random", "single"),
 	SWAP_SET("set-objects", "ns", "objects", "object"),
+	COMPRESSED_SET("set-sequential", "ns/page", "sequential"),
+	COMPRESSED_SET("set-random", "ns", "random"),
+	{.case_name = "swaplimit",
+	 .variants = {"anon-order", "anon-mostly"},
+	 .unit = "ns/touch",
+	 .needs_kvm = true,
+	 .samples = 3,
+	 .warm_bytes = 160 * MIB,
+	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "32M", "--swap", SWAP_FILE},
+		    .program = {"halfset", "anon", "64"}},
+		   {"lodge_lz4", .under_lodge = true,
+		    .options = {"--memory", "32M", "--swap", SWAP_FILE, "--swap-compress", "lz4"},
+		    .program = {"halfset", "anon", "64"}},
+		   {"lodge_whole", .under_lodge = true, .options = {"--memory", "128M"},
+		    .program = {"halfset", "anon", "64"}},
+		   {"cgroup", .group_mib = 32, .group_kind = "anon", .program = {"halfset", "anon", "64"}},
+		   {"native", .program = {"halfset", "anon", "64"}}}},
+	{.case_name = "swaplimit",
+	 .variants = {"file-order", "file-mostly"},
+	 .unit = "ns/touch",
+	 .needs_kvm = true,
+	 .samples = 3,
+	 .warm_bytes = 160 * MIB,
+	 .cold_file = "filemap.data",
+	 .sides = {{"lodge", .under_lodge = true, .options = {"--memory", "32M"},
+		    .program = {"halfset", "file", "64"}},
+		   {"lodge_whole", .under_lodge = true, .options = {"--memory", "128M"},
+		    .program = {"halfset", "file", "64"}},
+		   {"cgroup", .group_mib = 32, .group_kind = "file", .program = {"halfset", "file", "64"}},
+		   {"native", .program = {"halfset", "file", "64"}}}},
 	CALL_GROUP("getppid", "getppid"),
 	CALL_GROUP("lseek", "calls", "lseek"),
 	CALL_GROUP("read-1", "calls", "read"),

@@ -17,7 +17,10 @@ struct side {
 	const char *options[MAX_WORDS]; /* of `lodge run`; NULL-terminated */
 	const char *program
 		[MAX_WORDS]; /* a file in the directory of programs, or with its path, and its arguments; NULL-terminated */
-	const char *output; /* what it must print when its wall time is the measure; NULL: anything */
+	unsigned int
+		group_mib; /* not 0: in a memory cgroup of so much; where there is none, the side is left out */
+	const char *group_kind; /* of ingroup */
+	const char *output;	/* what it must print when its wall time is the measure; NULL: anything */
 };
 
 /*

@@ -32,6 +32,10 @@ void result_print(struct result *r)
 	printf("  %-12s %12s %12s %12s %12s\n", "side", "median", "quartile 1", "quartile 3", "lodge/side");
 	for (unsigned int i = 0; side[i].name; i++) {
 		struct series *s = &r->series[i];
+		if (!s->nr) {
+			printf("  %-12s not offered by this machine\n", side[i].name);
+			continue;
+		}
 		qsort(s->value, s->nr, sizeof(s->value[0]), compare);
 		double median = quantile(s, 0.5);
 		printf("  %-12s %12.1f %12.1f %12.1f", side[i].name, median, quantile(s, 0.25),
@@ -61,7 +65,8 @@ int result_append(const struct result *r, const char *file)
 	fprintf(out, "{\"case\":\"%s\",\"variant\":\"%s\",\"unit\":\"%s\"", r->group->case_name, r->variant,
 		r->group->unit);
 	for (unsigned int i = 0; side[i].name; i++)
-		fprintf(out, ",\"%s\":%.3f", side[i].name, quantile(&r->series[i], 0.5));
+		if (r->series[i].nr)
+			fprintf(out, ",\"%s\":%.3f", side[i].name, quantile(&r->series[i], 0.5));
 	fprintf(out, ",\"samples\":%u}\n", r->series[0].nr);
 	return fclose(out) ? failed(file) : 0;
 }

@@ -14,7 +14,7 @@
 
 struct series {
 	double value[MAX_SAMPLES];
-	unsigned int nr;
+	unsigned int nr; /* 0: the machine does not offer this side */
 };
 
 struct result {

@@ -17,8 +17,8 @@
 extern char **environ;
 
 struct command {
-	char path[512];
-	const char *argv[2 * MAX_WORDS + 4];
+	char path[512], group[512], mib[16];
+	const char *argv[2 * MAX_WORDS + 7];
 };
 
 static void program_path(const struct places *places, const struct side *side, char path[512])
@@ -42,6 +42,13 @@ static void command_build(struct command *c, const struct places *places, const 
 	const char **word = c->argv;
 
 	program_path(places, side, c->path);
+	if (side->group_mib) {
+		snprintf(c->group, sizeof(c->group), "%s/ingroup", places->programs);
+		snprintf(c->mib, sizeof(c->mib), "%u", side->group_mib);
+		*word++ = c->group;
+		*word++ = c->mib;
+		*word++ = side->group_kind;
+	}
 	if (side->under_lodge) {
 		*word++ = places->lodge;
 		*word++ = "run";
@@ -98,6 +105,8 @@ static int ended_well(const struct command *c, int status, bool late)
 {
 	if (!late && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
+	if (!late && WIFEXITED(status) && WEXITSTATUS(status) == SIDE_NOT_OFFERED)
+		return SIDE_NOT_OFFERED;
 	fprintf(stderr, "bench:");
 	for (const char *const *word = c->argv; *word; word++)
 		fprintf(stderr, " %s", *word);

@@ -17,7 +17,9 @@ struct reading {
 	char output[2048]; /* its standard output, cut */
 };
 
-/* 0, or -1 when it did not end by itself with status 0; the user has been told. */
+#define SIDE_NOT_OFFERED 77 /* what such a program ends with */
+
+/* 0; SIDE_NOT_OFFERED: the machine has not what it takes, and the user was told; -1 when it did not end by itself with status 0, likewise. */
 int side_run(const struct places *places, const struct side *side, struct reading *reading);
 
 /* True when its program is there. */
