@@ -18,6 +18,7 @@
 #include "files.h"
 #include "memfd.h"
 #include "mqueue.h"
+#include "pressure.h"
 #include "signalfd.h"
 #include "tty.h"
 #include "view.h"
@@ -135,6 +136,7 @@ int guest_file_put(struct guest_file *file)
 	memfd_drop(file->memfd);
 	signalfd_drop(file->signalfd);
 	mqueue_drop(file->mqueue);
+	pressure_drop(file->pressure);
 	struct tty *tty = file->tty;
 	bool master = file->tty_master;
 	if (file->owned && close(file->host_fd))
@@ -296,6 +298,13 @@ int files_host_fd(struct files *f, int guest_fd)
 	return file ? file->host_fd : -EBADF;
 }
 
+int guest_file_poll_fd(const struct guest_file *file)
+{
+	int fd = file->pressure ? pressure_poll_fd(file->pressure) : -1;
+
+	return fd >= 0 ? fd : file->host_fd;
+}
+
 bool files_have_signalfd(struct files *f, const struct signalfd *s)
 {
 	bool have = false;
@@ -396,6 +405,7 @@ static struct guest_file *file_create_like(const struct files *f, int host_fd, c
 		file->process_serial = like->process_serial;
 		file->signalfd = signalfd_share(like->signalfd);
 		file->mqueue = mqueue_share(like->mqueue);
+		file->pressure = pressure_share(like->pressure);
 	}
 	return file;
 }

@@ -26,6 +26,7 @@
 
 struct sandbox;
 struct mqueue;
+struct pressure;
 struct signalfd;
 struct task;
 struct tty;
@@ -49,6 +50,7 @@ struct guest_file {
 	struct memfd *memfd;		/* (C) what is behind a descriptor of one, or NULL */
 	struct signalfd *signalfd;	/* (C) likewise */
 	struct mqueue *mqueue;		/* (C) likewise */
+	struct pressure *pressure;	/* (C) likewise of /proc/pressure/memory */
 	struct tty *tty;		/* (C) of a terminal, or NULL */
 	bool tty_master;		/* (C) the other side of it */
 	_Atomic int owner_type, owner;	/* (A) as F_SETOWN_EX has them */
@@ -137,6 +139,9 @@ void files_holds_drop(struct files_holds *h);
 /* The host descriptor behind a guest's, or -EBADF. */
 int files_host_fd(struct files *f, int guest_fd);
 
+/* The host descriptor to be polled in the place of a file, or put into an epoll set. */
+int guest_file_poll_fd(const struct guest_file *file);
+
 /* The open file behind a guest descriptor, or NULL. */
 struct guest_file *files_get(struct files *f, int guest_fd);
 
@@ -155,7 +160,7 @@ int files_next(struct files *f, int min);
 
 /*
  * Gives host_fd (taken over) the lowest free guest number >= min: the number, or -EMFILE or -ENOMEM (host_fd is closed).
- * `like`: whose kind (proc, process_serial, signalfd) the new file has; if it is known, it is the same for the host. NULL: none.
+ * `like`: whose kind (proc, process_serial, signalfd, pressure) the new file has; if it is known, it is the same for the host. NULL: none.
  */
 int files_install(struct files *f, int host_fd, bool cloexec, int min, const struct guest_file *like);
 

@@ -16,6 +16,7 @@
 #include "host_wait.h"
 #include "memfd.h"
 #include "open.h"
+#include "pressure.h"
 #include "task.h"
 #include "tty.h"
 #include "view.h"
@@ -350,8 +351,11 @@ int64_t open_install(struct task *t, const struct path *p, int flags, mode_t mod
 
 	if (fd >= 0)
 		fd = open_path(t, p, flags, mode, &like);
+	if (fd >= 0 && like.proc.kind == PROC_FILE && like.proc.file->pressure)
+		like.pressure = pressure_create(t);
 	if (fd >= 0)
 		fd = files_install(t->files, fd, flags & O_CLOEXEC, 0, &like);
+	pressure_drop(like.pressure);
 	if (fd >= 0)
 		tty_opened(t, fd, flags);
 	return fd;

@@ -24,6 +24,7 @@
 #include "../vmm/vcpu.h"
 #include "oom.h"
 #include "pause.h"
+#include "pressure.h"
 #include "signal.h"
 #include "timers.h"
 #include "view.h"
@@ -122,6 +123,7 @@ struct sandbox {
 	struct list_head workers;     /* (P) idle ones */
 	struct list_head all_workers; /* (P) */
 	struct list_head signalfds;   /* (P) */
+	struct pressure_monitor pressure;
 	/* pause.c */
 	bool started;		      /* (P) its tasks run, or did */
 	bool paused;		      /* (P) somebody wants them to stand still */

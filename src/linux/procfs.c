@@ -15,6 +15,7 @@
 
 #include "files.h"
 #include "path.h"
+#include "pressure.h"
 #include "procfs.h"
 #include "task.h"
 #include "uio.h"
@@ -231,7 +232,7 @@ static bool may_open(const struct stat *st, mode_t wanted)
 static bool is_writable(const struct proc_entry *e)
 {
 	return e->who.serial ? e->file->write_at || e->file->about_memory
-			     : e->file->write || e->file->write_at;
+			     : e->file->write || e->file->write_at || e->file->pressure;
 }
 
 static int check_open(const struct proc_entry *entry, const struct stat *st, int flags)
@@ -290,6 +291,20 @@ static void advance(const struct guest_file *file, const struct uio_transfer *x,
 {
 	if (x->offset == UIO_AT_POSITION && bytes > 0)
 		lseek(file->host_fd, bytes, SEEK_CUR);
+}
+
+/* A trigger; where the file is read stays as it is. */
+static int64_t write_trigger(struct task *t, const struct guest_file *file, const struct uio *u,
+			     const struct uio_transfer *x)
+{
+	char text[WRITE_MAX_BYTES];
+	size_t bytes = u->nr ? min_u64(u->iov[0].iov_len, sizeof(text)) : 0;
+
+	if (x->offset != UIO_AT_POSITION)
+		return -ESPIPE;
+	if (bytes && copy_from_user(t->mm, text, (gva_t)u->iov[0].iov_base, bytes))
+		return -EFAULT;
+	return file->pressure ? pressure_write(file->pressure, text, bytes) : -ENOMEM;
 }
 
 /* What was written, as one text: numbers are short. */
@@ -392,6 +407,10 @@ bool procfs_transfer(struct task *t, const struct guest_file *file, const struct
 	*result = -EBADF;
 	if (mode == (x->to_file ? O_RDONLY : O_WRONLY))
 		return true;
+	if (file->proc.file->pressure && x->to_file) {
+		*result = write_trigger(t, file, u, x);
+		return true;
+	}
 	struct task *who = procfs_subject(t, &file->proc.who, &view);
 	bool done = true;
 	if (!who) /* whoever has its memory open finds it empty */

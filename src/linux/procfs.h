@@ -35,6 +35,7 @@ struct proc_file {
 	/* And those that are written there. */
 	int64_t (*write_at)(struct task *t, const void *from, size_t bytes, uint64_t offset);
 	bool about_memory; /* what is written changes nothing but the space */
+	bool pressure;	   /* triggers are set by writing: pressure.h */
 	bool zombie;	   /* tells of processes without an mm, too */
 	bool strict;	   /* what is written behind the beginning is forgotten */
 	union {

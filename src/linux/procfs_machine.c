@@ -287,6 +287,6 @@ const struct proc_file proc_machine_files[] = {
 	{.name = "loadavg", .show = show_loadavg},
 	{.name = "cpuinfo", .show = show_cpuinfo},
 	{.name = "swaps", .show = show_swaps},
-	{.name = "pressure/memory", .show = show_pressure},
+	{.name = "pressure/memory", .show = show_pressure, .pressure = true},
 	{0},
 };

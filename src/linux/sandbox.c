@@ -105,6 +105,7 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	list_init(&s->workers);
 	list_init(&s->all_workers);
 	list_init(&s->signalfds);
+	pressure_monitor_init(&s->pressure);
 	list_init(&s->ttys);
 	s->orphans.sandbox = s;
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
@@ -287,6 +288,7 @@ void sandbox_destroy(struct sandbox *s)
 		process_free(p);
 	}
 	ttys_end(s);
+	pressure_monitor_destroy(&s->pressure);
 	sockets_destroy(s->sockets);
 	ipc_ns_destroy(s->ipc);
 	pthread_cond_destroy(&s->pause_changed);

@@ -17,6 +17,7 @@
 
 #include "path.h"
 #include "host_poll.h"
+#include "pressure.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -104,8 +105,9 @@ static int64_t sys_epoll_create(struct task *t, const uint64_t a[6])
 
 static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
 {
-	int epoll = files_host_fd(t->files, (int)a[0]), fd = files_host_fd(t->files, (int)a[2]);
+	int epoll = files_host_fd(t->files, (int)a[0]);
 	const struct guest_file *file = files_get(t->files, (int)a[2]);
+	int fd = file ? guest_file_poll_fd(file) : -EBADF;
 	struct epoll_event event = {0};
 
 	if ((int)a[1] != EPOLL_CTL_DEL && copy_from_user(t->mm, &event, a[3], sizeof(event)))
@@ -116,6 +118,10 @@ static int64_t sys_epoll_ctl(struct task *t, const uint64_t a[6])
 	event.events &= ~(uint32_t)EPOLLWAKEUP;
 	if (file && guest_file_only_tells(file))
 		event.events &= ~(uint32_t)(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	if (file && file->pressure) {
+		event.events &= ~(uint32_t)PRESSURE_NEVER;
+		pressure_epolled(file->pressure);
+	}
 	return epoll_ctl(epoll, (int)a[1], fd, &event) ? -errno : 0;
 }
 
@@ -159,6 +165,9 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 	if (span)
 		poll_deadline_set(&deadline, span);
 	ret = host_wait_masked(t, wait_for_events, &(struct epoll_set){fd, nr, events}, &deadline);
+	for (int64_t i = 0; i < ret; i++)
+		if (events[i].events & EPOLLPRI)
+			pressure_seen(&t->process->sandbox->pressure, -1);
 	if (ret > 0 && copy_to_user(t->mm, a[1], events, (size_t)ret * sizeof(*events)))
 		ret = -EFAULT;
 	free(events);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host_poll.h"
+#include "pressure.h"
 #include "sleep.h"
 #include "syscall.h"
 
@@ -36,17 +37,22 @@ static int64_t poll_run(struct task *t, struct pollfd *fds, unsigned int nr, con
 
 	for (unsigned int i = 0; i < nr; i++) {
 		const struct guest_file *file = fds[i].fd < 0 ? NULL : files_get_open(t->files, fds[i].fd);
-		int host_fd = file ? file->host_fd : -1;
+		int host_fd = file ? guest_file_poll_fd(file) : -1;
 
 		nr_closed += fds[i].fd >= 0 && host_fd < 0;
 		/* A closed one is told from one to be ignored by its events, which are not used any more. */
 		fds[i].events = fds[i].fd >= 0 && host_fd < 0 ? POLLNVAL : fds[i].events & ~POLLNVAL;
 		if (file && guest_file_only_tells(file))
 			fds[i].events &= ~(POLLOUT | POLLWRNORM | POLLWRBAND);
+		if (file && file->pressure)
+			fds[i].events &= ~PRESSURE_NEVER;
 		fds[i].fd = host_fd;
 		fds[i].revents = 0;
 	}
 	ret = host_poll(t, fds, nr, nr_closed ? &now : d);
+	for (unsigned int i = 0; ret > 0 && i < nr; i++)
+		if (fds[i].fd >= 0 && (fds[i].revents & POLLPRI))
+			pressure_seen(&t->process->sandbox->pressure, fds[i].fd);
 	if (!nr_closed || (ret < 0 && ret != -EINTR))
 		return ret;
 	for (unsigned int i = 0; i < nr; i++)

@@ -249,12 +249,29 @@ static void terminals_see_what_takes_long(void **state)
 	free(swap);
 }
 
+static void triggers_tell_of_lost_time(void **state)
+{
+	char *swap = strdup(scratch_path("swap:64M"));
+	struct outcome o;
+
+	(void)state;
+	if (access(PRESSURE, R_OK | W_OK))
+		skip();
+	o = lodge_run("--memory", "5M", "--swap", swap, guest_path("pressure_trigger"), "20", NULL);
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "ok\n");
+	outcome_free(&o);
+	free(swap);
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
 		CASE("swappiness: an option, and the program's own sysctl [O5]",
 		     swappiness_is_what_was_asked_for),
 		CASE("pressure: the file is the kernel's, and of the space", pressure_reads_as_the_kernels),
+		CASE("pressure: triggers are as the kernel takes them, and poll tells of lost time",
+		     triggers_tell_of_lost_time),
 		CASE("give-back: memory that is free for a while is the machine's again",
 		     free_memory_goes_back),
 		CASE("give-back: never, and what is no time", or_never),
