@@ -90,7 +90,7 @@ uint64_t ageing_close(struct mm_host *h, struct memcg *cg)
 	struct mm *mm = NULL;
 	uint64_t nr_used = 0;
 
-	while ((mm = mm_next_space_of(h, cg, mm)))
+	while ((mm = mm_next_with_frames_of(h, cg, mm)))
 		nr_used += harvest_space(mm);
 	atomic_fetch_add_explicit(&cg->ageing.youngest, 1, memory_order_relaxed);
 	cg->ageing.nr_evicted = 0;

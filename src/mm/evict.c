@@ -275,11 +275,11 @@ static struct mm *space_at_hand(struct evict *e, struct reclaim_hand *hand)
 {
 	struct mm *mm = NULL;
 
-	while ((mm = mm_next_space_of(e->host, e->cg, mm)))
+	while ((mm = mm_next_with_frames_of(e->host, e->cg, mm)))
 		if (mm == hand->mm)
 			return mm;
 	hand->address = 0;
-	return mm_next_space_of(e->host, e->cg, NULL);
+	return mm_next_with_frames_of(e->host, e->cg, NULL);
 }
 
 /* Once around at most: the space that the hand is in comes last again, up to where it was. */
@@ -302,7 +302,7 @@ static void find_pages(struct turn *t)
 			break;
 		again |= !mm;
 		from = 0;
-		mm = mm_next_space_of(e->host, e->cg, mm);
+		mm = mm_next_with_frames_of(e->host, e->cg, mm);
 	}
 	mmput(mm);
 	e->dry = !full(t);

@@ -2,7 +2,7 @@
 /*
  * evict.h - one turn of an account's hand: pages that are old enough leave their spaces, and memory.
  *
- * The hand goes round the account's spaces, through their tables in the order of addresses. What it takes lay together in memory, so
+ * The hand goes round the account's spaces, and clones of them on other accounts, through their tables in the order of addresses. What it takes lay together in memory, so
  * it lies together where it goes. A page of a file that one entry maps loses that entry on the spot; all that a piece of the walk took
  * is revoked at once. A page that several map is asked for by the reverse map, every entry of it, and so is any while the areas of the
  * space change. Then dirty pages are written, in runs, and clean ones dropped.

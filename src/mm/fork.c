@@ -502,6 +502,7 @@ int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)
 	struct fork f;
 	int err;
 
+	atomic_store(&from->memcg->cloned, true); /* whatever it had of others, these know already */
 	do {
 		f = (struct fork){.parent = from, .whole = true};
 		f.child = account ? mm_create_unseen(from->host, account) : mm_create_alike(from);

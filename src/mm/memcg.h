@@ -75,6 +75,7 @@ struct memcg {
 	_Atomic uint32_t thp; /* (A) enum thp_mode of its spaces (mm.h) */
 	struct hugetlb_pool hugetlb;
 	struct zpool zpool;	 /* its compressed pages */
+	_Atomic bool cloned;	 /* (A) spaces of other accounts may have frames of it: mm_clone */
 	struct list_head spaces; /* (host->spaces_lock) struct mm, by memcg_node: those with users */
 	struct ageing ageing;
 	struct workingset workingset;

@@ -278,6 +278,11 @@ struct mm *mm_next_space_of(struct mm_host *h, struct memcg *cg, struct mm *mm)
 	return found;
 }
 
+struct mm *mm_next_with_frames_of(struct mm_host *h, struct memcg *cg, struct mm *mm)
+{
+	return atomic_load(&cg->cloned) ? mm_next_space(h, mm) : mm_next_space_of(h, cg, mm);
+}
+
 void mmgrab(struct mm *mm)
 {
 	atomic_fetch_add_explicit(&mm->mm_count, 1, memory_order_relaxed);

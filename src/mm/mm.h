@@ -229,6 +229,9 @@ struct mm *mm_next_space(struct mm_host *h, struct mm *mm);
 /* The same round the spaces of one account. */
 struct mm *mm_next_space_of(struct mm_host *h, struct memcg *cg, struct mm *mm);
 
+/* Those that may have frames of the account: its own, or, once one of them was cloned, all of the host. */
+struct mm *mm_next_with_frames_of(struct mm_host *h, struct memcg *cg, struct mm *mm);
+
 static inline enum thp_mode thp_mode(const struct mm *mm)
 {
 	return (enum thp_mode)atomic_load_explicit(&mm->memcg->thp, memory_order_relaxed);

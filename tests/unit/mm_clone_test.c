@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* mm_clone: all areas as they are, on another account; mm_diff: where two spaces are not the same. */
 #include "../../src/mm/diff.h"
+#include "../../src/mm/vmscan.h"
 #include "../sim/failnth.h"
 #include "../sim/fixture.h"
+#include "../sim/sim_swap.h"
 
 #define A  0x40000000ull
 #define B  0x50000000ull
@@ -201,6 +203,42 @@ static void fails_clean_shared(void **state)
 	failnth_run(failnth_fork, op_clone, true);
 }
 
+/* What the original wrote over stays on its account, and is the clone's alone. */
+static void copies_give_too(void **state)
+{
+	struct fixture *x = *state;
+	struct memcg *cg = x->mm->memcg;
+	static struct sim_swap swap;
+
+	x->mm->host->swap.around_pages = 1;
+	assert_int_equal(sim_swap_on(&swap, x->mm->host, 4096, NULL), 0);
+	fixture_map(x, A, 100, RW, MAP_FIXED);
+	for (unsigned int i = 0; i < 100; i++)
+		fixture_store(x, A + i * P, i + 1);
+	struct mm *clone = clone_of(x->mm);
+	for (unsigned int i = 0; i < 100; i++)
+		store_in(x, x->mm, A + i * P, i + 1000);
+	assert_int_equal(mm_mlock(x->mm, A, 100 * P, 0), 0); /* its own stay */
+	uint64_t usage = cg->usage_pages;
+	assert_true(memcg_reclaim(x->mm->host, cg, 100, 0) > 0);
+	while (cg->usage_pages > usage - 100 && memcg_reclaim(x->mm->host, cg, 100, 0))
+		;
+	assert_int_equal(cg->usage_pages, usage - 100);
+	assert_int_equal(mm_counter(clone, MM_SWAPENTS), 100);
+	check_both(x, clone);
+	uint64_t theirs = clone->memcg->usage_pages;
+	for (unsigned int i = 0; i < 100; i++) {
+		assert_int_equal(load_in(x, clone, A + i * P), i + 1);
+		assert_int_equal(load_in(x, x->mm, A + i * P), i + 1000);
+	}
+	assert_true(clone->memcg->usage_pages >= theirs + 100); /* who brings a page back pays for it */
+	check_both(x, clone);
+	sim_cpu_load(x->cpu, x->mm);
+	mmput(clone);
+	assert_int_equal(mm_munmap(x->mm, A, 100 * P), 0);
+	assert_int_equal(sim_swap_off(&swap), 0);
+}
+
 #define CASE(title, fn)                                                      \
 	{                                                                    \
 		.name = title, .test_func = fn, .setup_func = fixture_setup, \
@@ -217,6 +255,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE("mm_clone: what the clone gets alone is on its own account [M1][M4]", own_account),
 		SHADOW("mm_clone: the same on a shadow MMU [M1][M4]", own_account),
+		CASE("mm_clone: reclaim for the original finds what only the clone has still [M1][O1]",
+		     copies_give_too),
+		SHADOW("mm_clone: the same on a shadow MMU [M1][O1]", copies_give_too),
 		CASE("mm_clone: a clone outlives what it is a clone of [M1]", outlives),
 		CASE("mm_clone: what a child would not get, or get empty, it has [M1]", all_areas),
 		CASE("mm_diff: the pages whose contents differ, and no others [M4]", differs_where_written),
