@@ -88,6 +88,19 @@ static void set_closed(struct swap_device *d, bool closed)
 	pthread_mutex_unlock(&d->map.lock);
 }
 
+/* Who holds it finds that what he came for is gone, but by the number of the device. */
+static bool remove_unheld(struct swap_space *s, struct swap_device *d)
+{
+	pthread_mutex_lock(&s->lock);
+	bool unheld = !atomic_load(&d->holders);
+	if (unheld) {
+		list_del(&d->node);
+		__atomic_store_n(&s->device[d->index], NULL, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return unheld;
+}
+
 int swap_off(struct swap_device *d)
 {
 	struct swap_space *s = &d->host->swap;
@@ -98,11 +111,7 @@ int swap_off(struct swap_device *d)
 		set_closed(d, d->is_image);
 		return err;
 	}
-	pthread_mutex_lock(&s->lock);
-	list_del(&d->node);
-	__atomic_store_n(&s->device[d->index], NULL, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&s->lock);
-	while (atomic_load(&d->holders)) /* they find that what they came for is gone */
+	while (!remove_unheld(s, d))
 		sched_yield();
 	swap_map_destroy(&d->map);
 	if (d->ops->release)
