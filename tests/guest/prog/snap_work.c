@@ -211,6 +211,14 @@ static void tick(int signo)
 	(void)!lseek(-1, 0, SEEK_CUR); /* a call in the middle of another's answer */
 }
 
+static _Thread_local volatile sig_atomic_t nr_own;
+
+static void count_own(int signo)
+{
+	(void)signo;
+	nr_own++;
+}
+
 static void must(bool fine, int status)
 {
 	if (!fine)
@@ -228,6 +236,15 @@ static uint64_t touch(uint64_t n)
 	uint64_t sum = at[0] + at[PAGE / 8];
 	must(!munmap(at, 4 * PAGE), 12);
 	return sum;
+}
+
+/* A signal that a call sends to who makes it has been handled when the call is over. */
+static void signal_self(void)
+{
+	sig_atomic_t before = nr_own;
+
+	must(!tgkill(getpid(), gettid(), SIGUSR2), 16);
+	must(nr_own == before + 1, 17);
 }
 
 static void child(uint64_t n)
@@ -269,6 +286,8 @@ static void *make_calls(void *arg)
 		c->sum = mix(c->sum + back);
 		if (n % 64 == 0)
 			c->sum += touch(n);
+		if (n % 32 == 0)
+			signal_self();
 		if (n % 512 == 0 && c->forks)
 			child(n / 512);
 		if (n % 128 == 0)
@@ -280,10 +299,11 @@ static void *make_calls(void *arg)
 static int calls(uint64_t rounds)
 {
 	const struct itimerval every = {{0, 700}, {0, 700}}, never = {{0, 0}, {0, 0}};
-	struct sigaction sa = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = SA_RESTART}, self = {.sa_handler = count_own};
 	struct caller one = {.rounds = rounds, .forks = true}, other = {.rounds = rounds / 4};
 
 	sigaction(SIGALRM, &sa, NULL);
+	sigaction(SIGUSR2, &self, NULL);
 	setitimer(ITIMER_REAL, &every, NULL);
 	if (pthread_create(&other.thread, NULL, make_calls, &other))
 		return 2;
