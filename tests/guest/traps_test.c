@@ -100,7 +100,7 @@ static uint64_t polled_of(const char *json)
 	uint64_t polled = count_of(json, "polled_syscalls");
 
 	assert_true(polled + count_of(json, "syscalls") >= 2 * strtoull(NR_CALLS, NULL, 10));
-	assert_true(!polled == !count_of(json, "poll_cpu_ns"));
+	assert_true(!polled || count_of(json, "poll_cpu_ns"));
 	return polled;
 }
 
@@ -120,8 +120,9 @@ static void what_is_polled_is_told(void **state)
 	(void)state;
 	assert_int_equal(polled_of(exits), 0);
 	assert_int_equal(count_of(exits, "gate_answers"), 0);
-	if (may_poll())
-		assert_true(polled_of(polls) > 0);
+	polled_of(polls);
+	if (may_poll()) /* where all processors are taken nothing else may come of it */
+		assert_true(count_of(polls, "poll_cpu_ns") > 0);
 	free(exits);
 	free(polls);
 }
