@@ -106,23 +106,33 @@ static bool in_group(const struct cred *c, gid_t gid)
 	return false;
 }
 
-int ipc_check(struct task *t, const struct ipc_object *o, unsigned int rights)
+int ipc_check_perm(struct task *t, const struct ipc_perm *perm, unsigned int rights)
 {
-	unsigned int wanted = (rights >> 6 | rights >> 3 | rights) & 7, granted = o->perm.mode;
+	unsigned int wanted = (rights >> 6 | rights >> 3 | rights) & 7, granted = perm->mode;
 	const struct cred *c = &t->cred;
 
-	if (c->uid.effective == o->perm.cuid || c->uid.effective == o->perm.uid)
+	if (c->uid.effective == perm->cuid || c->uid.effective == perm->uid)
 		granted >>= 6;
-	else if (in_group(c, o->perm.cgid) || in_group(c, o->perm.gid))
+	else if (in_group(c, perm->cgid) || in_group(c, perm->gid))
 		granted >>= 3;
 	return wanted & ~granted && !cred_capable(c, CAP_KILL) ? -EACCES : 0;
 }
 
-int ipc_check_owner(struct task *t, const struct ipc_object *o)
+int ipc_check_perm_owner(struct task *t, const struct ipc_perm *perm)
 {
 	uid_t uid = t->cred.uid.effective;
 
-	return uid == o->perm.cuid || uid == o->perm.uid || cred_capable(&t->cred, CAP_KILL) ? 0 : -EPERM;
+	return uid == perm->cuid || uid == perm->uid || cred_capable(&t->cred, CAP_KILL) ? 0 : -EPERM;
+}
+
+int ipc_check(struct task *t, const struct ipc_object *o, unsigned int rights)
+{
+	return ipc_check_perm(t, &o->perm, rights);
+}
+
+int ipc_check_owner(struct task *t, const struct ipc_object *o)
+{
+	return ipc_check_perm_owner(t, &o->perm);
 }
 
 void ipc_set(struct ipc_object *o, const struct ipc_perm *perm)

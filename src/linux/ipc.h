@@ -61,6 +61,10 @@ int ipc_highest(const struct ipc_table *table);
 int ipc_add(struct ipc_table *table, struct ipc_object *o, struct task *t, key_t key, int flags);
 void ipc_remove(struct ipc_table *table, struct ipc_object *o);
 
+/* What can be said of an owner and rights alone. */
+int ipc_check_perm(struct task *t, const struct ipc_perm *perm, unsigned int rights);
+int ipc_check_perm_owner(struct task *t, const struct ipc_perm *perm);
+
 /* rights: as in a mode, of any of the three groups. 0 or -EACCES. */
 int ipc_check(struct task *t, const struct ipc_object *o, unsigned int rights);
 /* 0, or -EPERM for who neither made it nor owns it. */

@@ -11,6 +11,7 @@
 #include "../mm/hugetlb_object.h"
 #include "../mm/lock.h"
 #include "../mm/shmem.h"
+#include "ipc.h"
 #include "shm.h"
 #include "task.h"
 
@@ -137,25 +138,6 @@ static bool is_attachment(const struct vma *vma)
 
 /* --- segments ------------------------------------------------------------------------------------------------------- */
 
-/* The rights in the low three bits of `wanted` or any of the higher ones: 0 or -EACCES. */
-static int check_rights(const struct segment *s, unsigned int wanted)
-{
-	unsigned int asked = (wanted >> 6 | wanted >> 3 | wanted) & 7, granted = s->ds.shm_perm.mode;
-
-	if (!geteuid())
-		return 0;
-	if (geteuid() == s->ds.shm_perm.uid || geteuid() == s->ds.shm_perm.cuid)
-		granted >>= 6;
-	else if (getegid() == s->ds.shm_perm.gid || getegid() == s->ds.shm_perm.cgid)
-		granted >>= 3;
-	return asked & ~granted ? -EACCES : 0;
-}
-
-static int check_owner(const struct segment *s)
-{
-	return !geteuid() || geteuid() == s->ds.shm_perm.uid || geteuid() == s->ds.shm_perm.cuid ? 0 : -EPERM;
-}
-
 /* 0 and *found, or -EINVAL; lock is held. */
 static int find_id(struct shm_ns *ns, int id, struct segment **found)
 {
@@ -184,13 +166,13 @@ static int free_index(const struct shm_ns *ns)
 	return -ENOSPC;
 }
 
-static void fill_ds(struct segment *s, key_t key, uint64_t bytes, int flags, int pid)
+static void fill_ds(struct task *t, struct segment *s, key_t key, uint64_t bytes, int flags)
 {
-	s->ds = (struct shmid_ds){.shm_segsz = bytes, .shm_ctime = time(NULL), .shm_cpid = pid};
+	s->ds = (struct shmid_ds){.shm_segsz = bytes, .shm_ctime = time(NULL), .shm_cpid = t->pid};
 	s->ds.shm_perm.__key = key;
 	s->ds.shm_perm.mode = (unsigned short)(flags & 0777);
-	s->ds.shm_perm.uid = s->ds.shm_perm.cuid = geteuid();
-	s->ds.shm_perm.gid = s->ds.shm_perm.cgid = getegid();
+	s->ds.shm_perm.uid = s->ds.shm_perm.cuid = t->cred.uid.effective;
+	s->ds.shm_perm.gid = s->ds.shm_perm.cgid = t->cred.gid.effective;
 }
 
 /* What a segment's memory lies in: 0, -ENOMEM, or -EINVAL for pages of another size. */
@@ -240,7 +222,7 @@ static int new_segment(struct task *t, key_t key, uint64_t bytes, int flags)
 	s->ns = ns;
 	s->id = index + (int)(ns->sequence++ % (INT32_MAX / SEQUENCE_STEP)) * SEQUENCE_STEP;
 	s->object->ino = (uint64_t)s->id;
-	fill_ds(s, key, bytes, flags, t->pid);
+	fill_ds(t, s, key, bytes, flags);
 	s->ds.shm_perm.__seq = (unsigned short)(s->id / SEQUENCE_STEP);
 	ns->segment[index] = s;
 	ns->nr++;
@@ -248,7 +230,7 @@ static int new_segment(struct task *t, key_t key, uint64_t bytes, int flags)
 	return s->id;
 }
 
-static int get_existing(const struct segment *s, uint64_t bytes, int flags)
+static int get_existing(struct task *t, const struct segment *s, uint64_t bytes, int flags)
 {
 	int err;
 
@@ -256,7 +238,7 @@ static int get_existing(const struct segment *s, uint64_t bytes, int flags)
 		return -EEXIST;
 	if (bytes > s->ds.shm_segsz)
 		return -EINVAL;
-	err = check_rights(s, (unsigned int)flags & 0777);
+	err = ipc_check_perm(t, &s->ds.shm_perm, (unsigned int)flags & 0777);
 	return err ? err : s->id;
 }
 
@@ -269,7 +251,7 @@ int64_t shm_get(struct task *t, key_t key, uint64_t bytes, int flags)
 	if (key != IPC_PRIVATE)
 		s = find_key(t->shm, key);
 	if (s)
-		ret = get_existing(s, bytes, flags);
+		ret = get_existing(t, s, bytes, flags);
 	else if (key != IPC_PRIVATE && !(flags & IPC_CREAT))
 		ret = -ENOENT;
 	else
@@ -321,7 +303,7 @@ static int hold_segment(struct task *t, int id, unsigned int rights, struct segm
 	pthread_mutex_lock(&t->shm->lock);
 	err = find_id(t->shm, id, s);
 	if (!err)
-		err = check_rights(*s, rights);
+		err = ipc_check_perm(t, &(*s)->ds.shm_perm, rights);
 	if (!err)
 		(*s)->ds.shm_nattch++;
 	pthread_mutex_unlock(&t->shm->lock);
@@ -425,7 +407,7 @@ int64_t shm_stat(struct task *t, int id, int cmd, struct shmid_ds *ds)
 	pthread_mutex_lock(&t->shm->lock);
 	ret = find_for(t->shm, id, cmd, &s);
 	if (!ret && cmd != SHM_STAT_ANY)
-		ret = check_rights(s, 0444);
+		ret = ipc_check_perm(t, &s->ds.shm_perm, 0444);
 	if (!ret) {
 		*ds = s->ds;
 		if (cmd != IPC_STAT)
@@ -443,7 +425,7 @@ int64_t shm_set(struct task *t, int id, const struct shmid_ds *ds)
 	pthread_mutex_lock(&t->shm->lock);
 	ret = find_id(t->shm, id, &s);
 	if (!ret)
-		ret = check_owner(s);
+		ret = ipc_check_perm_owner(t, &s->ds.shm_perm);
 	if (!ret) {
 		s->ds.shm_perm.uid = ds->shm_perm.uid;
 		s->ds.shm_perm.gid = ds->shm_perm.gid;
@@ -464,7 +446,7 @@ int64_t shm_remove(struct task *t, int id)
 	pthread_mutex_lock(&t->shm->lock);
 	ret = find_id(t->shm, id, &s);
 	if (!ret)
-		ret = check_owner(s);
+		ret = ipc_check_perm_owner(t, &s->ds.shm_perm);
 	if (!ret) {
 		s->removed = true;
 		s->ds.shm_perm.mode |= SHM_DEST;
@@ -487,7 +469,7 @@ int64_t shm_lock(struct task *t, int id, bool lock)
 	pthread_mutex_lock(&t->shm->lock);
 	ret = find_id(t->shm, id, &s);
 	if (!ret)
-		ret = check_owner(s);
+		ret = ipc_check_perm_owner(t, &s->ds.shm_perm);
 	if (!ret && lock)
 		s->ds.shm_perm.mode |= SHM_LOCKED;
 	else if (!ret)

@@ -54,6 +54,43 @@ static void segments(void)
 	show("/proc/sysvipc/shm", id, fields, 10);
 }
 
+/* Natively the program may not be who could become another; then nothing is asked. */
+static void rights_of_another(void)
+{
+	int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0640),
+	    open = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0604);
+	struct shmid_ds ds;
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (setgid(1234) || setuid(1234))
+			_exit(0);
+		printf("attach: %s\n", shmat(id, NULL, 0) == (void *)-1 ? strerrorname_np(errno) : "ok");
+		printf("attach to read: %s\n",
+		       shmat(open, NULL, SHM_RDONLY) == (void *)-1 ? strerrorname_np(errno) : "ok");
+		printf("attach to write: %s\n",
+		       shmat(open, NULL, 0) == (void *)-1 ? strerrorname_np(errno) : "ok");
+		printf("attach to execute: %s\n", shmat(open, NULL, SHM_RDONLY | SHM_EXEC) == (void *)-1
+							  ? strerrorname_np(errno)
+							  : "ok");
+		printf("stat: %s\n", shmctl(id, IPC_STAT, &ds) ? strerrorname_np(errno) : "ok");
+		printf("remove: %s\n", shmctl(id, IPC_RMID, NULL) ? strerrorname_np(errno) : "ok");
+		pid = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+		memset(&ds, 0, sizeof(ds));
+		status = shmctl(pid, IPC_STAT, &ds);
+		printf("own: %d, of %u\n", status, ds.shm_perm.cuid);
+		shmctl(pid, IPC_RMID, NULL);
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	shmctl(id, IPC_RMID, NULL);
+	shmctl(open, IPC_RMID, NULL);
+}
+
 static void semaphores(void)
 {
 	static const int fields[] = {0, 2, 3, 4, 5, 6, 7, 8};
@@ -82,6 +119,7 @@ static void messages(void)
 
 static const struct guest_case cases[] = {
 	{"/proc/sysvipc/shm", segments},
+	{"segments: the rights of another user", rights_of_another},
 	{"/proc/sysvipc/sem", semaphores},
 	{"/proc/sysvipc/msg", messages},
 };

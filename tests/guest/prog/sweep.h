@@ -27,6 +27,8 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -527,6 +529,10 @@ static inline void sweep_one(const struct sweep_call *c, const uint64_t a[6], co
 	/* Natively it would stay behind, for the next run to find. */
 	if (c->nr == SYS_shmget && ret >= 0)
 		shmctl((int)ret, IPC_RMID, NULL);
+	if (c->nr == SYS_semget && ret >= 0)
+		semctl((int)ret, 0, IPC_RMID);
+	if (c->nr == SYS_msgget && ret >= 0)
+		msgctl((int)ret, IPC_RMID, NULL);
 }
 
 /* Positions, and what is in pipes and sockets. */
