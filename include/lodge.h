@@ -162,6 +162,12 @@ enum lodge_pages {
 	LODGE_PAGES_UFFD,
 };
 
+/* Whether call sites in programs' text may be rewritten, where calls need no exit anyway and an instruction costs much: docs/traps.md. */
+enum lodge_patch {
+	LODGE_PATCH_OFF,
+	LODGE_PATCH_AUTO, /* those that are used much */
+};
+
 /*
  * What stands where in the guest's file system. A mount hides what was there; the longer path counts, of equals the later. A first one
  * for "/" takes the place of the host's root.
@@ -223,6 +229,7 @@ struct lodge_space_options {
 	void (*on_call)(void *ctx);
 	void *on_call_ctx;
 	enum lodge_pages pages; /* of lodge_snapshot_load */
+	enum lodge_patch patch;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -301,6 +308,9 @@ struct lodge_stats {
 	uint64_t compress_in_pages, compress_out_pages, compress_back_pages;
 	uint64_t compressed_pages, compressed_frames;
 	uint64_t swap_ahead_pages, swap_ahead_hit_pages; /* read along with others, and used then */
+	uint64_t rewritten_sites,
+		kept_sites;	       /* call sites that became jumps; that were looked at and had to stay */
+	uint64_t rewritten_site_calls; /* calls by such a jump: they are among the others */
 	/* The space's faults that waited for a device: [0] less than 1 us, [i] less than 2^i us, the last one all others. */
 	uint64_t major_fault_us[LODGE_LATENCY_BUCKETS];
 };

@@ -415,6 +415,14 @@ static int set_traps(struct run_options *o, const char *arg)
 	return o->traps < 0 ? o->traps : 0;
 }
 
+static int set_patch(struct run_options *o, const char *arg)
+{
+	static const char *const names[] = {[LODGE_PATCH_OFF] = "off", [LODGE_PATCH_AUTO] = "auto", NULL};
+
+	o->patch = choose("patch", arg, names);
+	return o->patch < 0 ? o->patch : 0;
+}
+
 /* Without an argument: all of it. */
 static int set_net(struct run_options *o, const char *arg)
 {
@@ -507,6 +515,8 @@ static const struct option_spec specs[] = {
 	{"thp", "WHEN", "2 MiB pages: madvise (where asked for or use is dense; default), always, never",
 	 set_thp},
 	{"traps", "HOW", "system calls by exit (default), poll (without where possible), or auto", set_traps},
+	{"patch", "HOW", "call sites in programs: off (default), auto (much used ones become jumps)",
+	 set_patch},
 	{"hugepages", "N", "keep N pages of 2 MiB of the memory for MAP_HUGETLB (0)", set_hugepages},
 	{"nodes", "N", "share guest memory out to N virtual NUMA nodes (1)", set_nodes},
 	{"kmem", "NAME", "lodge's own objects from slub (default), slab, slob or magazine", set_kmem},
@@ -600,6 +610,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 	}
 	const char *traps = getenv("LODGE_TRAPS");
 	if (traps && set_traps(o, traps))
+		return -EINVAL;
+	const char *patch = getenv("LODGE_PATCH");
+	if (patch && set_patch(o, patch))
 		return -EINVAL;
 	err = parse_options(o, argc, argv);
 	if (err || o->help || o->version)

@@ -32,6 +32,7 @@ struct run_options {
 	unsigned int dump;	     /* enum lodge_dump bits */
 	int thp;		     /* enum lodge_thp */
 	int traps;		     /* enum lodge_traps */
+	int patch;		     /* enum lodge_patch */
 	int net;		     /* enum lodge_net */
 	int oom;		     /* enum lodge_oom */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;

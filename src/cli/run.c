@@ -139,6 +139,7 @@ static int create_space(struct run *r)
 	opt.oom = (enum lodge_oom)r->options.oom;
 	opt.thp = (enum lodge_thp)r->options.thp;
 	opt.traps = (enum lodge_traps)r->options.traps;
+	opt.patch = (enum lodge_patch)r->options.patch;
 	opt.aslr = r->options.aslr;
 	opt.max_pids = r->options.max_pids;
 	opt.mounts = r->mounts.at;

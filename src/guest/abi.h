@@ -40,7 +40,18 @@
  */
 #define GATE_BASE	    0xffff808000000000
 #define GATE_STRIDE	    0x2000
-#define NR_GATES	    256
+#define NR_GATES	    255
+
+/*
+ * Call sites that were rewritten (docs/traps.md): behind the last gate, its code once more and behind that the space's own struct
+ * sites_page. At the same place in that code and in the vDSO's page there is a slot for each site; the second leads to the first.
+ */
+#define SITES_BASE	    (GATE_BASE + NR_GATES * GATE_STRIDE)
+#define NR_SITES	    45
+#define SITE_SLOT_BYTES	    16
+#define SITE_SLOTS	    (0x1000 - NR_SITES * SITE_SLOT_BYTES)
+#define SITES_ENTRY	    0x00
+#define SITES_SITE	    0x10 /* 16 bytes each */
 
 /* Offsets in struct gate_page, for the assembler. */
 #define GATE_STATE	    0x000
@@ -52,6 +63,12 @@
 #define GATE_RCX	    0x100
 #define GATE_R11	    0x108
 #define GATE_NR_ANSWERED    0x110
+#define GATE_COUNTDOWN	    0x118
+#define GATE_SITE_RCX	    0x120
+#define GATE_SITE_R11	    0x128
+#define GATE_SITE_RSP	    0x130
+#define GATE_NR_DIRECT	    0x138
+#define GATE_STACK_TOP	    0x400
 #define GATE_ANSWERS	    0x400
 
 /* What GATE_STATE says of the mailbox (docs/traps.md); who may change it from what to what: */
@@ -88,11 +105,27 @@ struct gate_page {
 	uint32_t unused_spin;
 	uint64_t return_value; /* of a request that was answered */
 	uint64_t unused_line[5];
-	uint64_t rcx, r11;    /* as SYSCALL left them */
-	uint64_t nr_answered; /* by the gate itself; counted by the guest */
-	uint64_t unused[(GATE_ANSWERS - GATE_NR_ANSWERED) / 8 - 1];
+	uint64_t rcx, r11;		       /* as SYSCALL left them */
+	uint64_t nr_answered;		       /* by the gate itself; counted by the guest */
+	uint32_t countdown, unused_countdown;  /* of answers: the one that makes it 0 takes an exit */
+	uint64_t site_rcx, site_r11, site_rsp; /* of the program, on the way from a rewritten site */
+	uint64_t nr_direct;		       /* calls that came that way; counted by the guest */
+	uint64_t stack[(GATE_STACK_TOP - GATE_NR_DIRECT) / 8 - 1]; /* of the gate, for the flags */
 	uint32_t answers
 		[256]; /* by number of the call: the value to return, plus 1; 0: the gate does not know */
+};
+
+/* A call that is made by a jump; (C) once its `after` is there. */
+struct gate_site {
+	uint64_t after; /* the address behind its SYSCALL */
+	uint64_t nr;	/* of the call */
+};
+
+/* What the code at SITES_BASE reads. The guest cannot write it. */
+struct sites_page {
+	uint64_t entry; /* gate_user_direct, of the one processor that runs in the space */
+	uint64_t unused;
+	struct gate_site site[NR_SITES];
 };
 
 #define GATE_FIELD_IS_AT(field, offset) \
@@ -106,7 +139,14 @@ GATE_FIELD_IS_AT(return_value, GATE_RETURN);
 GATE_FIELD_IS_AT(rcx, GATE_RCX);
 GATE_FIELD_IS_AT(r11, GATE_R11);
 GATE_FIELD_IS_AT(nr_answered, GATE_NR_ANSWERED);
+GATE_FIELD_IS_AT(countdown, GATE_COUNTDOWN);
+GATE_FIELD_IS_AT(site_rcx, GATE_SITE_RCX);
+GATE_FIELD_IS_AT(site_r11, GATE_SITE_R11);
+GATE_FIELD_IS_AT(site_rsp, GATE_SITE_RSP);
+GATE_FIELD_IS_AT(nr_direct, GATE_NR_DIRECT);
 GATE_FIELD_IS_AT(answers, GATE_ANSWERS);
+_Static_assert(__builtin_offsetof(struct sites_page, entry) == SITES_ENTRY, "the assembler's offset");
+_Static_assert(__builtin_offsetof(struct sites_page, site) == SITES_SITE, "the assembler's offset");
 
 /* A time, with the fraction of a second in units of 2^-32 ns. */
 struct vvar_time {

@@ -6,6 +6,8 @@
  * program's flags must be what they were, so no instruction here changes any: all decisions are made by JRCXZ, in rcx and r11, which
  * SYSCALL has given up already. Every other register is the program's until there is an answer.
  *
+ * A program of which no flag is known comes in by gate_user_direct too, where a jump stands in the place of its call (sites.c).
+ *
  * Twice the same: gate_user runs at CPL3 (where SYSCALL stays there), is nobody's secret and trusts nobody; gate_kernel runs at CPL0,
  * and its page is the kernel's alone. The VMM knows where a processor was that was stopped here by the labels (gate_resolve).
  */
@@ -41,7 +43,14 @@ gate_\name\()_saved:
 	mov	(%r11,%rcx,4), %r11d
 	mov	%r11, %rcx
 	jrcxz	3f
-	mov	PAGE(GATE_NR_ANSWERED), %rcx
+	/* Lodge wants to see one of many, to learn who asks. */
+	mov	PAGE(GATE_COUNTDOWN), %ecx
+	lea	-1(%rcx), %ecx
+	mov	%ecx, PAGE(GATE_COUNTDOWN)
+	jrcxz	12f
+	jmp	13f
+12:	jmp	gate_\name\()_exit
+13:	mov	PAGE(GATE_NR_ANSWERED), %rcx
 	lea	1(%rcx), %rcx
 	mov	%rcx, PAGE(GATE_NR_ANSWERED)
 	lea	-1(%r11), %rax
@@ -122,6 +131,38 @@ gate_\name\()_leave:
 	.globl	gate_user_out
 gate_user_out:
 	.quad	0 /* entry_lstar, which cannot be fetched from CPL3: the fault is the exit */
+
+	/*
+	 * From a rewritten site: rax is the address of its struct gate_site. What SYSCALL would have done is done here. The program's flags
+	 * go by way of a stack of the gate's own, for the program's may have something below rsp.
+	 */
+	.globl	gate_user_direct, gate_user_direct_saved, gate_user_direct_called
+gate_user_direct:
+	mov	%rcx, gate_user+4096+GATE_SITE_RCX(%rip)
+	mov	%r11, gate_user+4096+GATE_SITE_R11(%rip)
+	mov	%rsp, gate_user+4096+GATE_SITE_RSP(%rip)
+gate_user_direct_saved:
+	lea	gate_user+4096+GATE_STACK_TOP(%rip), %rsp
+	pushfq
+	pop	%r11
+	mov	gate_user+4096+GATE_SITE_RSP(%rip), %rsp
+	mov	gate_user+4096+GATE_NR_DIRECT(%rip), %rcx
+	lea	1(%rcx), %rcx
+	mov	%rcx, gate_user+4096+GATE_NR_DIRECT(%rip)
+	mov	(%rax), %rcx
+	mov	8(%rax), %eax
+gate_user_direct_called:
+	jmp	gate_user
+
+	/* At SITES_BASE, where struct sites_page lies behind it: what the slots of the vDSO jump to. */
+	.org	gate_user + SITE_SLOTS
+	.set	site, 0
+	.rept	NR_SITES
+	.balign	SITE_SLOT_BYTES
+	lea	gate_user+4096+SITES_SITE+16*site(%rip), %rax
+	jmp	*gate_user+4096+SITES_ENTRY(%rip)
+	.set	site, site + 1
+	.endr
 gate_user_end:
 
 	gate_entry kernel, gate_kernel+4096

@@ -266,6 +266,8 @@ static int check_options(const struct lodge_space_options *o, struct lodge_error
 		return report_error(err, -EINVAL, "unknown policy %d for huge pages", (int)o->thp);
 	if ((unsigned int)o->traps > LODGE_TRAPS_POLL)
 		return report_error(err, -EINVAL, "unknown way %d for traps", (int)o->traps);
+	if ((unsigned int)o->patch > LODGE_PATCH_AUTO)
+		return report_error(err, -EINVAL, "unknown way %d to patch", (int)o->patch);
 	if ((unsigned int)o->net > LODGE_NET_HOST)
 		return report_error(err, -EINVAL, "unknown network %d", (int)o->net);
 	if ((unsigned int)o->oom > LODGE_OOM_STOP)
@@ -321,6 +323,7 @@ void space_apply_options(struct sandbox *s, struct memcg *cg, const struct lodge
 	set_limits(cg, o);
 	set_oom_policy(s, cg, o);
 	atomic_store(&s->traps, (int)o->traps);
+	s->patch = o->patch == LODGE_PATCH_AUTO;
 	s->on_stop = o->on_stop;
 	s->on_stop_ctx = o->on_stop_ctx;
 	if (!o->at_call)

@@ -108,6 +108,7 @@ struct sandbox {
 	unsigned int nr_busy;		 /* (P) workers that have one */
 	unsigned int max_tasks;		 /* (C) */
 	_Atomic int traps;		 /* (A) enum vcpu_traps that its tasks follow */
+	bool patch;			 /* (C) call sites may be rewritten: patch.h */
 	int last_pid;			 /* (P) */
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */

@@ -12,6 +12,7 @@
 #include "../mm/lock.h"
 #include "../mm/usage.h"
 #include "maps.h"
+#include "patch.h"
 #include "procfs_mem.h"
 #include "sysctl.h"
 #include "task.h"
@@ -323,6 +324,7 @@ static size_t clip_to_space(const struct mm *mm, size_t bytes, uint64_t offset)
 
 static int64_t mem_read(struct task *t, void *to, size_t bytes, uint64_t offset)
 {
+	patch_undo(t->mm);
 	size_t done = read_process_memory(t->mm, to, offset, clip_to_space(t->mm, bytes, offset));
 
 	return done || !bytes ? (int64_t)done : -EIO;
@@ -330,6 +332,7 @@ static int64_t mem_read(struct task *t, void *to, size_t bytes, uint64_t offset)
 
 static int64_t mem_write(struct task *t, const void *from, size_t bytes, uint64_t offset)
 {
+	patch_undo(t->mm);
 	size_t done = write_process_memory(t->mm, offset, from, clip_to_space(t->mm, bytes, offset));
 
 	return done || !bytes ? (int64_t)done : -EIO;

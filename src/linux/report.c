@@ -250,6 +250,9 @@ void report_stats(struct sandbox *box, struct lodge_stats *s)
 	s->polled_syscalls = box->counts.vcpu.polled;
 	s->poll_cpu_ns = box->counts.vcpu.poll_ns;
 	s->gate_answers = box->counts.vcpu.answered;
+	s->rewritten_sites = box->counts.vcpu.rewritten;
+	s->kept_sites = box->counts.vcpu.not_rewritten;
+	s->rewritten_site_calls = box->counts.vcpu.direct;
 	s->pokes = box->counts.vcpu.pokes;
 	s->flushes = box->counts.vcpu.flushes;
 	s->unknown_syscalls = relaxed(&box->counts.nr_unknown);
@@ -293,6 +296,11 @@ static void print_exits(const struct lodge_stats *s, FILE *out)
 			    " more system calls without an exit, by %.3f ms of a second processor; %" PRIu64
 			    " answered in the guest\n",
 			"polled", s->polled_syscalls, (double)s->poll_cpu_ns / NS_PER_MS, s->gate_answers);
+	if (s->rewritten_sites || s->kept_sites)
+		fprintf(out,
+			ROW "%" PRIu64 " call sites rewritten, %" PRIu64 " left as they were; %" PRIu64
+			    " of the calls came from there\n",
+			"patched", s->rewritten_sites, s->kept_sites, s->rewritten_site_calls);
 	fprintf(out, ROW "%" PRIu64 " of %" PRIu64 " entries; %" PRIu64 " pokes, %" PRIu64 " flushes\n",
 		"revocations", s->revocations, s->revoked_ptes, s->pokes, s->flushes);
 	fprintf(out, ROW "%.3f ms, of which %.3f ms on a processor\n", "time", (double)s->wall_ns / NS_PER_MS,
@@ -439,6 +447,9 @@ int report_text(struct sandbox *box, FILE *out)
 	F(kicks)                \
 	F(polled_syscalls)      \
 	F(gate_answers)         \
+	F(rewritten_sites)      \
+	F(kept_sites)           \
+	F(rewritten_site_calls) \
 	F(revocations)          \
 	F(revoked_ptes)         \
 	F(pokes)                \

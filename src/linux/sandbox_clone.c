@@ -7,6 +7,7 @@
 #include "cputime.h"
 #include "files_clone.h"
 #include "memfd.h"
+#include "patch.h"
 #include "report.h"
 #include "sandbox_clone.h"
 #include "shm.h"
@@ -81,6 +82,7 @@ static struct mm *clone_mm(struct cloning *c, struct mm *old)
 		mmget(new);
 		return new;
 	}
+	patch_undo(old);
 	if (check_areas(c, old) || mm_clone(old, c->account, &new))
 		return NULL;
 	c->account = new->memcg;
@@ -364,6 +366,7 @@ static void copy_fields(struct sandbox *to, const struct sandbox *from)
 	to->oom.ask = from->oom.ask;
 	to->oom.ctx = from->oom.ctx;
 	atomic_store(&to->traps, atomic_load(&from->traps));
+	to->patch = from->patch;
 }
 
 static int note_files(struct cloning *c)

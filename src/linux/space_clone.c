@@ -11,6 +11,7 @@
 
 #include "../mm/diff.h"
 #include "../vmm/vm.h"
+#include "patch.h"
 #include "pause.h"
 #include "ipc.h"
 #include "prefetch.h"
@@ -154,6 +155,7 @@ static void compare(struct dirty *d, struct sandbox *s, struct sandbox *since)
 		before = process_find(since, p->pid);
 		if (process_is_zombie(p) || !before || process_is_zombie(before))
 			continue;
+		patch_undo(mm_of(p));
 		d->last.pid = p->pid;
 		mm_diff(mm_of(p), mm_of(before), note_page, d);
 		end_range(d);

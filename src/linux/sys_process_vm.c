@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "patch.h"
 #include "pidfd.h"
 #include "syscall.h"
 #include "uio.h"
@@ -127,6 +128,7 @@ static int64_t transfer(struct remote_op *op, const struct iovec *remote, uint64
 	op->mm = remote_mm(op->t, pid);
 	if (!op->mm)
 		return -ESRCH;
+	patch_undo(op->mm);
 	for (uint64_t i = 0; i < nr && op->left && !err; i++)
 		err = copy_range(op, &remote[i]);
 	mmput(op->mm);

@@ -12,6 +12,7 @@
 
 #include "../../include/lodge.h"
 #include "pause.h"
+#include "patch.h"
 #include "syscall.h"
 
 #define NR_ARGUMENTS 6
@@ -117,6 +118,7 @@ void syscall_dispatch(struct task *t)
 	/* Before the call: rt_sigreturn changes the registers, write prints. */
 	if (t->trace & LODGE_TRACE_SYSCALL)
 		trace_call(call, sizeof(call), nr, a);
+	patch_before_call(t, nr, a);
 	t->call_may_fail = nr != SYS_rt_sigreturn;
 	t->call_failed = false;
 	int64_t ret = -ENOSYS;

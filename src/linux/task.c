@@ -25,6 +25,7 @@
 #include "futex.h"
 #include "oom.h"
 #include "pause.h"
+#include "patch.h"
 #include "report.h"
 #include "syscall.h"
 #include "task.h"
@@ -352,6 +353,8 @@ static void task_loop(struct task *t)
 
 	while (task_may_run(t)) {
 		follow_traps(t);
+		if (vcpu_has_hot_site(t->vcpu))
+			patch_rewrite(t);
 		vcpu_run(t->vcpu, t->mm, &t->regs, &trap);
 		task_trap(t, &trap);
 	}
@@ -514,6 +517,9 @@ static void add_counts(struct task *t)
 
 	sum->answered += s->answered;
 	sum->polled += s->polled;
+	sum->rewritten += s->rewritten;
+	sum->not_rewritten += s->not_rewritten;
+	sum->direct += s->direct;
 	sum->poll_ns += s->poll_ns;
 	sum->runs += s->runs;
 	sum->syscalls += s->syscalls;
@@ -589,6 +595,7 @@ void task_run(struct task *t)
 	free(t->xsave);
 	t->xsave = NULL;
 	t->traps = VCPU_TRAPS_EXIT;
+	patch_allow(t);
 	t->cpu_before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	getrusage(RUSAGE_THREAD, &t->usage_before);
 	files_holds_enter(&t->holds);

@@ -12,10 +12,12 @@
 
 struct vm;
 
+#define VDSO_IMAGE 1
+
 struct vdso {
 	struct frames *frames;
-	struct page *pages; /* struct vvar, the image */
-	struct special_mapping mapping[2];
+	struct page *pages;		   /* struct vvar, the image */
+	struct special_mapping mapping[2]; /* [vvar], and [VDSO_IMAGE] */
 	struct vvar_source vvar;
 };
 

@@ -6,6 +6,7 @@
  *
  *	root[257] --> pdpt --> pd --> pt [2 * id]      code, one frame for all
  *	                              pt [2 * id + 1]  struct gate_page of this processor in this space
+ *	                              pt [510], [511]  the same code, struct sites_page: sites.c
  *
  * Entries are only ever added, so nobody has to be told. Another space never sees the page, for the tables are the space's own; another
  * thread of the same space does, and can do with it what it could do with its own memory.
@@ -23,6 +24,7 @@
 
 extern const char gate_user[], gate_user_saved[], gate_user_known[], gate_user_gave_up[],
 	gate_user_answered[], gate_user_out[], gate_user_end[];
+extern const char gate_user_direct[], gate_user_direct_saved[], gate_user_direct_called[];
 extern const char gate_kernel[], gate_kernel_saved[], gate_kernel_known[], gate_kernel_gave_up[],
 	gate_kernel_answered[], gate_kernel_end[];
 
@@ -30,6 +32,7 @@ extern const char gate_kernel[], gate_kernel_saved[], gate_kernel_known[], gate_
 struct gate_space {
 	struct page *table[3]; /* from the pdpt down */
 	pte_t *slots;	       /* of the last one */
+	struct sites *sites;   /* behind all gates; NULL: there are none */
 };
 
 #define GATE_LEVELS 3
@@ -48,6 +51,18 @@ static struct page *machine_page(struct vm *vm)
 static void release_page(struct page *page)
 {
 	atomic_fetch_and(&page->flags, ~(uint32_t)PG_RESERVED);
+}
+
+static void free_sites(struct vm *vm, struct sites *s)
+{
+	if (!s)
+		return;
+	for (unsigned int i = 0; i < s->nr; i++)
+		if (s->rewritten[i])
+			atomic_fetch_sub(&vm->nr_rewritten, 1);
+	release_page(s->page);
+	page_put(&vm->arena->frames, s->page);
+	free(s);
 }
 
 static void free_tables(struct vm *vm, struct gate_space *g)
@@ -130,6 +145,7 @@ static void write_answers(struct vcpu *v, struct gate_page *page)
 static void take_count(struct vcpu *v, struct gate_page *page)
 {
 	v->stats.answered += __atomic_exchange_n(&page->nr_answered, 0, __ATOMIC_RELAXED);
+	v->stats.direct += __atomic_exchange_n(&page->nr_direct, 0, __ATOMIC_RELAXED);
 }
 
 /* The page stays, and says nothing to whoever might come there. */
@@ -177,6 +193,7 @@ void gate_release(void *ctx, struct mm *mm, struct list_head *freed)
 			leave_page(v);
 	pthread_mutex_unlock(&vm->gate_lock);
 	pthread_mutex_unlock(&vm->lock);
+	free_sites(vm, g->sites);
 	for (unsigned int i = 0; i < NR_GATES; i++)
 		if (!pte_none(g->slots[2 * i + 1])) {
 			struct page *page = pfn_to_page(f, pte_pfn(g->slots[2 * i + 1]));
@@ -198,7 +215,10 @@ static int switch_page(struct vcpu *v, struct mm *mm)
 	if (!page)
 		return -ENOMEM;
 	leave_page(v);
+	v->sites = NULL;
+	v->look_every = 0;
 	memset(page, 0, sizeof(*page));
+	page->countdown = v->vdso_pfn ? 1 : 0;
 	write_answers(v, page);
 	atomic_store(&v->gate, page);
 	atomic_store(&v->gate_mm, mm);
@@ -230,15 +250,81 @@ void vcpu_set_answer(struct vcpu *v, unsigned int nr, uint32_t value)
 	pthread_mutex_unlock(&v->vm->gate_lock);
 }
 
+/* --- rewritten call sites ------------------------------------------------------------------------------------------------ */
+
+static struct sites *make_sites(struct vm *vm, struct gate_space *g)
+{
+	struct frames *f = &vm->arena->frames;
+	struct sites *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->page = machine_page(vm);
+	if (!s->page) {
+		free(s);
+		return NULL;
+	}
+	s->data = page_address(f, s->page);
+	pte_set(&g->slots[2 * NR_GATES + 1],
+		pte_make(page_to_pfn(f, s->page), PTE_PRESENT | PTE_ACCESSED | PTE_NX | PTE_USER));
+	pte_set(&g->slots[2 * NR_GATES], pte_make(vm->gate_code[0], PTE_PRESENT | PTE_ACCESSED | PTE_USER));
+	g->sites = s;
+	return s;
+}
+
+struct sites *gate_sites(struct vm *vm, struct mm *mm, bool make)
+{
+	pthread_mutex_lock(&vm->gate_lock);
+	struct gate_space *g = mm->mmu_data;
+	struct sites *s = g ? g->sites : NULL;
+	if (g && !s && make)
+		s = make_sites(vm, g);
+	pthread_mutex_unlock(&vm->gate_lock);
+	return s;
+}
+
+gva_t gate_direct_entry(const struct vcpu *v)
+{
+	return gate_va(v) + (uint64_t)(gate_user_direct - gate_user);
+}
+
 /* --- stopped on the way ---------------------------------------------------------------------------------------------- */
 
-bool gate_holds(struct vcpu *v, uint64_t rip)
+#define LABEL(user, name) (uint64_t)((user) ? gate_user_##name - gate_user : gate_kernel_##name - gate_kernel)
+
+#define DIRECT_BEGINS	  (uint64_t)(gate_user_direct - gate_user)
+#define DIRECT_SAVED	  (uint64_t)(gate_user_direct_saved - gate_user)
+#define DIRECT_CALLED	  (uint64_t)(gate_user_direct_called - gate_user)
+
+static bool in_page(struct vcpu *v, uint64_t rip)
 {
 	return atomic_load(&v->gate) && atomic_load(&v->gate_mm) == atomic_load(&v->mm) &&
 	       rip >= gate_va(v) && rip < gate_va(v) + PAGE_SIZE;
 }
 
-#define LABEL(user, name) (uint64_t)((user) ? gate_user_##name - gate_user : gate_kernel_##name - gate_kernel)
+bool gate_on_direct_way(struct vcpu *v, uint64_t rip)
+{
+	return at_cpl3(v->vm) && in_page(v, rip) && rip >= gate_direct_entry(v) &&
+	       rip < gate_va(v) + DIRECT_CALLED;
+}
+
+void gate_leave_direct_way(struct vcpu *v, struct cpu_regs *regs)
+{
+	const struct gate_page *page = atomic_load(&v->gate);
+
+	if (!gate_on_direct_way(v, regs->rip) || regs->rip < gate_va(v) + DIRECT_SAVED)
+		return;
+	regs->rcx = __atomic_load_n(&page->site_rcx, __ATOMIC_RELAXED);
+	regs->r11 = __atomic_load_n(&page->site_r11, __ATOMIC_RELAXED);
+	regs->rsp = __atomic_load_n(&page->site_rsp, __ATOMIC_RELAXED);
+}
+
+bool gate_holds(struct vcpu *v, uint64_t rip)
+{
+	uint64_t at = rip - gate_va(v);
+
+	return in_page(v, rip) && !(at_cpl3(v->vm) && at >= DIRECT_BEGINS && at != DIRECT_CALLED);
+}
 
 /* Is the call over that it was stopped in, `at` in the code? Then its value is in rax. */
 static bool is_over(const struct gate_page *page, bool user, uint64_t at, struct cpu_regs *regs)
@@ -260,6 +346,9 @@ enum gate_stop gate_resolve(struct vcpu *v, struct cpu_regs *regs)
 	const struct gate_page *page = atomic_load(&v->gate);
 	bool user = at_cpl3(v->vm);
 	uint64_t at = regs->rip - gate_va(v);
+
+	if (user && at == DIRECT_CALLED) /* a jump to the beginning */
+		at = 0;
 	enum gate_stop stop = is_over(page, user, at, regs) ? GATE_ANSWERED : GATE_CALLS;
 
 	if (at >= LABEL(user, saved)) {

@@ -2,7 +2,7 @@
 /*
  * kvm.h - the inside of the machine: what the files of this room share.
  *
- * Lock order: vm->poke_lock, then vm->lock, then vm->gate_lock, then a zone's lock. poke_lock is held while a processor runs at ring 0 only. Fields: (L) vm->lock  (K) vm->poke_lock  (G) vm->gate_lock  (A) atomic  (C) constant after creation  (O) owner thread.
+ * Lock order: vm->patch_lock, all locks of spaces, vm->poke_lock, then vm->lock, then vm->gate_lock, then a zone's lock. poke_lock is held while a processor runs at ring 0 only. Fields: (L) vm->lock  (K) vm->poke_lock  (G) vm->gate_lock  (A) atomic  (C) constant after creation  (O) owner thread.
  */
 #ifndef LODGE_VMM_KVM_H
 #define LODGE_VMM_KVM_H
@@ -14,6 +14,7 @@
 #include "../mm/gather.h"
 #include "../uffd/arena.h"
 #include "runner.h"
+#include "sites.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -61,6 +62,10 @@ struct vm {
 	_Atomic uint64_t tlb_gen; /* (A) counts revocations */
 
 	pthread_mutex_t gate_lock; /* gate.c */
+
+	pthread_mutex_t patch_lock;	  /* sites.c */
+	_Atomic uint32_t nr_rewritten;	  /* (A) sites at this moment */
+	_Atomic uint64_t nr_pages_undone; /* (A) */
 
 	pthread_mutex_t poke_lock;
 	_Atomic uint32_t nr_pokes; /* (A) written under poke_lock */
@@ -133,7 +138,12 @@ struct vcpu {
 	int run_error;				 /* what it ended with */
 	bool used;				 /* (O) a program ran on it: its vector state is not fresh */
 	struct syscall_site site[SYSCALL_SITES]; /* (O) by return address */
-	struct vcpu_stats stats;		 /* (O) */
+	pfn_t vdso_pfn;				 /* (O) the page with the slots; 0: no site is rewritten */
+	struct hot_site hot[HOT_SITES];		 /* (O) by return address */
+	struct hot_site hottest; /* (O) to be rewritten before the next run; after == 0: none */
+	unsigned int look_every; /* (O) of how many answers of a gate one is let pass; 0: all, up to now */
+	struct sites *sites;	 /* (O) of gate_mm; NULL: it had none when the gate was opened */
+	struct vcpu_stats stats; /* (O) */
 };
 
 /* Bits of rflags. */
@@ -241,6 +251,14 @@ enum gate_stop {
 	GATE_CALLS,    /* before anything was answered: it is a system call like any other */
 	GATE_ANSWERED, /* on its way back with the answer */
 };
+
+/* What sites.c needs: the table of a space, made if it is wanted and not there. NULL: no memory, or none. */
+struct sites *gate_sites(struct vm *vm, struct mm *mm, bool make);
+/* Where a rewritten site leads to on this processor. */
+gva_t gate_direct_entry(const struct vcpu *v);
+/* Between there and the gate, where a call is as good as not made; gives the program back what was put by there. */
+bool gate_on_direct_way(struct vcpu *v, uint64_t rip);
+void gate_leave_direct_way(struct vcpu *v, struct cpu_regs *regs);
 
 /* Makes the registers of such a stop those of the program behind its SYSCALL. */
 enum gate_stop gate_resolve(struct vcpu *v, struct cpu_regs *regs);

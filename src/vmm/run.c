@@ -258,7 +258,7 @@ static void conclude(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struc
 	if (err == -EINTR) {
 		if (!v->unfinished)
 			vcpu_store_regs(v, regs);
-		if (v->unfinished || !stopped_in_gate(v, regs, trap))
+		if (v->unfinished || sites_resolve(v, mm, regs) || !stopped_in_gate(v, regs, trap))
 			take_kick(v, trap);
 	} else if (err) {
 		vcpu_store_regs(v, regs);
@@ -266,8 +266,10 @@ static void conclude(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struc
 	} else {
 		trap_decode(v, mm, regs, trap);
 	}
-	if (trap->kind == TRAP_SYSCALL)
+	if (trap->kind == TRAP_SYSCALL) {
 		mailbox_note_exit(v);
+		sites_note(v, mm, regs);
+	}
 }
 
 /* Registers and page tables for the next run. False: there is none. */
@@ -294,10 +296,12 @@ static bool prepare(struct vcpu *v, struct mm *mm, const struct cpu_regs *regs, 
 /* A processor that is lent, until there is something to look at. */
 static void look_on(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)
 {
-	if (mailbox_wait(v, regs))
+	if (mailbox_wait(v, regs)) {
 		*trap = (struct trap){.kind = TRAP_SYSCALL};
-	else
+		sites_note(v, mm, regs);
+	} else {
 		conclude(v, mm, regs, trap);
+	}
 }
 
 void vcpu_run(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, struct trap *trap)

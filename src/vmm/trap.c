@@ -11,6 +11,7 @@
 
 #include "kvm.h"
 
+#define VECTOR_DB 1
 #define VECTOR_BP 3
 #define VECTOR_OF 4
 #define VECTOR_UD 6
@@ -145,6 +146,11 @@ static void exception(struct vcpu *v, struct mm *mm, struct cpu_regs *regs, stru
 	regs->rsp = f->rsp;
 	if (vector == VECTOR_PF)
 		trap->address = vcpu_sync(v)->sregs.cr2;
+	/* A step ended on the way to the gate, or the vDSO's page is not there: the SYSCALL itself comes next. */
+	if (sites_resolve(v, mm, regs) && vector != VECTOR_DB) {
+		trap->kind = TRAP_KICK;
+		return;
+	}
 	if (is_entry_fault(v, regs, trap)) {
 		if (is_after_syscall(v, mm, regs)) {
 			int unknown = MMU_UNKNOWN;

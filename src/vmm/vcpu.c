@@ -274,6 +274,8 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 	v->traps = VCPU_TRAPS_EXIT;
 	mailbox_reset(v);
 	memset(v->site, 0, sizeof(v->site));
+	v->vdso_pfn = 0;
+	v->hottest.after = 0;
 	atomic_fetch_add(&vm->nr_active, 1);
 	if (err)
 		vcpu_put(v);

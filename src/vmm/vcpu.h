@@ -67,6 +67,16 @@ void vcpu_run(struct vcpu *vcpu, struct mm *mm, struct cpu_regs *regs, struct tr
 void vcpu_set_traps(struct vcpu *vcpu, enum vcpu_traps traps);
 
 /*
+ * Call sites in a program's text may be rewritten to go to the gate by a jump, where that is possible: sites.c. vdso: the frame of the vDSO
+ * of all programs. A processor from the pool rewrites nothing.
+ */
+void vcpu_set_patching(struct vcpu *vcpu, pfn_t vdso);
+/* A call site has been used so much that it is worth it. */
+bool vcpu_has_hot_site(const struct vcpu *vcpu);
+/* Rewrites it if that can be done, and forgets about it. `users`: mm_users where nobody uses the space but the task that runs here. */
+void vcpu_rewrite_site(struct vcpu *vcpu, struct mm *mm, uint32_t users);
+
+/*
  * Says what a call without arguments, of a number below 256, returns until something else is said or the processor goes back to the pool:
  * the guest may then find that answer without a trap. ~0 cannot be said, and takes the answer back. Any thread, while it has an owner.
  */
@@ -96,11 +106,15 @@ int vcpu_reset_fpu(struct vcpu *vcpu);
 struct vcpu_stats {
 	uint64_t runs; /* KVM_RUN calls */
 	uint64_t syscalls, faults, exceptions, kicks;
-	uint64_t nmis;	   /* they change nothing for the program */
-	uint64_t pokes;	   /* stores that made a shadow MMU forget an entry */
-	uint64_t flushes;  /* entries that began with a TLB flush */
-	uint64_t polled;   /* system calls that came through the mailbox: not among `syscalls` */
-	uint64_t poll_ns;  /* processor time of owners meanwhile, calls included */
+	uint64_t nmis;		/* they change nothing for the program */
+	uint64_t pokes;		/* stores that made a shadow MMU forget an entry */
+	uint64_t flushes;	/* entries that began with a TLB flush */
+	uint64_t polled;	/* system calls that came through the mailbox: not among `syscalls` */
+	uint64_t poll_ns;	/* processor time of owners meanwhile, calls included */
+	uint64_t rewritten;	/* call sites that became jumps, each time that they did */
+	uint64_t not_rewritten; /* times that one was looked at which must stay */
+	uint64_t
+		direct; /* calls that came by such a jump, as the guest has counted them; among all others too */
 	uint64_t answered; /* system calls answered without a trap, as the guest has counted them */
 };
 

@@ -278,6 +278,7 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 		pthread_mutex_init(&vm->poke_lock, NULL);
 		pthread_mutex_init(&vm->boot_lock, NULL);
 		pthread_mutex_init(&vm->gate_lock, NULL);
+		pthread_mutex_init(&vm->patch_lock, NULL);
 		list_init(&vm->stale);
 		what = build(vm, &error);
 		if (!what) {
@@ -316,6 +317,7 @@ uint64_t vm_destroy(struct vm *vm)
 	pthread_mutex_destroy(&vm->poke_lock);
 	pthread_mutex_destroy(&vm->boot_lock);
 	pthread_mutex_destroy(&vm->gate_lock);
+	pthread_mutex_destroy(&vm->patch_lock);
 	free(vm);
 	return leaked;
 }

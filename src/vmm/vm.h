@@ -47,4 +47,18 @@ void vm_kick_all(struct vm *vm);
 /* What the machine is. Runs the self-test at the first call if it has not run yet; 0 or -errno. */
 int vm_platform(struct vm *vm, struct vm_platform *p);
 
+/* --- call sites that were rewritten: sites.c ----------------------------------------------------------------------------- */
+
+/* Is there any rewritten site? */
+bool sites_exist(struct vm *vm);
+
+/*
+ * Pages of the space in [start, end) are as their files have them, and stay so while others use it than one task (mm_users). By that task, or by
+ * one of the others. Takes mmap_lock.
+ */
+void sites_undo(struct mm *mm, gva_t start, gva_t end);
+
+/* How many pages that was done to. */
+uint64_t sites_nr_undone(struct vm *vm);
+
 #endif

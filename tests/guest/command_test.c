@@ -98,6 +98,8 @@ static void bad_options_are_refused_by_one_line(void **state)
 		"--thp=sometimes",
 		"--traps=",
 		"--traps=never",
+		"--patch=",
+		"--patch=on",
 		"--oom=",
 		"--oom=panic",
 		"--timeout=0",

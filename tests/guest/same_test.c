@@ -7,7 +7,8 @@
  * printed for it, and one test more compares how they ended. A program gets an empty directory, fresh for each
  * of its runs and writable, as its working directory and "." as its only argument.
  *
- * Some programs run once more with system calls that need no exit (--traps=poll).
+ * Some programs run once more with system calls that need no exit (--traps=poll), or with call sites that become jumps besides
+ * (--patch=auto).
  *
  * Both runs lack the capability to map the first pages, which a program under lodge never has.
  */
@@ -29,7 +30,7 @@
 /* One program: its two outcomes, once some test has asked for them. */
 struct program {
 	char *path;
-	const char *traps; /* an option, or NULL: the default */
+	const char *traps, *patch; /* options, or NULL: the default */
 	bool ran;
 	struct outcome native, lodge;
 };
@@ -49,6 +50,10 @@ static const char *const limited[] = {"same_locks"};
 /* Programs that run a second time with --traps=poll. */
 static const char *const polled[] = {"same_who", "same_signals", "same_threads", "same_processes",
 				     "same_vdso"};
+
+/* Programs that run once more with --patch=auto besides. */
+static const char *const patched[] = {"same_sites", "same_who",	 "same_signals",  "same_threads",
+				      "same_fork",  "same_vdso", "same_mprotect", "same_process_vm"};
 
 /* Programs that have the loopback network. */
 static const char *const networked[] = {"same_inet"};
@@ -100,12 +105,12 @@ static char *absolute(const char *path)
 	return full;
 }
 
-static const char *fresh_dir(const char *program, const char *kind)
+static const char *fresh_dir(const char *program, const char *kind, const char *how)
 {
 	const char *name = strrchr(program, '/') + 1, *dir;
 	char path[128];
 
-	snprintf(path, sizeof(path), "%.80s-%s", name, kind);
+	snprintf(path, sizeof(path), "%.80s-%s-%s", name, kind, how);
 	dir = scratch_path(path);
 	assert_int_equal(mkdir(dir, 0755), 0);
 	return dir;
@@ -114,15 +119,16 @@ static const char *fresh_dir(const char *program, const char *kind)
 static void program_run(struct program *p)
 {
 	char *lodge = absolute(lodge_path());
-	const char *native_dir = fresh_dir(p->path, p->traps ? "native-again" : "native"),
-		   *lodge_dir = fresh_dir(p->path, p->traps ? "lodge-again" : "lodge");
+	const char *how = p->patch ? "patched" : p->traps ? "again" : "once";
+	const char *native_dir = fresh_dir(p->path, "native", how),
+		   *lodge_dir = fresh_dir(p->path, "lodge", how);
 	struct command native = {.argv = {p->path, "."},
 				 .in_child = entrance(p->path),
 				 .arg = (void *)native_dir,
 				 .limit_s = LIMIT_S};
 	const char *net = IS_ONE_OF(p->path, networked) ? "--net=local" : "--net=none";
-	struct command guest = {.argv = {lodge, "run", net, "--rw", lodge_dir, p->traps ? p->traps : "--",
-					 p->path, "."},
+	struct command guest = {.argv = {lodge, "run", net, p->patch ? p->patch : net, "--rw", lodge_dir,
+					 p->traps ? p->traps : "--", p->path, "."},
 				.in_child = entrance(p->path),
 				.arg = (void *)lodge_dir,
 				.limit_s = LIMIT_S};
@@ -199,6 +205,11 @@ static void add_test(struct program *p, const char *name, char *title, CMUnitTes
 	nr_tests++;
 }
 
+static const char *way(const struct program *p)
+{
+	return p->patch ? " --traps=poll --patch=auto" : p->traps ? " --traps=poll" : "";
+}
+
 /* A test for each case of the program, and one for its end. Returns whether the program named any. */
 static bool add_program(struct program *p)
 {
@@ -208,14 +219,12 @@ static bool add_program(struct program *p)
 	char *name;
 
 	for (char *title = strtok(list.out, "\n"); title; title = strtok(NULL, "\n")) {
-		if (asprintf(&name, "%s%s%s: %s", program, p->traps ? " " : "", p->traps ? p->traps : "",
-			     title) < 0)
+		if (asprintf(&name, "%s%s: %s", program, way(p), title) < 0)
 			return false;
 		add_test(p, name, strdup(title), prints_the_same);
 	}
 	outcome_free(&list);
-	if (nr_tests == before || asprintf(&name, "%s%s%s: ends the same", program, p->traps ? " " : "",
-					   p->traps ? p->traps : "") < 0)
+	if (nr_tests == before || asprintf(&name, "%s%s: ends the same", program, way(p)) < 0)
 		return false;
 	add_test(p, name, NULL, ends_the_same);
 	return true;
@@ -230,12 +239,14 @@ int main(void)
 		fprintf(stderr, "FAIL same: no programs %s\n", guest_path("same_*"));
 		return 1;
 	}
-	programs = calloc(2 * found.gl_pathc, sizeof(*programs));
+	programs = calloc(3 * found.gl_pathc, sizeof(*programs));
 	for (size_t i = 0; programs && i < found.gl_pathc; i++) {
-		struct program *p = &programs[2 * i];
-		p[0].path = p[1].path = absolute(found.gl_pathv[i]);
-		p[1].traps = "--traps=poll";
-		if (!add_program(p) || (IS_ONE_OF(p->path, polled) && !add_program(p + 1))) {
+		struct program *p = &programs[3 * i];
+		p[0].path = p[1].path = p[2].path = absolute(found.gl_pathv[i]);
+		p[1].traps = p[2].traps = "--traps=poll";
+		p[2].patch = "--patch=auto";
+		if (!add_program(p) || (IS_ONE_OF(p->path, polled) && !add_program(p + 1)) ||
+		    (IS_ONE_OF(p->path, patched) && !add_program(p + 2))) {
 			fprintf(stderr, "FAIL same: %s names no cases\n", found.gl_pathv[i]);
 			return 1;
 		}
