@@ -42,17 +42,19 @@
 	}
 
 /* A program that measures itself, or one that is measured from outside: under lodge and without. */
-#define CALL_GROUP(variant, ...)                                                                \
-	{                                                                                       \
-		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true, \
-		.samples = 5,                                                                   \
-		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},             \
-			  {"lodge_exit", .under_lodge = true, .options = {"--traps", "exit"},   \
-			   .program = {__VA_ARGS__}},                                           \
-			  {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},   \
-			   .program = {__VA_ARGS__}},                                           \
-			  {"floor", .program = {"floor", "exits"}},                             \
-			  {"native", .program = {__VA_ARGS__}}},                                \
+#define CALL_GROUP(variant, ...)                                                                         \
+	{                                                                                                \
+		.case_name = "syscall", .variants = {variant}, .unit = "ns", .needs_kvm = true,          \
+		.samples = 5,                                                                            \
+		.sides = {{"lodge", .under_lodge = true, .program = {__VA_ARGS__}},                      \
+			  {"lodge_exit", .under_lodge = true, .options = {"--traps", "exit"},            \
+			   .program = {__VA_ARGS__}},                                                    \
+			  {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},            \
+			   .program = {__VA_ARGS__}},                                                    \
+			  {"lodge_patch", .under_lodge = true,                                           \
+			   .options = {"--traps", "poll", "--patch", "auto"}, .program = {__VA_ARGS__}}, \
+			  {"floor", .program = {"floor", "exits"}},                                      \
+			  {"native", .program = {__VA_ARGS__}}},                                         \
 	}
 #define PAIR_GROUP(case, variant, in, ...)                                                             \
 	{                                                                                              \

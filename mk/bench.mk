@@ -33,6 +33,12 @@ $(bench_dir)/%: bench/prog/%.c $(wildcard bench/prog/*.h)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(bench_flags) -static -pthread -o $@ $<
 
+# Where a kernel has room for them, as libraries are: call sites there can be rewritten.
+$(bench_dir)/calls $(bench_dir)/getppid: $(bench_dir)/%: bench/prog/%.c $(wildcard bench/prog/*.h)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(bench_flags) -fPIE -static-pie -pthread -o $@ $<
+
 $(bench_dir)/floor: bench/floor.c bench/prog/clock.h
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
