@@ -4,13 +4,15 @@
  *
  *	snapshot call MIB	prints "call-SIZE us": lodge_space_clone of a program that has written so much memory and sleeps in a read,
  *				by the clock: the program stands still for less than that
- *	snapshot auto|lazy|eager MIB
- *				prints "load-SIZE us" and "end-SIZE us": lodge_snapshot_load in that way, and from its beginning to the end of
- *				the program, which reads all of it; the file is in the machine's cache
+ *	snapshot auto|lazy|eager|prefetch MIB
+ *				prints "CACHE-first us" and "CACHE-end us", CACHE being warm or cold: from the beginning of lodge_snapshot_load in that way
+ *				to the first call of the program, which it begins with, and to its end, when it has read a word of each page; prefetch:
+ *				of what a recorded run touched, which is all
  */
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@
 #include "prog/median.h"
 
 #define ROUNDS 15
-#define LOADS  3
+#define LOADS  2
 
 struct bench {
 	struct lodge_host *host;
@@ -29,7 +31,6 @@ struct bench {
 	int in[2], out[2];
 	pthread_t thread;
 	const char *directory;
-	enum lodge_pages pages;
 };
 
 static void *run_main(void *arg)
@@ -98,44 +99,111 @@ static int measure_calls(struct bench *b, const char *mib)
 	return 0;
 }
 
+/* --- going on from a file ------------------------------------------------------------------------ */
+
+struct load {
+	struct bench *b;
+	const char *path;
+	enum lodge_pages pages;
+	bool cold;
+	uint64_t begin, first; /* ns */
+};
+
+static void note_first(void *ctx)
+{
+	((struct load *)ctx)->first = clock_now_ns();
+}
+
+/* What the machine has of the file goes. */
+static void drop_cache(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+}
+
 /* One round; the program ends with 0 if its memory is what it was. */
-static int load_once(struct bench *b, const char *path, double *load, double *end)
+static int load_once(struct load *l, double *first, double *end)
 {
 	struct lodge_space_options o;
 	struct lodge_space *space;
 	struct lodge_exit ended;
 
-	options_of(b, &o);
-	o.pages = b->pages;
-	if (write(b->in[1], "x", 1) != 1)
+	options_of(l->b, &o);
+	o.pages = l->pages;
+	o.at_call = "read";
+	o.on_call = note_first;
+	o.on_call_ctx = l;
+	if (l->cold)
+		drop_cache(l->path);
+	if (write(l->b->in[1], "x", 1) != 1)
 		return -1;
-	uint64_t begin = clock_now_ns();
-	if (lodge_snapshot_load(b->host, path, &o, &space, NULL))
+	l->begin = clock_now_ns();
+	if (lodge_snapshot_load(l->b->host, l->path, &o, &space, NULL))
 		return -1;
-	*load = since_us(begin);
 	int ret = lodge_space_run(space, &ended, NULL);
-	*end = since_us(begin);
+	*end = since_us(l->begin);
+	*first = (double)(l->first - l->begin) / 1000;
+	if (!ret && l->pages == LODGE_PAGES_RECORD)
+		ret = lodge_snapshot_save_order(space, NULL);
 	lodge_space_destroy(space);
 	return ret || ended.signal || ended.status ? -1 : 0;
 }
 
-static int measure_loads(struct bench *b, const char *mib)
+static int measure_way(struct load *l)
 {
-	double load[LOADS], end[LOADS];
-	char path[] = "/var/tmp/lodge-bench.XXXXXX";
+	double first[LOADS], end[LOADS];
+	const char *cache = l->cold ? "cold" : "warm";
+
+	for (int i = 0; i < LOADS; i++)
+		if (load_once(l, &first[i], &end[i]))
+			return -1;
+	printf("%s-first %.1f\n%s-end %.1f\n", cache, median(first, LOADS), cache, median(end, LOADS));
+	return 0;
+}
+
+static int record(struct bench *b, const char *path)
+{
+	struct load l = {.b = b, .path = path, .pages = LODGE_PAGES_RECORD};
+	double first, end;
+
+	return load_once(&l, &first, &end);
+}
+
+static int measure_file(struct bench *b, const char *path, enum lodge_pages pages)
+{
+	struct load warm = {.b = b, .path = path, .pages = pages}, cold = warm;
+
+	cold.cold = true;
+	if (pages == LODGE_PAGES_PREFETCH && record(b, path))
+		return -1;
+	return measure_way(&warm) || measure_way(&cold) ? -1 : 0;
+}
+
+static int measure_loads(struct bench *b, enum lodge_pages pages)
+{
+	char path[] = "/var/tmp/lodge-bench.XXXXXX", order[sizeof(path) + 8];
 	int fd = mkstemp(path), err = fd < 0;
 
 	if (!err)
 		err = lodge_snapshot_save(b->space, path, NULL);
 	lodge_space_kill(b->space, SIGKILL); /* it would read what the others are given */
-	for (int i = 0; i < LOADS && !err; i++)
-		err = load_once(b, path, &load[i], &end[i]);
+	if (!err)
+		err = measure_file(b, path, pages);
+	snprintf(order, sizeof(order), "%s.order", path);
+	unlink(order);
 	unlink(path);
 	close(fd);
-	if (err)
-		return -1;
-	printf("load-%sMiB %.1f\nend-%sMiB %.1f\n", mib, median(load, LOADS), mib, median(end, LOADS));
-	return 0;
+	return err;
+}
+
+static enum lodge_pages pages_of(const char *way)
+{
+	return !strcmp(way, "lazy")	  ? LODGE_PAGES_LAZY
+	       : !strcmp(way, "eager")	  ? LODGE_PAGES_EAGER
+	       : !strcmp(way, "prefetch") ? LODGE_PAGES_PREFETCH
+					  : LODGE_PAGES_AUTO;
 }
 
 int main(int argc, char **argv)
@@ -147,12 +215,11 @@ int main(int argc, char **argv)
 		return 2;
 	*strrchr(self, '/') = '\0';
 	b.directory = self;
-	b.pages = !strcmp(argv[1], "lazy")    ? LODGE_PAGES_LAZY
-		  : !strcmp(argv[1], "eager") ? LODGE_PAGES_EAGER
-					      : LODGE_PAGES_AUTO;
 	int err = start(&b, argv[2]);
-	if (!err)
-		err = (strcmp(argv[1], "call") ? measure_loads : measure_calls)(&b, argv[2]);
+	if (!err && !strcmp(argv[1], "call"))
+		err = measure_calls(&b, argv[2]);
+	else if (!err)
+		err = measure_loads(&b, pages_of(argv[1]));
 	if (err)
 		fputs("snapshot: failed, or memory that changed\n", stderr);
 	finish(&b);

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "files_clone.h"
+#include "memfd.h"
+#include "object_twins.h"
 #include "signalfd.h"
 #include "tty.h"
 
@@ -58,7 +60,7 @@ static int note(struct file_twins *w, struct guest_file *old, int guest_fd)
 		w->twin = more;
 		w->room = room;
 	}
-	w->twin[w->nr++] = (struct file_twin){old, NULL, guest_fd};
+	w->twin[w->nr++] = (struct file_twin){.old = old, .guest_fd = guest_fd};
 	return 0;
 }
 
@@ -339,12 +341,67 @@ static int clone_unnamed(struct file_twins *w, const struct file_twin *t, int fl
 	return fd < 0 ? -errno : fd;
 }
 
-static int clone_by_kind(struct file_twins *w, const struct file_twin *t)
+/* --- memfds -------------------------------------------------------------------------------------- */
+
+/* Another description of what the clone has for the same memfd already; -ENOENT: nothing yet. */
+static int open_twin(const struct file_twins *w, const struct file_twin *t, int flags)
+{
+	char path[PROC_FD_BYTES];
+
+	for (const struct file_twin *o = w->twin; o < t; o++) {
+		if (!o->new || o->old->memfd != t->old->memfd)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", o->new->host_fd);
+		int fd = open(path, (flags & ~OPEN_ONCE) | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	return -ENOENT;
+}
+
+/* The first one makes the twin of its object, which is filled when there are spaces to pay for it. */
+static int new_memfd(struct file_twins *w, struct file_twin *t)
+{
+	struct memfd_shape shape;
+	struct memfd *m = NULL;
+	int fd, err = memfd_describe(t->old->host_fd, &shape);
+
+	if (err)
+		return err == -ENOTSUP ? refuse(w, t, "is a file in memory, and cannot be cloned") : err;
+	fd = memfd_build(w->mm_host, &shape, &m);
+	if (fd < 0)
+		return fd;
+	struct backing *old = memfd_find(t->old->host_fd), *new = memfd_find(fd);
+	err = object_twins_add(w->object, old, new);
+	backing_put(old);
+	backing_put(new);
+	t->memfd = m;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static int clone_memfd(struct file_twins *w, struct file_twin *t, int flags)
+{
+	int fd = flags & O_PATH ? -ENOENT : find_description(w, t, false);
+
+	if (fd == -ENOENT)
+		fd = open_twin(w, t, flags);
+	if (fd == -ENOENT)
+		fd = new_memfd(w, t);
+	if (fd >= 0)
+		lseek(fd, lseek(t->old->host_fd, 0, SEEK_CUR), SEEK_SET);
+	return fd;
+}
+
+static int clone_by_kind(struct file_twins *w, struct file_twin *t)
 {
 	int flags = fcntl(t->old->host_fd, F_GETFL);
 	struct stat st;
 
-	if (t->old->memfd || t->old->signalfd || t->old->process_serial || t->old->proc.kind == PROC_FILE)
+	if (t->old->memfd)
+		return clone_memfd(w, t, flags);
+	if (t->old->signalfd || t->old->process_serial || t->old->proc.kind == PROC_FILE)
 		return refuse(w, t, "cannot be cloned");
 	if (t->old->tty && t->old->tty->pair)
 		return refuse(w, t, "is a terminal that was made inside, and cannot be cloned");
@@ -424,9 +481,11 @@ struct files *file_twins_table(const struct file_twins *w, struct files *f)
 
 void file_twins_destroy(struct file_twins *w)
 {
-	for (unsigned int i = 0; i < w->nr; i++)
+	for (unsigned int i = 0; i < w->nr; i++) {
+		memfd_drop(w->twin[i].memfd);
 		if (w->twin[i].new)
 			guest_file_put(w->twin[i].new);
+	}
 	for (unsigned int i = 0; i < w->nr_pipes; i++) {
 		close(w->pipe[i].end[0]);
 		close(w->pipe[i].end[1]);

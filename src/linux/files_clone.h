@@ -11,6 +11,7 @@
  *	O_PATH			   another descriptor of it
  *	pipe within the sandbox	   a pipe with the same bytes in it
  *	eventfd, timerfd, epoll	   one in the same state
+ *	memfd			   one with the same bytes in it
  *	all else		   refused by name: a socket, or a pipe whose other end somebody else has
  *
  * Files themselves are the world's, and not copied. Nobody has the record locks of the other.
@@ -23,9 +24,12 @@
 
 #define FILES_CLONE_WHY 160
 
+struct object_twins;
+
 struct file_twin {
 	struct guest_file *old, *new; /* one reference of the new one; NULL: the clone has none */
 	int guest_fd;		      /* one of its numbers */
+	struct memfd *memfd;	      /* a reference of the new one's, until somebody has it open; or NULL */
 };
 
 /* A pipe of the clone's. */
@@ -41,6 +45,8 @@ struct file_twins {
 	unsigned int nr, room;
 	struct pipe_twin *pipe;
 	unsigned int nr_pipes, pipe_room;
+	struct object_twins *object; /* what is behind memfds */
+	struct mm_host *mm_host;
 	char why[FILES_CLONE_WHY]; /* what could not be cloned */
 };
 

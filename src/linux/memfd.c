@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -184,6 +185,56 @@ int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned in
 		return host_fd;
 	close(host_fd);
 	return -ENOMEM;
+}
+
+/* --- making one anew ------------------------------------------------------------------------------------------------ */
+
+#define PATH_BEGIN "/memfd:"
+#define PATH_END   " (deleted)"
+#define ALL_SEALS  (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | 0x20u)
+
+bool memfd_has_path(const char *path)
+{
+	return !strncmp(path, PATH_BEGIN, strlen(PATH_BEGIN));
+}
+
+int memfd_describe(int host_fd, struct memfd_shape *s)
+{
+	struct backing *b = memfd_find(host_fd);
+	struct stat st;
+	int err = 0;
+
+	memset(s, 0, sizeof(*s));
+	if (!b || !b->cache.shmem || !memfd_has_path(b->path))
+		err = -ENOTSUP;
+	else if (fstat(host_fd, &st))
+		err = -errno;
+	if (!err) {
+		size_t bytes = strlen(b->path) - strlen(PATH_BEGIN) - strlen(PATH_END);
+		memcpy(s->name, b->path + strlen(PATH_BEGIN), min_u64(bytes, sizeof(s->name) - 1));
+		s->bytes = (uint64_t)st.st_size;
+		s->mode = st.st_mode & 07777;
+		s->seals = (uint32_t)fcntl(host_fd, F_GET_SEALS);
+	}
+	if (b)
+		backing_put(b);
+	return err;
+}
+
+int memfd_build(struct mm_host *h, const struct memfd_shape *s, struct memfd **m)
+{
+	if ((s->seals & ~ALL_SEALS) || s->bytes > INT64_MAX || (s->mode & ~07777u) ||
+	    !memchr(s->name, 0, sizeof(s->name)))
+		return -EINVAL;
+	int fd = memfd_new(h, NULL, s->name, MFD_ALLOW_SEALING, m);
+	if (fd < 0)
+		return fd;
+	shmem_resize((*m)->object, s->bytes);
+	if (!ftruncate(fd, (off_t)s->bytes) && !fchmod(fd, s->mode) && !fcntl(fd, F_ADD_SEALS, s->seals))
+		return fd;
+	memfd_drop(*m);
+	close(fd);
+	return -EINVAL;
 }
 
 int memfd_attach(struct mm_host *h, int host_fd, const char *name, const void *owner)

@@ -22,6 +22,21 @@ bool memfd_flags_valid(unsigned int flags);
 /* As memfd_create: a host descriptor, or -errno. *m, which may be NULL, is to be dropped when it is installed. */
 int memfd_new(struct mm_host *h, struct memcg *cg, const char *name, unsigned int flags, struct memfd **m);
 
+/* Whether an object of this path is that of a memfd. */
+bool memfd_has_path(const char *path);
+
+/* What a memfd is beside its contents. */
+struct memfd_shape {
+	char name[256];
+	uint64_t bytes;
+	uint32_t seals, mode;
+};
+
+/* 0; -ENOTSUP: it is none of memfd_new, or one of pages of a pool. */
+int memfd_describe(int host_fd, struct memfd_shape *s);
+/* One of that shape, as memfd_new; -EINVAL: there is none. */
+int memfd_build(struct mm_host *h, const struct memfd_shape *s, struct memfd **m);
+
 /*
  * The same for a new regular file of the host, whose data is to be in memory: `name` is what maps shows. It lasts while the file has a
  * name, until memfd_forget. 0 or -ENOMEM.

@@ -7,6 +7,7 @@
 #include "cputime.h"
 #include "files_clone.h"
 #include "memfd.h"
+#include "object_twins.h"
 #include "patch.h"
 #include "report.h"
 #include "sandbox_clone.h"
@@ -36,6 +37,7 @@ struct cloning {
 	struct memcg *account; /* of the clone; NULL: the first space makes it */
 	struct twins mm, files, fs, sighand;
 	struct file_twins file;
+	struct object_twins object;
 	struct lodge_error *err;
 };
 
@@ -50,7 +52,8 @@ static int check_areas(struct cloning *c, struct mm *mm)
 	vma_for_each (v, &mm->vmas) {
 		if (v->flags & VM_HUGETLB)
 			what = "pages of a pool";
-		else if ((v->flags & VM_SHARED) && v->mapping && (!v->file || backing_is_memory(v->file)))
+		else if ((v->flags & VM_SHARED) && v->mapping && (!v->file || backing_is_memory(v->file)) &&
+			 !object_of_area(v))
 			what = "shared memory";
 		if (what)
 			break;
@@ -85,6 +88,10 @@ static struct mm *clone_mm(struct cloning *c, struct mm *old)
 	patch_undo(old);
 	if (check_areas(c, old) || mm_clone(old, c->account, &new))
 		return NULL;
+	if (object_twins_map(&c->object, new)) {
+		mmput(new);
+		return NULL;
+	}
 	c->account = new->memcg;
 	twin_add(&c->mm, old, new);
 	return new;
@@ -420,6 +427,8 @@ static int fill(struct cloning *c)
 	if (!err)
 		err = place_first_mm(c);
 	if (!err)
+		err = object_twins_fill(&c->object, c->account);
+	if (!err)
 		err = ttys_clone(c->to, c->from);
 	return err;
 }
@@ -440,10 +449,13 @@ int sandbox_clone(const struct sandbox_clone_setup *setup, struct sandbox **resu
 	memcpy(c.to->caller_fds, fds, sizeof(c.to->caller_fds));
 	c.file.old_caller_fds = c.from->caller_fds;
 	c.file.new_caller_fds = c.to->caller_fds;
+	c.file.object = &c.object;
+	c.file.mm_host = c.from->first_mm->host;
 	copy_fields(c.to, c.from);
 	c.to->view = c.from->view ? view_share(c.from->view) : NULL;
 	int ret = fill(&c);
 	file_twins_destroy(&c.file);
+	object_twins_destroy(&c.object);
 	free(c.mm.at);
 	if (!ret) {
 		*result = c.to;

@@ -5,7 +5,7 @@
  * One function for each kind of thing goes both ways (codec.h). What several tasks share has a number; numbers are given in the order in which
  * tasks are met. Times by clocks that begin with the machine are moved by what those clocks differ.
  *
- *	clocks, sandbox | spaces: fields, areas | files, tables, directories, actions | processes: theirs, threads
+ *	clocks, sandbox | shared objects | spaces: fields, areas | contents of objects | files, tables, directories, actions | processes: theirs, threads
  *
  * Nothing that is read is trusted: counts have bounds, numbers name what is there, areas go through mm_mmap, files are opened through
  * the view that the new sandbox has.
@@ -21,6 +21,12 @@
 #define SNAPSHOT_WHY	   200
 #define SNAPSHOT_MAX_TASKS 32768u
 #define SNAPSHOT_MAX_AREAS 1048576u
+
+/* What an area keeps besides what its request says. */
+#define SNAPSHOT_KEPT_FLAGS                                                                         \
+	(VM_GROWSDOWN | VM_LOCKED | VM_LOCKONFAULT | VM_SEQ_READ | VM_RAND_READ | VM_DONTCOPY |     \
+	 VM_DONTEXPAND | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP | VM_HUGEPAGE | VM_NOHUGEPAGE | \
+	 VM_MERGEABLE | VM_DROPPABLE | VM_SEALED | VM_PROGRAM)
 
 struct guest_file;
 struct hostfile_table;
@@ -38,7 +44,7 @@ struct numbered {
 struct snapshot {
 	struct codec c;
 	struct sandbox *sandbox;
-	struct numbered mm, files, fs, sighand, file;
+	struct numbered mm, files, fs, sighand, file, object;
 	int64_t monotonic_shift, boottime_shift; /* ns that are added to what was saved */
 	char why[SNAPSHOT_WHY];			 /* what stands in the way, or "" */
 	/* reading */
@@ -50,6 +56,8 @@ struct snapshot {
 	struct vdso *vdso;
 	struct shm_ns *shm;
 	struct view *view;
+	struct snapshot_memfd *memfd; /* of each object */
+	uint32_t nr_memfds;
 	uint64_t max_pages; /* of the space; 0: as saved */
 	struct memcg *account;
 };
@@ -68,6 +76,19 @@ void *numbered_get(const struct numbered *w, uint32_t nr);
 int snapshot_code_spaces(struct snapshot *n);
 int snapshot_write_pages(struct snapshot *n, struct image_writer *w);
 int snapshot_map_pages(struct snapshot *n);
+/* Of an area with these flags: PROT_BITS_. */
+unsigned int snapshot_prot(uint64_t flags);
+
+/*
+ * snapshot_objects.c: shared memory. What there is comes before spaces and files, which name it; what is in it after the spaces, who pay for
+ * it. All of it is in the state.
+ */
+int snapshot_note_objects(struct snapshot *n);
+int snapshot_code_objects(struct snapshot *n);
+int snapshot_code_contents(struct snapshot *n);
+/* A descriptor of the object with that number, a memfd; or -errno. */
+int snapshot_open_object(const struct snapshot *n, uint32_t nr, int flags);
+void snapshot_destroy_objects(struct snapshot *n);
 
 /* snapshot_files.c: all files, tables and directories. Writing takes what is in the sandbox's pipes out of them. */
 int snapshot_note_files(struct snapshot *n);

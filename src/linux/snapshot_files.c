@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "files_clone.h"
+#include "memfd.h"
 #include "snapshot.h"
 #include "task.h"
 #include "view.h"
@@ -38,12 +39,13 @@ enum file_kind {
 	FILE_EVENTFD,
 	FILE_TIMERFD,
 	FILE_EPOLL,
+	FILE_MEMFD, /* `number`: what object */
 	NR_FILE_KINDS
 };
 
 struct file_record {
 	uint32_t kind, number, flags, semaphore;
-	int64_t offset; /* FILE_PATH; FILE_TIMERFD: its clock */
+	int64_t offset; /* FILE_PATH, FILE_MEMFD; FILE_TIMERFD: its clock */
 	uint64_t count; /* FILE_EVENTFD */
 	struct itimerspec timer;
 };
@@ -139,6 +141,17 @@ static int describe_unnamed(struct snapshot *n, const struct guest_file *f, stru
 	return 0;
 }
 
+static int describe_memfd(struct snapshot *n, const struct guest_file *f, struct file_record *r)
+{
+	struct backing *object = memfd_find(f->host_fd);
+
+	r->kind = FILE_MEMFD;
+	r->number = numbered_note(&n->object, object);
+	r->offset = r->flags & O_PATH ? 0 : lseek(f->host_fd, 0, SEEK_CUR);
+	backing_put(object);
+	return 0;
+}
+
 static int describe(struct snapshot *n, const struct guest_file *f, uint32_t own, struct file_record *r)
 {
 	struct stat st;
@@ -151,6 +164,8 @@ static int describe(struct snapshot *n, const struct guest_file *f, uint32_t own
 		return -errno;
 	if (f->proc.kind != PROC_NONE)
 		return snapshot_refuse(n, -ENOTSUP, "an open entry of /proc cannot be saved");
+	if (f->memfd)
+		return describe_memfd(n, f, r);
 	if (S_ISFIFO(st.st_mode)) {
 		r->kind = FILE_PIPE;
 		r->number = pipe_number(n, f);
@@ -348,6 +363,11 @@ static int make_fd(struct snapshot *n, const struct file_record *r, uint32_t own
 	case FILE_EPOLL:
 		fd = epoll_create1(EPOLL_CLOEXEC);
 		return fd < 0 ? -errno : fd;
+	case FILE_MEMFD:
+		fd = snapshot_open_object(n, r->number, (int)r->flags);
+		if (fd >= 0 && r->offset > 0)
+			lseek(fd, r->offset, SEEK_SET);
+		return fd;
 	case FILE_CALLER:
 	case NR_FILE_KINDS:
 		break;

@@ -16,23 +16,20 @@
 #include "../mm/pagewalk.h"
 #include "../vmm/vm.h"
 #include "hostfile.h"
+#include "object_twins.h"
 #include "snapshot.h"
 #include "snapshot_supply.h"
 #include "vdso.h"
 
 #define BATCH_PAGES 64u
 
-/* What an area keeps besides what its request says. */
-#define KEPT_FLAGS                                                                                  \
-	(VM_GROWSDOWN | VM_LOCKED | VM_LOCKONFAULT | VM_SEQ_READ | VM_RAND_READ | VM_DONTCOPY |     \
-	 VM_DONTEXPAND | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP | VM_HUGEPAGE | VM_NOHUGEPAGE | \
-	 VM_MERGEABLE | VM_DROPPABLE | VM_SEALED | VM_PROGRAM)
-
-enum area_kind { AREA_MEMORY, AREA_FILE, AREA_VVAR, AREA_VDSO };
+enum area_kind { AREA_MEMORY, AREA_FILE, AREA_VVAR, AREA_VDSO, AREA_OBJECT };
 
 struct area_record {
 	uint64_t start, end, flags, pgoff;
-	uint32_t kind, writable;	 /* AREA_FILE: it is shared, and its file open for writing */
+	uint32_t kind,
+		writable; /* AREA_FILE: it is shared, and its file open for writing; AREA_OBJECT: likewise */
+	uint64_t object;  /* AREA_OBJECT: its number */
 	int64_t size, mtime_s, mtime_ns; /* AREA_FILE */
 };
 
@@ -98,6 +95,13 @@ static int describe_area(struct snapshot *n, const struct vma *v, struct area_re
 	a->end = v->end;
 	a->flags = v->flags;
 	a->pgoff = v->pgoff;
+	struct backing *object = object_of_area(v);
+	if (object) {
+		a->kind = AREA_OBJECT;
+		a->writable = (v->flags & VM_MAYWRITE) != 0;
+		a->object = numbered_note(&n->object, object);
+		return 0;
+	}
 	if (v->file)
 		return describe_file(n, v, a);
 	if (v->name && !strcmp(v->name, "[vvar]"))
@@ -132,7 +136,7 @@ static int write_areas(struct snapshot *n, struct mm *mm)
 
 /* --- areas: reading --------------------------------------------------------------------------------- */
 
-static unsigned int prot_of(uint64_t flags)
+unsigned int snapshot_prot(uint64_t flags)
 {
 	return (flags & VM_READ ? PROT_BITS_READ : 0) | (flags & VM_WRITE ? PROT_BITS_WRITE : 0) |
 	       (flags & VM_EXEC ? PROT_BITS_EXEC : 0);
@@ -141,7 +145,7 @@ static unsigned int prot_of(uint64_t flags)
 static bool area_is_good(const struct mm *mm, const struct area_record *a, gva_t after)
 {
 	return a->start >= after && a->start < a->end && a->end <= mm->task_size &&
-	       !((a->start | a->end) % PAGE_SIZE) && a->kind <= AREA_VDSO &&
+	       !((a->start | a->end) % PAGE_SIZE) && a->kind <= AREA_OBJECT &&
 	       !(a->flags & (VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP) && a->kind != AREA_VVAR);
 }
 
@@ -189,14 +193,22 @@ static int map_file(struct snapshot *n, struct mm *mm, const struct area_record 
 	return err;
 }
 
+static int map_object(struct snapshot *n, struct mm *mm, const struct area_record *a, struct mmap_request *r)
+{
+	r->file = a->object < n->object.nr ? n->object.at[a->object] : NULL;
+	r->pgoff = a->pgoff;
+	r->may_not_write = !a->writable;
+	return r->file && (a->flags & VM_SHARED) ? map_request(n, mm, r) : -EBADMSG;
+}
+
 static int read_area(struct snapshot *n, struct mm *mm, const struct area_record *a)
 {
 	bool shared = a->flags & VM_SHARED;
 	struct mmap_request r = {.address = a->start,
 				 .length = a->end - a->start,
-				 .prot = prot_of(a->flags),
+				 .prot = snapshot_prot(a->flags),
 				 .flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE),
-				 .extra_flags = a->flags & KEPT_FLAGS};
+				 .extra_flags = a->flags & SNAPSHOT_KEPT_FLAGS};
 
 	switch ((enum area_kind)a->kind) {
 	case AREA_MEMORY:
@@ -204,6 +216,8 @@ static int read_area(struct snapshot *n, struct mm *mm, const struct area_record
 		return shared ? -EBADMSG : map_request(n, mm, &r);
 	case AREA_FILE:
 		return map_file(n, mm, a, &r);
+	case AREA_OBJECT:
+		return map_object(n, mm, a, &r);
 	case AREA_VVAR:
 	case AREA_VDSO:
 		return install_special_mapping_at(mm, &n->vdso->mapping[a->kind == AREA_VDSO], a->start);

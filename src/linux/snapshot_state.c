@@ -475,7 +475,8 @@ int snapshot_note(struct snapshot *n)
 			number_parts(n, t, part);
 	if (numbered_note(&n->mm, n->sandbox->first_mm) == UINT32_MAX)
 		return -ENOMEM;
-	return snapshot_note_files(n);
+	int err = snapshot_note_files(n);
+	return err ? err : snapshot_note_objects(n);
 }
 
 static void code_sandbox(struct codec *c, struct sandbox *s)
@@ -520,7 +521,11 @@ static int write_state(struct snapshot *n)
 
 	code_clocks(n);
 	code_sandbox(&n->c, n->sandbox);
-	err = snapshot_code_spaces(n);
+	err = snapshot_code_objects(n);
+	if (!err)
+		err = snapshot_code_spaces(n);
+	if (!err)
+		err = snapshot_code_contents(n);
 	if (!err)
 		err = snapshot_code_files(n);
 	if (!err)
@@ -538,7 +543,11 @@ static int read_state(struct snapshot *n)
 
 	code_clocks(n);
 	code_sandbox(&n->c, n->sandbox);
-	err = n->c.bad ? -EBADMSG : snapshot_code_spaces(n);
+	err = n->c.bad ? -EBADMSG : snapshot_code_objects(n);
+	if (!err)
+		err = snapshot_code_spaces(n);
+	if (!err)
+		err = snapshot_code_contents(n);
 	if (!err)
 		err = snapshot_code_files(n);
 	if (!err)
@@ -571,6 +580,7 @@ void snapshot_destroy(struct snapshot *n)
 		for (uint32_t i = 0; i < n->file.nr; i++)
 			guest_file_put(n->file.at[i]);
 	}
+	snapshot_destroy_objects(n);
 	free(n->mm.at);
 	free(n->files.at);
 	free(n->fs.at);

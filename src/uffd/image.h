@@ -21,7 +21,7 @@
 struct image_order;
 struct image_ring;
 
-#define IMAGE_VERSION	 1u
+#define IMAGE_VERSION	 2u
 #define IMAGE_MAX_SPACES 65536u
 #define IMAGE_MAX_STATE	 (256ull << 20)
 

@@ -16,7 +16,7 @@
 #include "../../src/uffd/image_format.h"
 #include "../harness.h"
 
-#define LOAD_EVERY 64
+#define LOAD_EVERY 512
 
 struct fuzz {
 	uint64_t seed, state;

@@ -191,14 +191,47 @@ static void cut_and_loaded(const char *const *words, const char *line, uint64_t 
 
 static void results_are_the_same(void **state)
 {
-	static const char *const sum[] = {"sum", "3", "9", "20", NULL}, *const tree[] = {"tree", "3", "400",
-											 NULL};
+	static const char *const sum[] = {"sum", "3", "9", "20", NULL},
+				 *const tree[] = {"tree", "3", "400", NULL},
+				 *const share[] = {"share", "3", "1500", NULL};
 
 	(void)state;
 	for (uint64_t seed = 0; seed < 6; seed++) {
 		pages = seed % 2 ? LODGE_PAGES_UFFD : LODGE_PAGES_LAZY;
+		cut_and_loaded(share, SHARE_LINE, seed);
 		cut_and_loaded(sum, SUM_LINE, seed);
 		cut_and_loaded(tree, TREE_LINE, seed);
+	}
+}
+
+static void shared_memory(void **state)
+{
+	struct run r = {0}, c = {0};
+
+	(void)state;
+	talk(&r, "1");
+	say(&r, "m 5\n");
+	hear(&r, "5 5\n");
+	save(&r);
+	say(&r, "m 100\n");
+	hear(&r, "105 105\n");
+	quit(&r);
+	for (int i = 0; i < 2; i++) {
+		load(&c);
+		start(&c);
+		say(&c, "m 1\n");
+		hear(&c, "6 6\n");
+		save(&c);
+		say(&c, "m 1\nm -1\n");
+		hear(&c, "7 7\n");
+		hear(&c, "6 6\n");
+		quit(&c);
+		load(&c);
+		start(&c);
+		say(&c, "m -1\n");
+		hear(&c, "5 5\n");
+		save(&c);
+		quit(&c);
 	}
 }
 
@@ -376,7 +409,6 @@ static void many_go_on(void **state)
 		hear(&c[i], line);
 		uint64_t used = usage_bytes(&c[i]), wrote = i * 20 * 4096;
 		most = used - wrote > most && used > wrote ? used - wrote : most;
-		print_message("# %lu: wrote %lu used %lu\n", i, wrote, used);
 	}
 	print_message("# most: %lu\n", most);
 	assert_true(most <= SMALL_BYTES);
@@ -608,6 +640,7 @@ int main(void)
 		     serves_many),
 		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
 		     results_are_the_same),
+		CASE("snapshot: memory that processes share, and memfds [O1]", shared_memory),
 		CASE("snapshot: all pages come before the run, where that is asked for [O1]", all_at_once),
 		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",
 		     recorded_ones),

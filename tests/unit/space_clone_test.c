@@ -169,6 +169,44 @@ static void trees_go_on(void **state)
 		cut(words, "number 7921f09c04254222, 3 children, signals heard\n", 3, seed);
 }
 
+static void sharers_go_on(void **state)
+{
+	static const char *const words[] = {"share", "3", "1500", NULL};
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 3; seed++)
+		cut(words, SHARE_LINE, 3, seed);
+}
+
+/* What was shared within the program is not shared with its clone. */
+static void shared_is_its_own(void **state)
+{
+	struct run r = {0}, snapshot = {0}, c = {0};
+
+	(void)state;
+	talk(&r, "1");
+	say(&r, "m 5\n");
+	hear(&r, "5 5\n");
+	clone_of(&snapshot, &r);
+	say(&r, "m 100\n");
+	hear(&r, "105 105\n");
+	clone_of(&c, &snapshot);
+	start(&c);
+	say(&c, "m 1\n");
+	hear(&c, "6 6\n");
+	say(&r, "m 1000\n");
+	hear(&r, "1105 1105\n");
+	say(&r, "q\n");
+	join(&r);
+	assert_int_equal(lodge_space_reset(r.space, snapshot.space, NULL), 0);
+	start(&r);
+	say(&r, "m 2\n");
+	hear(&r, "7 7\n");
+	quit(&r);
+	quit(&c);
+	destroy(&snapshot);
+}
+
 static void what_cannot(void **state)
 {
 	static const char *const words[] = {"talk", "4", NULL};
@@ -223,6 +261,10 @@ int main(void)
 		CASE("clone: threads cut at random points give the same sum, all of them [M1]",
 		     threads_go_on),
 		CASE("clone: so do processes with pipes and signals between them [M1]", trees_go_on),
+		CASE("clone: processes that share memory and a memfd, cut at random points, end alike [M1]",
+		     sharers_go_on),
+		CASE("clone: shared memory is shared within a copy, and not with it [M1][J13]",
+		     shared_is_its_own),
 		CASE("clone: what cannot be cloned is named, and nothing has happened [M1]", what_cannot),
 	};
 

@@ -14,6 +14,7 @@
 
 #define MEMORY	    (256ull << 20)
 #define LINE_BYTES  256
+#define SHARE_LINE  "value 6a87bd2246b6c418 after 4500 turns, 3 children\n" /* of snap_work share 3 1500 */
 #define PATIENCE_MS 60000
 
 /* A space, the thread that runs it, and the other ends of its input and output. */

@@ -7,9 +7,12 @@
  *	snap_work tree CHILDREN ROUNDS		processes that pass a number round in pipes, and signals; prints the sum
  *	snap_work calls ROUNDS			calls close together among signals of a timer, faults, forks and execs; prints the sum
  *	snap_work end STATUS			ends so
+ *	snap_work share CHILDREN ROUNDS		processes that change a number by turns in memory that they share; prints it
  *
- * talk: "w N" writes to N pages, "s" prints the sum of all, "o" writes all of it out, "k" makes a pair of sockets, "c" closes them, "q" ends.
+ * talk: "w N" writes to N pages, "s" prints the sum of all, "o" writes all of it out, "k" makes a pair of sockets, "c" closes them, "m N" adds
+ * to a number in shared memory and to one in a memfd and prints both, "q" ends.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -96,6 +99,50 @@ static int sum(int threads, uint64_t mib, uint64_t rounds)
 	return 0;
 }
 
+/* --- memory with a descriptor ------------------------------------------------------------------- */
+
+static uint64_t *share_pages(uint64_t nr, int fd)
+{
+	void *at = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE,
+			fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		exit(2);
+	return at;
+}
+
+static int make_memfd(uint64_t nr)
+{
+	int fd = memfd_create("snap", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)(nr * PAGE)) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+		exit(2);
+	return fd;
+}
+
+/* Both numbers are where they were put, and the memfd is what it was. */
+static void add_shared(uint64_t more)
+{
+	static uint64_t *number, *mapped;
+	static int fd = -1;
+	uint64_t x = 0;
+
+	if (fd < 0) {
+		number = share_pages(3, -1) + PAGE / 4;
+		fd = make_memfd(20);
+		mapped = share_pages(20, fd) + PAGE;
+		lseek(fd, 7, SEEK_SET);
+	}
+	*number += more;
+	if (pread(fd, &x, sizeof(x), 8 * PAGE) != sizeof(x) || x != *mapped)
+		exit(5);
+	x += more;
+	if (pwrite(fd, &x, sizeof(x), 8 * PAGE) != sizeof(x) || lseek(fd, 0, SEEK_CUR) != 7 ||
+	    fcntl(fd, F_GET_SEALS) != F_SEAL_SHRINK || ftruncate(fd, PAGE) != -1)
+		exit(6);
+	printf("%lu %lu\n", *number, *mapped);
+}
+
 /* --- talk -------------------------------------------------------------------------------------- */
 
 static int talk(uint64_t mib)
@@ -125,6 +172,9 @@ static int talk(uint64_t mib)
 			for (uint64_t i = 0, n = 16; i < nr; i += n)
 				if (write(1, &word[i * PAGE / 8], n * PAGE) != (ssize_t)(n * PAGE))
 					return 3;
+			break;
+		case 'm':
+			add_shared(strtoul(line + 2, NULL, 10));
 			break;
 		case 'k':
 			puts(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? "failed" : "done");
@@ -314,6 +364,70 @@ static int calls(uint64_t rounds)
 	return 0;
 }
 
+/* --- share ------------------------------------------------------------------------------------- */
+
+#define SHARED_PAGES 40ul
+
+struct common {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t turn, value;
+};
+
+static void take_turn(struct common *c, uint64_t *words, int fd, uint64_t round)
+{
+	uint64_t at = mix(c->value) % (SHARED_PAGES * PAGE / 8), x;
+
+	if (pread(fd, &x, sizeof(x), (off_t)at * 8) != sizeof(x))
+		exit(3);
+	c->value = mix(c->value + x + words[at] + round);
+	words[at] = c->value;
+	if (pwrite(fd, &c->value, sizeof(c->value), (off_t)at * 8) != sizeof(x))
+		exit(4);
+	c->turn++;
+}
+
+static void take_turns(struct common *c, int fd, uint64_t me, uint64_t children, uint64_t rounds)
+{
+	uint64_t *words = me % 2 ? share_pages(SHARED_PAGES, fd) : (uint64_t *)c + PAGE / 8;
+
+	for (uint64_t r = 0; r < rounds; r++) {
+		pthread_mutex_lock(&c->lock);
+		while (c->turn % children != me)
+			pthread_cond_wait(&c->changed, &c->lock);
+		take_turn(c, words, fd, r);
+		pthread_cond_broadcast(&c->changed);
+		pthread_mutex_unlock(&c->lock);
+	}
+	exit(0);
+}
+
+static int share(uint64_t children, uint64_t rounds)
+{
+	struct common *c = (struct common *)share_pages(SHARED_PAGES + 1, -1);
+	int fd = make_memfd(SHARED_PAGES), status, ok = 0;
+	pthread_mutexattr_t of_lock;
+	pthread_condattr_t of_cond;
+
+	pthread_mutexattr_init(&of_lock);
+	pthread_mutexattr_setpshared(&of_lock, PTHREAD_PROCESS_SHARED);
+	pthread_mutex_init(&c->lock, &of_lock);
+	pthread_condattr_init(&of_cond);
+	pthread_condattr_setpshared(&of_cond, PTHREAD_PROCESS_SHARED);
+	pthread_cond_init(&c->changed, &of_cond);
+	for (uint64_t i = 0; i < children; i++) {
+		pid_t pid = fork();
+		if (!pid)
+			take_turns(c, fd, i, children, rounds);
+		if (pid < 0)
+			return 2;
+	}
+	while (wait(&status) > 0)
+		ok += !status;
+	printf("value %016lx after %lu turns, %d children\n", c->value, c->turn, ok);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "calls"))
@@ -326,5 +440,7 @@ int main(int argc, char **argv)
 		return talk(strtoul(argv[2], NULL, 10));
 	if (argc == 4 && !strcmp(argv[1], "tree"))
 		return tree(atoi(argv[2]), strtoul(argv[3], NULL, 10));
+	if (argc == 4 && !strcmp(argv[1], "share"))
+		return share(strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
 	return 2;
 }
