@@ -23,7 +23,7 @@
 #include "prog/median.h"
 
 #define ROUNDS 15
-#define LOADS  2
+#define LOADS  1
 
 struct bench {
 	struct lodge_host *host;

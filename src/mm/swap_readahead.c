@@ -151,7 +151,8 @@ void swap_around_find(struct fault *f, struct swap_around *a)
 	a->nr = a->main = 0;
 	f->swapped = f->orig;
 	f->in_order = false;
-	if ((!page || f->address == behind_window(f->vma)) && !(f->flags & FAULT_FLAG_FORCE))
+	bool shared = swap_device_of(h, entry)->is_image; /* others bring its pages, too */
+	if ((!page || shared || f->address == behind_window(f->vma)) && !(f->flags & FAULT_FLAG_FORCE))
 		w = choose_window(f);
 	for (gva_t at = w.start; at < w.end; at += PAGE_SIZE) {
 		pte_t pte = pte_read(fault_slot_at(f, at));

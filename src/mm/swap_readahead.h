@@ -40,7 +40,7 @@ struct swap_around {
 	} at[2 * SWAP_AROUND_PAGES];
 };
 
-/* page_table_lock is held. A page that is in memory comes alone, unless it was read ahead. */
+/* page_table_lock is held. A page that is in memory comes alone, unless it was read ahead or is an image's. */
 void swap_around_find(struct fault *f, struct swap_around *a);
 
 /* The entry of one more page, which keeps the order. */
