@@ -377,6 +377,14 @@ int64_t lodge_space_dirty(struct lodge_space *space, struct lodge_space *since, 
 int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err);
 
 /*
+ * The same, but for pages that another snapshot, `base`, has at the same addresses: those are read from there. So it has to stay where it is,
+ * or lie beside the new one, as it is, for as long as that is used; it may be based on another one itself. Errors besides: as
+ * lodge_snapshot_load for the base.
+ */
+int lodge_snapshot_save_delta(struct lodge_space *space, const char *path, const char *base,
+			      struct lodge_error *err);
+
+/*
  * A space in the state that a file has, which may be used as a clone that does not run yet. Its memory comes from the file when it is touched, so
  * that must stay as it is; spaces that are cloned from it share what neither has written. Of `opt` counts what a space is created with but its
  * layout; memory_bytes 0: as it was; files that were open must be in its view. A page that is not what was saved is SIGBUS for who

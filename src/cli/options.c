@@ -170,6 +170,12 @@ static int set_snapshot(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_snapshot_base(struct run_options *o, const char *arg)
+{
+	o->saver.base = arg;
+	return 0;
+}
+
 static int set_snapshot_at(struct run_options *o, const char *arg)
 {
 	if (!saver_parse_at(&o->saver, arg))
@@ -536,6 +542,7 @@ static const struct option_spec specs[] = {
 	{"snapshot-at", "WHEN",
 	 "TIME:S: after S seconds; SIGNAL:NAME: whenever lodge gets it; SYSCALL:NAME[@n=N]: before that call",
 	 set_snapshot_at},
+	{"snapshot-base", "FILE", "save only what this snapshot does not have", set_snapshot_base},
 	{"control", "SOCKET", "save when 'lodge snapshot SOCKET FILE' asks for it", set_control},
 	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
 	 set_inject},
@@ -619,6 +626,10 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		return err;
 	if (!*o->program) {
 		message("no program given; see 'lodge run --help'");
+		return -EINVAL;
+	}
+	if (o->saver.base && !o->saver.file && !o->saver.control) {
+		message("--snapshot-base without --snapshot or --control");
 		return -EINVAL;
 	}
 	if (!o->saver.file == !(o->saver.after_ns || o->saver.signo || o->saver.call[0]))

@@ -85,10 +85,17 @@ static uint64_t now_ns(void)
 
 /* --- saving ---------------------------------------------------------------------------------------- */
 
+static int save_as(struct saver *s, const char *path, struct lodge_error *err)
+{
+	if (s->request.base)
+		return lodge_snapshot_save_delta(s->space, path, s->request.base, err);
+	return lodge_snapshot_save(s->space, path, err);
+}
+
 static void save(struct saver *s)
 {
 	struct lodge_error err = {""};
-	int ret = lodge_snapshot_save(s->space, s->request.file, &err);
+	int ret = save_as(s, s->request.file, &err);
 
 	if (ret)
 		message("no snapshot: %s", err.text[0] ? err.text : strerror(-ret));
@@ -107,7 +114,7 @@ static void serve(struct saver *s)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	ssize_t n = recv(fd, path, sizeof(path) - 1, 0);
 	if (n > 0) {
-		int ret = path[0] == '/' ? lodge_snapshot_save(s->space, path, &err) : -EINVAL;
+		int ret = path[0] == '/' ? save_as(s, path, &err) : -EINVAL;
 		if (ret && !err.text[0])
 			snprintf(err.text, sizeof(err.text), "%s", strerror(-ret));
 		send(fd, err.text, strlen(err.text) + 1, MSG_NOSIGNAL);

@@ -24,6 +24,7 @@ struct saver_request {
 	int signo;
 	char call[32];	     /* its name, or "" */
 	uint64_t nth;	     /* which of them, from 1 on */
+	const char *base;    /* what all of them are based on */
 	const char *control; /* path of the socket */
 };
 

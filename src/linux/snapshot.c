@@ -55,10 +55,11 @@ static const char *compare_machines(const struct image_machine *saved, const str
 
 /* --- saving ------------------------------------------------------------------------------------------- */
 
-static int write_image(struct snapshot *n, const struct image_machine *m, const char *path)
+static int write_image(struct snapshot *n, const struct image_machine *m, const char *path,
+		       const struct image *base, const char *base_path)
 {
 	struct image_writer *w;
-	int err = image_create(path, &w);
+	int err = image_create(path, base, base_path, &w);
 
 	if (err)
 		return err;
@@ -71,7 +72,8 @@ static int write_image(struct snapshot *n, const struct image_machine *m, const 
 	return err;
 }
 
-static int save(struct lodge_space *clone, const char *path, struct lodge_error *err)
+static int save(struct lodge_space *clone, const char *path, const struct image *base, const char *base_path,
+		struct lodge_error *err)
 {
 	struct snapshot n = {.c.writing = true, .sandbox = clone->sandbox};
 	struct image_machine m;
@@ -80,21 +82,41 @@ static int save(struct lodge_space *clone, const char *path, struct lodge_error 
 	if (!ret)
 		ret = describe_machine(clone->host, &m);
 	if (!ret)
-		ret = write_image(&n, &m, path);
+		ret = write_image(&n, &m, path, base, base_path);
 	free(n.c.bytes);
 	snapshot_destroy(&n);
 	return ret ? report_error(err, ret, "%s: %s", path, n.why[0] ? n.why : strerror(-ret)) : 0;
 }
 
-int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err)
+static int clone_and_save(struct lodge_space *space, const char *path, const struct image *base,
+			  const char *base_path, struct lodge_error *err)
 {
 	struct lodge_space *clone;
 	int ret = lodge_space_clone(space, NULL, &clone, err);
 
 	if (ret)
 		return ret;
-	ret = save(clone, path, err);
+	ret = save(clone, path, base, base_path, err);
 	lodge_space_destroy(clone);
+	return ret;
+}
+
+int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err)
+{
+	return clone_and_save(space, path, NULL, NULL, err);
+}
+
+int lodge_snapshot_save_delta(struct lodge_space *space, const char *path, const char *base,
+			      struct lodge_error *err)
+{
+	const char *why = NULL;
+	struct image *i;
+	int ret = image_open(base, &i, &why);
+
+	if (ret)
+		return report_error(err, ret, "%s: %s", base, why);
+	ret = clone_and_save(space, path, i, base, err);
+	image_close(i);
 	return ret;
 }
 
@@ -307,6 +329,8 @@ int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err)
 		"\nof one word %" PRIu64 "\nstate bytes %zu\nvector state bytes %u\n",
 		IMAGE_VERSION, i->id, i->file_bytes, spaces, i->nr_pages, i->nr_words, i->state_bytes,
 		i->machine.xsave_bytes);
+	if (i->nr_layers > 1)
+		fprintf(out, "based on id %016" PRIx64 "\nlayers %u\n", i->base->id, i->nr_layers);
 	uint64_t nr_order = 0;
 	free(image_order_read(i, path, &nr_order));
 	if (nr_order)

@@ -3,6 +3,7 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -121,6 +122,8 @@ static bool run_is_good(const struct image_run *r, const struct image_run *befor
 
 static bool entry_is_good(const struct image_entry *e, const struct image_header *h)
 {
+	if (e->where != IMAGE_WORD && (e->where & IMAGE_BASE))
+		return h->base_id && (e->where ^ IMAGE_BASE) < SWAP_MAX_SLOTS;
 	return e->where == IMAGE_WORD ||
 	       (e->where >= IMAGE_FIRST_PAGE && e->where < h->section[SECTION_INDEX].offset / PAGE_SIZE);
 }
@@ -170,11 +173,12 @@ static int load_index(struct image *i, const struct source *s, const struct imag
 	return 0;
 }
 
-static int load(struct image *i, const struct source *s, const char **why)
+static int load(struct image *i, const struct source *s, struct image_header *header, const char **why)
 {
 	struct image_header h;
 	int err = check_header(s, &h, why);
 
+	*header = h;
 	if (!err)
 		err = load_index(i, s, &h, why);
 	if (err)
@@ -197,11 +201,67 @@ static void unload(struct image *i)
 	i->state = NULL;
 }
 
+/* --- what it is based on -------------------------------------------------------------------------- */
+
+static int open_layer(const char *path, unsigned int depth, struct image **result, const char **why);
+
+/* Where it was, or beside the image. */
+static int find_base(const char *path, const struct image_header *h, unsigned int depth, struct image **base,
+		     const char **why)
+{
+	char near[2 * IMAGE_PATH];
+	const char *slash = strrchr(path, '/'), *name = strrchr(h->base, '/');
+	int err = open_layer(h->base, depth, base, why);
+
+	if (err != -ENOENT)
+		return err;
+	snprintf(near, sizeof(near), "%.*s%s",
+		 slash ? (int)min_u64((uint64_t)(slash - path + 1), IMAGE_PATH) : 0, path,
+		 name ? name + 1 : h->base);
+	return open_layer(near, depth, base, why);
+}
+
+/* Pages of the base become pages of a file. */
+static bool resolve(struct image *i)
+{
+	for (uint64_t n = 0; n < i->nr_pages; n++) {
+		struct image_entry *e = &i->entry[n];
+		if (e->where == IMAGE_WORD || !(e->where & IMAGE_BASE))
+			continue;
+		uint64_t page = e->where ^ IMAGE_BASE;
+		if (!i->base || page >= i->base->nr_pages || i->base->entry[page].where == IMAGE_WORD)
+			return false;
+		e->where = i->base->entry[page].where + (1ull << IMAGE_LAYER_SHIFT);
+	}
+	return true;
+}
+
+static int load_base(struct image *i, const char *path, const struct image_header *h, unsigned int depth,
+		     const char **why)
+{
+	int err = 0;
+
+	if (depth + 1 >= IMAGE_MAX_LAYERS)
+		return bad(why, -EBADMSG, "it is based on too many others");
+	if (h->base[IMAGE_PATH - 1] || !h->base[0])
+		return bad(why, -EBADMSG, "the header is damaged");
+	err = find_base(path, h, depth + 1, &i->base, why);
+	if (err == -ENOENT)
+		return bad(why, err, "the snapshot that it is based on is missing");
+	if (err)
+		return bad(why, err, "the snapshot that it is based on is none, or damaged");
+	if (i->base->id != h->base_id)
+		return bad(why, -ESTALE, "the snapshot that it is based on is another one");
+	i->nr_layers = i->base->nr_layers + 1;
+	return resolve(i) ? 0 : bad(why, -EBADMSG, "the index is damaged");
+}
+
 int image_check(const void *bytes, size_t nr, const char **why)
 {
 	const struct source s = {.fd = -1, .bytes = bytes, .nr = nr};
 	struct image i = {.fd = -1};
-	int err = load(&i, &s, why);
+	struct image_header h;
+	int err = load(&i, &s, &h, why);
 
 	unload(&i);
 	return err;
@@ -231,12 +291,12 @@ static unsigned int row_of(const struct image *i, uint64_t slot, unsigned int nr
 	return n;
 }
 
-static int get_row(const struct image *i, const struct image_row *r)
+static int get_row(const struct image_row *r)
 {
-	const struct source s = {.fd = i->fd};
+	const struct source s = {.fd = r->fd};
 	int err = 0;
 
-	if (preadv(i->fd, r->iov, (int)r->nr, (off_t)(r->where * PAGE_SIZE)) ==
+	if (preadv(r->fd, r->iov, (int)r->nr, (off_t)(r->where * PAGE_SIZE)) ==
 	    (ssize_t)r->nr * (ssize_t)PAGE_SIZE)
 		return 0;
 	for (unsigned int n = 0; n < r->nr && !err; n++) /* what was in the way says itself */
@@ -283,7 +343,7 @@ static void bring_rows(struct batch *b)
 {
 	struct image *i = b->image;
 
-	if (b->nr < 2 || !image_ring_read(i->ring, i->fd, b->row, b->nr))
+	if (b->nr < 2 || !image_ring_read(i->ring, b->row, b->nr))
 		for (unsigned int n = 0; n < b->nr; n++)
 			b->row[n].err = -EAGAIN;
 	for (unsigned int n = 0; n < b->nr; n++) {
@@ -291,10 +351,21 @@ static void bring_rows(struct batch *b)
 		if (r->where == IMAGE_WORD)
 			r->err = 0;
 		else if (r->err)
-			r->err = get_row(i, r);
+			r->err = get_row(r);
 		judge_row(i, r, b->io[n]);
 	}
 	b->nr = 0;
+}
+
+static struct image_row row_at(const struct image *i, uint64_t where, struct iovec *iov, unsigned int nr)
+{
+	const struct image *layer = i;
+
+	if (where == IMAGE_WORD)
+		return (struct image_row){.iov = iov, .nr = nr, .where = where, .fd = -1};
+	for (uint64_t n = entry_layer(where); n; n--)
+		layer = layer->base;
+	return (struct image_row){.iov = iov, .nr = nr, .where = entry_page(where), .fd = layer->fd};
 }
 
 static void add_rows(struct batch *b, struct swap_io *x)
@@ -306,7 +377,7 @@ static void add_rows(struct batch *b, struct swap_io *x)
 		if (b->nr == ARRAY_SIZE(b->row))
 			bring_rows(b);
 		nr = row_of(i, x->slot + n, x->nr - n);
-		b->row[b->nr] = (struct image_row){.iov = x->iov + n, .nr = nr, .where = e->where};
+		b->row[b->nr] = row_at(i, e->where, x->iov + n, nr);
 		b->io[b->nr++] = x;
 		if (e->where == IMAGE_WORD)
 			fill_word(x->iov[n].iov_base, e->sum);
@@ -334,6 +405,36 @@ static void image_release(struct swap_device *d)
 }
 
 static const struct swap_device_ops image_ops = {.submit = image_submit, .release = image_release};
+
+bool image_find(const struct image *i, uint32_t space, uint64_t address, uint64_t *page)
+{
+	uint64_t low = 0, high = i->nr_runs;
+
+	while (low < high) {
+		uint64_t middle = (low + high) / 2;
+		const struct image_run *r = &i->run[middle];
+		if (r->space < space ||
+		    (r->space == space && r->address + ((uint64_t)r->nr << PAGE_SHIFT) <= address))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == i->nr_runs || i->run[low].space != space || i->run[low].address > address)
+		return false;
+	*page = i->run[low].first + ((address - i->run[low].address) >> PAGE_SHIFT);
+	return true;
+}
+
+bool image_page_is(const struct image *i, uint64_t page, const void *bytes)
+{
+	char own[PAGE_SIZE];
+	struct iovec iov = {own, PAGE_SIZE};
+
+	if (i->entry[page].where == IMAGE_WORD)
+		return false;
+	const struct image_row r = row_at(i, i->entry[page].where, &iov, 1);
+	return !get_row(&r) && !memcmp(own, bytes, PAGE_SIZE);
+}
 
 void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address)
 {
@@ -364,7 +465,7 @@ static int open_source(const char *path, struct source *s, const char **why)
 {
 	struct stat st;
 
-	*s = (struct source){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+	*s = (struct source){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
 	if (s->fd < 0 || fstat(s->fd, &st))
 		return bad(why, -errno, strerror(errno));
 	if (!S_ISREG(st.st_mode))
@@ -373,9 +474,10 @@ static int open_source(const char *path, struct source *s, const char **why)
 	return 0;
 }
 
-int image_open(const char *path, struct image **result, const char **why)
+static int open_layer(const char *path, unsigned int depth, struct image **result, const char **why)
 {
 	struct image *i = calloc(1, sizeof(*i));
+	struct image_header h;
 	struct source s;
 
 	if (!i)
@@ -384,7 +486,10 @@ int image_open(const char *path, struct image **result, const char **why)
 	i->fd = s.fd;
 	atomic_init(&i->refs, 1);
 	if (!err)
-		err = load(i, &s, why);
+		err = load(i, &s, &h, why);
+	i->nr_layers = 1;
+	if (!err && h.base_id)
+		err = load_base(i, path, &h, depth, why);
 	if (!err) {
 		i->ring = image_ring_create();
 		err = i->ring ? 0 : bad(why, -ENOMEM, "out of memory");
@@ -400,6 +505,11 @@ int image_open(const char *path, struct image **result, const char **why)
 	return 0;
 }
 
+int image_open(const char *path, struct image **result, const char **why)
+{
+	return open_layer(path, 0, result, why);
+}
+
 void image_get(struct image *i)
 {
 	atomic_fetch_add(&i->refs, 1);
@@ -409,6 +519,8 @@ void image_close(struct image *i)
 {
 	if (atomic_fetch_sub(&i->refs, 1) != 1)
 		return;
+	if (i->base)
+		image_close(i->base);
 	if (i->fd >= 0)
 		close(i->fd);
 	image_ring_destroy(i->ring);

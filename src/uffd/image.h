@@ -10,6 +10,7 @@
  *   G1  a file of that name is a whole image or what was there before: it is written beside it, synced, and renamed
  *   G2  nothing is taken from an image before the header, both sections and every number in the index have been checked
  *   G3  a page whose contents are not what the index says is -EBADMSG to the core, and never reaches a guest
+ *   G4  an image with a base has of it what was the same, by page; the base is known by its id, and may have one itself
  * All numbers are little endian. An image that is open is a device of the core from which pages are brought (swap.h).
  * Locking: constant after image_open, but for what has a letter. Not here: what the state says (src/linux/snapshot_state.c).
  */
@@ -18,6 +19,7 @@
 
 #include "../mm/restore.h"
 
+struct image;
 struct image_order;
 struct image_ring;
 
@@ -39,8 +41,12 @@ void image_machine_cpu(struct image_machine *m);
 
 struct image_writer;
 
-/* 0 or -errno. */
-int image_create(const char *path, struct image_writer **result);
+/*
+ * base: what is there at the same address is not written again; it stays open until the writer is gone, and its file (base_path) has to be there for
+ * whoever uses this one. NULL: none. 0 or -errno.
+ */
+int image_create(const char *path, const struct image *base, const char *base_path,
+		 struct image_writer **result);
 
 /* A page of a space; addresses of one space ascend. 0, or -errno of the write. */
 int image_add_page(struct image_writer *w, uint32_t space, uint64_t address, const void *page);
@@ -70,6 +76,8 @@ struct image {
 	char *state;
 	size_t state_bytes;
 	_Atomic uint64_t nr_read, nr_bad; /* (A) pages brought; pages that were not what they should be */
+	struct image *base;		  /* or NULL */
+	unsigned int nr_layers;
 	struct image_ring *ring;
 	_Atomic(struct image_order *)
 		order; /* (A) set once: what notes pages as they are brought, with a reference; or NULL */
@@ -88,6 +96,11 @@ int image_check(const void *bytes, size_t nr, const char **why);
 void image_get(struct image *i);
 /* With the last reference it goes; the core's, that of the device, is given back by its release. */
 void image_close(struct image *i);
+
+/* The number of the page at an address; false: there is none. */
+bool image_find(const struct image *i, uint32_t space, uint64_t address, uint64_t *page);
+/* Whether a page, which is no word, is in the file as it is in memory. */
+bool image_page_is(const struct image *i, uint64_t page, const void *bytes);
 
 /* The space and address of a page. */
 void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address);

@@ -10,6 +10,8 @@
 #define IMAGE_MAGIC	 "LODGESNP"
 #define IMAGE_FIRST_PAGE 1ull /* in the file, in pages; the header is before it */
 #define IMAGE_WORD	 (1ull << 63)
+#define IMAGE_BASE	 (1ull << 62) /* with the number of a page of the base */
+#define IMAGE_PATH	 1024
 
 enum image_section_kind { SECTION_INDEX, SECTION_STATE, NR_SECTIONS };
 
@@ -24,13 +26,32 @@ struct image_header {
 	uint64_t nr_runs, nr_pages; /* in the index */
 	struct image_section section[NR_SECTIONS];
 	struct image_machine machine;
-	uint64_t sum; /* of all before it */
+	uint64_t base_id;      /* 0: there is none */
+	char base[IMAGE_PATH]; /* its absolute path */
+	uint64_t sum;	       /* of all before it */
 };
 
-/* A page in the index: where it is in the file, in pages, and its checksum; or IMAGE_WORD, and the word. */
+/*
+ * A page in the index: where it is in the file, in pages, and its checksum; or IMAGE_WORD, and the word; or IMAGE_BASE with the number of a
+ * page of the base, which is no word, and its checksum. Of an image that is open the last has become where it is in the file of its layer.
+ */
 struct image_entry {
 	uint64_t where, sum;
 };
+
+/* Of an image that is open: which file, counted from its own on, and where there. */
+#define IMAGE_LAYER_SHIFT 48
+#define IMAGE_MAX_LAYERS  16u
+
+static inline uint64_t entry_layer(uint64_t where)
+{
+	return where >> IMAGE_LAYER_SHIFT;
+}
+
+static inline uint64_t entry_page(uint64_t where)
+{
+	return where & ((1ull << IMAGE_LAYER_SHIFT) - 1);
+}
 
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN, "numbers are stored as they are");
 _Static_assert(sizeof(struct image_header) <= PAGE_SIZE, "the header has a page");

@@ -42,7 +42,7 @@ static bool is_there(struct image_ring *r)
 	return r->state == RING_THERE;
 }
 
-static unsigned int queue_rows(struct image_ring *r, int fd, struct image_row *row, unsigned int nr)
+static unsigned int queue_rows(struct image_ring *r, struct image_row *row, unsigned int nr)
 {
 	unsigned int queued = 0;
 
@@ -51,7 +51,7 @@ static unsigned int queue_rows(struct image_ring *r, int fd, struct image_row *r
 		struct io_uring_sqe *sqe = row[i].where == IMAGE_WORD ? NULL : io_uring_get_sqe(&r->ring);
 		if (!sqe)
 			continue;
-		io_uring_prep_readv(sqe, fd, row[i].iov, row[i].nr, row[i].where * PAGE_SIZE);
+		io_uring_prep_readv(sqe, row[i].fd, row[i].iov, row[i].nr, row[i].where * PAGE_SIZE);
 		io_uring_sqe_set_data(sqe, &row[i]);
 		queued++;
 	}
@@ -76,13 +76,13 @@ static void reap(struct image_ring *r, unsigned int nr)
 	}
 }
 
-bool image_ring_read(struct image_ring *r, int fd, struct image_row *row, unsigned int nr)
+bool image_ring_read(struct image_ring *r, struct image_row *row, unsigned int nr)
 {
 	if (pthread_mutex_trylock(&r->lock))
 		return false;
 	bool there = is_there(r);
 	if (there)
-		reap(r, queue_rows(r, fd, row, nr));
+		reap(r, queue_rows(r, row, nr));
 	pthread_mutex_unlock(&r->lock);
 	return there;
 }

@@ -21,6 +21,7 @@ struct image_ring;
 struct image_row {
 	struct iovec *iov; /* nr pages */
 	unsigned int nr;
+	int fd;
 	uint64_t where; /* the first one in the file, in pages; IMAGE_WORD: there is nothing to read */
 	int err;	/* 0: all of it was read */
 };
@@ -31,6 +32,6 @@ struct image_ring *image_ring_create(void);
 void image_ring_destroy(struct image_ring *r);
 
 /* Reads nr <= IMAGE_RING_ROWS rows, and waits. False: the ring is not to be had, and nothing was read. */
-bool image_ring_read(struct image_ring *r, int fd, struct image_row *row, unsigned int nr);
+bool image_ring_read(struct image_ring *r, struct image_row *row, unsigned int nr);
 
 #endif

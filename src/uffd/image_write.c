@@ -27,6 +27,8 @@ struct content {
 
 struct image_writer {
 	char *path, *temporary;
+	const struct image *base;
+	char base_path[IMAGE_PATH];
 	int fd, error;
 	char *buffer;
 	unsigned int nr_buffered;
@@ -52,12 +54,30 @@ static void writer_free(struct image_writer *w)
 	free(w);
 }
 
-int image_create(const char *path, struct image_writer **result)
+static int note_base(struct image_writer *w, const struct image *base, const char *path)
+{
+	char *absolute = realpath(path, NULL);
+	size_t bytes = absolute ? strlen(absolute) : 0;
+
+	if (bytes && bytes < sizeof(w->base_path))
+		memcpy(w->base_path, absolute, bytes);
+	free(absolute);
+	w->base = base;
+	return w->base_path[0] ? 0 : bytes ? -ENAMETOOLONG : -errno;
+}
+
+int image_create(const char *path, const struct image *base, const char *base_path,
+		 struct image_writer **result)
 {
 	struct image_writer *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return -ENOMEM;
+	int bad = base ? note_base(w, base, base_path) : 0;
+	if (bad) {
+		free(w);
+		return bad;
+	}
 	w->fd = -1;
 	w->at = IMAGE_FIRST_PAGE;
 	w->path = strdup(path);
@@ -187,6 +207,18 @@ static bool all_one_word(const void *page)
 	return !memcmp(word, word + 1, PAGE_SIZE - sizeof(*word));
 }
 
+/* The base has it at the same address. */
+static bool is_in_base(const struct image_writer *w, uint32_t space, uint64_t address, const void *page,
+		       uint64_t *where)
+{
+	uint64_t nr;
+
+	if (!w->base || !image_find(w->base, space, address, &nr) || !image_page_is(w->base, nr, page))
+		return false;
+	*where = IMAGE_BASE | nr;
+	return true;
+}
+
 int image_add_page(struct image_writer *w, uint32_t space, uint64_t address, const void *page)
 {
 	struct image_entry entry = {.where = IMAGE_WORD};
@@ -200,7 +232,8 @@ int image_add_page(struct image_writer *w, uint32_t space, uint64_t address, con
 		memcpy(&entry.sum, page, sizeof(entry.sum));
 	} else {
 		entry.sum = XXH3_64bits(page, PAGE_SIZE);
-		err = put_page(w, page, &entry.where);
+		if (!is_in_base(w, space, address, page, &entry.where))
+			err = put_page(w, page, &entry.where);
 	}
 	if (err)
 		return err;
@@ -275,6 +308,10 @@ int image_finish(struct image_writer *w, const struct image_machine *m, const vo
 
 	memset(&h, 0, sizeof(h));
 	h.machine = *m;
+	if (w->base) {
+		h.base_id = w->base->id;
+		memcpy(h.base, w->base_path, sizeof(h.base));
+	}
 	if (!err)
 		err = write_index(w, &h);
 	if (!err)

@@ -43,7 +43,7 @@ static bool make_pages(const char *path)
 	const struct image_machine machine = {.xsave_bytes = 4096};
 	struct image_writer *w;
 
-	if (image_create(path, &w))
+	if (image_create(path, NULL, NULL, &w))
 		return false;
 	for (uint64_t i = 0; i < 40; i++) {
 		if (i % 5)

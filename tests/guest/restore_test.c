@@ -199,6 +199,38 @@ static void in_each_way(void **state)
 	outcome_free(&native);
 }
 
+/* A run of a program is saved with what another run of it does not have. */
+static void on_a_base(void **state)
+{
+	struct command c = restoring();
+	struct stat base, delta;
+	struct outcome o;
+
+	(void)state;
+	o = lodge_run("--snapshot", scratch_path("base"), "--snapshot-at", "SYSCALL:write",
+		      guest_path("snap_work"), "sum", "1", "4", "2", NULL);
+	expect_status(&o, 0);
+	struct outcome second = lodge_run("--snapshot", scratch_path("snap"), "--snapshot-base",
+					  scratch_path("base"), "--snapshot-at", "SYSCALL:write",
+					  guest_path("snap_work"), "sum", "1", "4", "2", NULL);
+	expect_output(&second, o.out);
+	assert_int_equal(stat(scratch_path("base"), &base), 0);
+	assert_int_equal(stat(scratch_path("snap"), &delta), 0);
+	assert_true(delta.st_size < base.st_size);
+	command_add(&c, scratch_path("snap"));
+	second = command_run(&c);
+	expect_output(&second, o.out);
+	unlink(scratch_path("base"));
+	second = command_run(&c);
+	expect_refused(&second, 125);
+	assert_non_null(strstr(second.err, "based on is missing"));
+	outcome_free(&second);
+	outcome_free(&o);
+	o = lodge_run("--snapshot-base", scratch_path("x"), guest_path("hello_glibc"), NULL);
+	expect_refused(&o, 125);
+	outcome_free(&o);
+}
+
 #define CLONES 8
 
 static void clones_go_on(void **state)
@@ -316,6 +348,7 @@ int main(void)
 		CASE("restore: saved before the call that was asked for [O1]", before_a_call),
 		CASE("restore: pages that come when they are touched, before, or in a recorded order [O1]",
 		     in_each_way),
+		CASE("restore: a snapshot that is based on another [O1][O3]", on_a_base),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),

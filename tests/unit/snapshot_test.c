@@ -358,6 +358,98 @@ static void ahead_of_a_run(void **state)
 	unlink(name);
 }
 
+static void refused(struct run *r, const char *why)
+{
+	struct lodge_error err = {""};
+
+	assert_true(try_load(r, &err) < 0);
+	assert_non_null(strstr(err.text, why));
+	assert_null(strchr(err.text, '\n'));
+}
+
+/* --- layers ------------------------------------------------------------------------------------------------ */
+
+static void save_on(struct run *r, const char *name, const char *base)
+{
+	struct lodge_error err = {""};
+	int ret = lodge_snapshot_save_delta(r->space, name, base, &err);
+
+	if (ret)
+		print_error("# save: %d %s\n", ret, err.text);
+	assert_int_equal(ret, 0);
+}
+
+static off_t bytes_of(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(name, &st), 0);
+	return st.st_size;
+}
+
+static void goes_on_with(const char *line)
+{
+	struct run c = {0};
+
+	load(&c);
+	start(&c);
+	say(&c, "s\n");
+	hear(&c, line);
+	quit(&c);
+}
+
+/* What a base has is not written again; the layers are read as one, wherever they lie together. */
+static void layers(void **state)
+{
+	char base[80], middle[80], elsewhere[52];
+	struct run r = {0};
+
+	(void)state;
+	snprintf(base, sizeof(base), "%s.base", path);
+	snprintf(middle, sizeof(middle), "%s.middle", path);
+	snprintf(elsewhere, sizeof(elsewhere), "%s/other", directory);
+	talk(&r, "8");
+	assert_int_equal(lodge_snapshot_save(r.space, base, NULL), 0);
+	say(&r, "w 30\n");
+	hear(&r, "done\n");
+	save_on(&r, middle, base);
+	say(&r, "w 10\n");
+	hear(&r, "done\n");
+	save_on(&r, path, middle);
+	say(&r, "w 100\n");
+	hear(&r, "done\n");
+	quit(&r);
+	assert_true(bytes_of(base) > 8 << 20);
+	assert_true(bytes_of(middle) < 1 << 20);
+	assert_true(bytes_of(path) < bytes_of(middle));
+	goes_on_with("42098176\n");
+	pages = LODGE_PAGES_EAGER;
+	goes_on_with("42098176\n");
+	pages = LODGE_PAGES_PREFETCH;
+	assert_int_equal(mkdir(elsewhere, 0700), 0);
+	char *names[] = {base, middle, path}, to[160];
+	for (int i = 0; i < 3; i++) {
+		snprintf(to, sizeof(to), "%s/%s", elsewhere, strrchr(names[i], '/') + 1);
+		assert_int_equal(rename(names[i], to), 0);
+	}
+	char was[sizeof(path)];
+	strcpy(was, path);
+	snprintf(path, sizeof(path), "%s/snap", elsewhere);
+	goes_on_with("42098176\n");
+	/* One that is not there, is none, or is another one. */
+	snprintf(to, sizeof(to), "%s.middle", path);
+	snprintf(base, sizeof(base), "%s.base", path);
+	assert_int_equal(truncate(to, 70000), 0);
+	refused(&r, "the snapshot that it is based on is none, or damaged");
+	assert_int_equal(rename(base, to), 0);
+	refused(&r, "the snapshot that it is based on is another one");
+	unlink(to);
+	refused(&r, "the snapshot that it is based on is missing");
+	unlink(path);
+	strcpy(path, was);
+	assert_int_equal(rmdir(elsewhere), 0);
+}
+
 /* --- many of one ------------------------------------------------------------------------------------------- */
 
 #define MANY	    50
@@ -436,15 +528,6 @@ static void flip(off_t at)
 	byte ^= 0x10;
 	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 	close(fd);
-}
-
-static void refused(struct run *r, const char *why)
-{
-	struct lodge_error err = {""};
-
-	assert_true(try_load(r, &err) < 0);
-	assert_non_null(strstr(err.text, why));
-	assert_null(strchr(err.text, '\n'));
 }
 
 static void broken_are_refused(void **state)
@@ -645,6 +728,7 @@ int main(void)
 		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",
 		     recorded_ones),
 		CASE("snapshot: a run goes on while its pages come [O1]", ahead_of_a_run),
+		CASE("snapshot: one that is based on another has what is different [O1][O3]", layers),
 		CASE("snapshot: fifty clones of one file, each with a continuation of its own, have what "
 		     "they wrote [O1][M4]",
 		     many_go_on),
