@@ -102,12 +102,13 @@ static bool charge_up_to(struct memcg *cg, uint64_t nr_pages, uint64_t limit, ui
 	return true;
 }
 
-/* Where memory is known to be needed kswapd keeps at it: a device that has nothing to write is time lost. */
+/* Where memory is known to be needed kswapd keeps at it: a device that has nothing to write is time lost. But it goes in batches. */
 static uint64_t wake_mark(const struct memcg *cg)
 {
 	bool needed = atomic_load_explicit(&cg->kswapd_credit_pages, memory_order_relaxed);
+	uint64_t low = memcg_low_mark(cg);
 
-	return memcg_low_mark(cg) << needed;
+	return needed ? low + low / 4 * 3 : low;
 }
 
 bool memcg_charge(struct memcg *cg, uint64_t nr_pages)
