@@ -2,8 +2,10 @@
 /*
  * core_reclaim.c - which pages reclaim takes, and what it costs, over memory that no processor uses.
  *
- *	core_reclaim [lru]	misses of a trace that is replayed, as a multiple of the fewest there can be (Belady's: the page goes that
- *				is used again last); of reclaim, or of an exact LRU list
+ *	core_reclaim [lru|same]	misses of a trace that is replayed, as a multiple of the fewest there can be (Belady's: the page goes that
+ *				is used again last); of reclaim, of an exact LRU list, or of the pages that the trace uses most, kept all the time
+ *				with one frame for the others: where accesses are independent of one another nobody who does not know the
+ *				future does better
  *	  uniform-80-20-N	80 % of accesses to 20 % of the pages, N % of which fit into memory
  *	  zipf-50		access to the k-th page in proportion to 1/k
  *	  drift-50		80-20 with a hot part that moves on by a page every 200 accesses
@@ -197,6 +199,39 @@ static uint64_t lru_misses(uint32_t frames)
 	return misses;
 }
 
+static int more_uses(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+static uint64_t same_misses(uint32_t frames)
+{
+	static uint32_t uses[PAGES], sorted[PAGES];
+	uint64_t misses = 0, other = ~0ull;
+	uint32_t ties = 0;
+
+	memset(uses, 0, sizeof(uses));
+	for (unsigned int i = 0; i < ACCESSES; i++)
+		uses[trace[i]]++;
+	memcpy(sorted, uses, sizeof(uses));
+	qsort(sorted, PAGES, sizeof(sorted[0]), more_uses);
+	uint32_t least =
+		sorted[frames - 2]; /* of those that stay; of pages with just as many, the first ones */
+	for (unsigned int k = 0; k < frames - 1; k++)
+		ties += sorted[k] == least;
+	for (unsigned int page = 0; page < PAGES; page++)
+		if (uses[page] == least && !(ties && ties--))
+			uses[page] = 0;
+	for (unsigned int i = 0; i < ACCESSES; i++) {
+		bool stays = uses[trace[i]] >= least;
+		misses += !stays && trace[i] != other;
+		other = stays ? other : trace[i];
+	}
+	return misses + frames - 1;
+}
+
 /* --- reclaim ---------------------------------------------------------------------------------------------------------------- */
 
 /* A swap device in memory: transfers are done at once. */
@@ -273,12 +308,14 @@ static const struct {
 	{"drift-50", make_drift, 50},	      {"stream-50", make_stream, 50},
 };
 
-static int misses(struct core *c, bool lru)
+static int misses(struct core *c, const char *who)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(workloads); i++) {
 		uint32_t frames = PAGES * workloads[i].percent / 100;
 		workloads[i].make();
-		uint64_t nr = lru ? lru_misses(frames) : reclaim_misses(c, frames);
+		uint64_t nr = !strcmp(who, "lru")    ? lru_misses(frames)
+			      : !strcmp(who, "same") ? same_misses(frames)
+						     : reclaim_misses(c, frames);
 		printf("%s %.3f\n", workloads[i].name, (double)nr / (double)belady_misses(frames));
 	}
 	return 0;
@@ -393,5 +430,5 @@ int main(int argc, char **argv)
 		return 1;
 	if (argc > 1 && !strcmp(argv[1], "cost"))
 		return cost(&c) ? 1 : 0;
-	return misses(&c, argc > 1) ? 1 : 0;
+	return misses(&c, argc > 1 ? argv[1] : "") ? 1 : 0;
 }

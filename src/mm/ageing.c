@@ -24,7 +24,7 @@ static bool take_accessed(struct harvest *hv, pte_t *slot, pte_t pte)
 	pte_change(slot, PTE_ACCESSED, 0);
 	if (pte & PTE_SPECIAL)
 		return pte & PTE_PRESENT;
-	page_stamp(pfn_to_page(hv->mm->frames, pte_pfn(pte)));
+	page_stamp_used(pfn_to_page(hv->mm->frames, pte_pfn(pte)));
 	hv->nr_used++;
 	return pte & PTE_PRESENT;
 }

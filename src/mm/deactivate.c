@@ -7,7 +7,7 @@
 #include "gather.h"
 #include "pagewalk.h"
 
-#define OLD_EPOCHS 64 /* older than anything becomes by itself */
+#define OLD_EPOCHS 32 /* older than anything becomes by itself */
 
 struct deactivate {
 	struct mm *mm;

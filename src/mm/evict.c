@@ -154,7 +154,7 @@ static void look_at(struct turn *t, pte_t *slot, gva_t address, bool own_table)
 	p->e->nr_scanned++;
 	const struct vma *area = p->areas ? area_at(p, address) : NULL;
 	if (((pte & PTE_ACCESSED) && !p->e->mm) || (area && (area->flags & VM_LOCKED))) {
-		page_stamp(page);
+		page_stamp_used(page);
 		return;
 	}
 	if (area && own_table && atomic_load(&page->mapcount) == 1 && p->e->type == RECLAIM_FILE) {
@@ -314,7 +314,7 @@ static void find_pages(struct turn *t)
 static bool unmap(struct evict *e, struct page *page)
 {
 	if (page_referenced(e->host, page)) {
-		page_stamp(page);
+		page_stamp_used(page);
 		return false;
 	}
 	if (!page_trylock(page))

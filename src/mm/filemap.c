@@ -42,7 +42,7 @@ struct page *filemap_find(struct address_space *as, uint64_t index)
 	struct page *page = radix_find(&as->pages, index);
 	if (page) {
 		page_get(page);
-		page_stamp(page);
+		page_stamp_used(page);
 	}
 	pthread_mutex_unlock(&as->lock);
 	return page;

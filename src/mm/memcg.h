@@ -56,8 +56,9 @@ struct ageing {
 	_Atomic uint64_t youngest; /* (A) number of the epoch under way; frames have it modulo 256 */
 	pthread_mutex_t lock;	   /* held by who reclaims for the account */
 	struct reclaim_hand hand[NR_RECLAIM_TYPES]; /* (lock) */
-	uint64_t nr_evicted;			    /* (lock) pages, since the last epoch ended */
-	_Atomic uint64_t nr_lazyfree; /* (A) pages that may go at once: as many as were marked, or fewer */
+	_Atomic bool uses_do_not_count; /* (A) for a pass that finds nothing otherwise: ageing.h */
+	uint64_t nr_evicted;		/* (lock) pages, since the last epoch ended */
+	_Atomic uint64_t nr_lazyfree;	/* (A) pages that may go at once: as many as were marked, or fewer */
 };
 
 struct memcg {

@@ -157,6 +157,11 @@ static void reclaim(struct scan *s)
 		return;
 	end_epoch(s);
 	shrink(s);
+	if (!s->freed) {
+		atomic_store(&s->cg->ageing.uses_do_not_count, true);
+		shrink(s);
+		atomic_store(&s->cg->ageing.uses_do_not_count, false);
+	}
 	if (!s->freed)
 		s->freed = zswap_write_back(s->host, s->cg, s->wanted);
 	if (!s->freed && !(s->flags & RECLAIM_KSWAPD))

@@ -82,11 +82,19 @@ static void load_pages(struct scene *s, gva_t at, uint64_t pages)
 		fixture_load(s->x, at + i * P);
 }
 
+static struct page *page_at(struct scene *s, gva_t address)
+{
+	return pfn_to_page(s->x->mm->frames, pte_pfn(fixture_pte(s->x, address)));
+}
+
 static unsigned int age_of(struct scene *s, gva_t address)
 {
-	struct page *page = pfn_to_page(s->x->mm->frames, pte_pfn(fixture_pte(s->x, address)));
+	return page_age(page_at(s, address), account_of(s));
+}
 
-	return page_age(page, account_of(s));
+static unsigned int idle_of(struct scene *s, gva_t address)
+{
+	return page_idle(page_at(s, address), account_of(s));
 }
 
 static uint64_t nr_mapped(struct scene *s, gva_t at, uint64_t pages)
@@ -131,11 +139,56 @@ static void pages_grow_older_unless_used(void **state)
 		assert_int_equal(age_of(s, A + i * P), 0);
 	assert_int_equal(end_epoch(s), 8);
 	for (unsigned int epoch = 1; epoch < 4; epoch++) {
-		assert_int_equal(age_of(s, A), 1);
+		assert_int_equal(idle_of(s, A), 1);
 		assert_int_equal(age_of(s, A + 7 * P), epoch);
 		fixture_load(s->x, A);
 		assert_int_equal(end_epoch(s), 1); /* the processor was made to forget, so it told again */
 	}
+	assert_mm_sound(s->x->mm);
+}
+
+/* Each epoch that a page was used in, of late, spares it for two; what was used once, and without end, is as old as it is idle. */
+static void uses_make_younger(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 64);
+	for (unsigned int epoch = 0; epoch < 5; epoch++) {
+		end_epoch(s);
+		load_pages(s, A, 32);
+	}
+	for (unsigned int idle = 1; idle < 12; idle++) {
+		end_epoch(s);
+		assert_int_equal(idle_of(s, A), idle);
+		assert_int_equal(age_of(s, A), idle < 6 ? 0 : idle - 6);
+		assert_int_equal(age_of(s, A + 63 * P), 5 + idle);
+	}
+	fixture_load(s->x, A); /* so long without cost it all of them but the new one */
+	end_epoch(s);
+	assert_int_equal(page_uses(page_at(s, A)), 1);
+	assert_mm_sound(s->x->mm);
+}
+
+/* What was used often stays while there is something else, and no longer. */
+static void often_used_goes_last(void **state)
+{
+	struct scene *s = *state;
+
+	map_file(s, A, 64, PROT_READ);
+	load_pages(s, A, 32);
+	for (unsigned int epoch = 0; epoch < 5; epoch++) {
+		end_epoch(s);
+		load_pages(s, A, 32);
+	}
+	load_pages(s, A + 32 * P, 32);
+	end_epoch(s);
+	end_epoch(s);
+	assert_int_equal(turn(s, 1, 64), 32);
+	assert_int_equal(nr_mapped(s, A, 32), 32);
+	assert_int_equal(nr_mapped(s, A + 32 * P, 32), 0);
+	assert_in_range(memcg_reclaim(host_of(s), account_of(s), 8, 0), 8, 32);
+	assert_in_range(nr_mapped(s, A, 32), 0, 24);
 	assert_mm_sound(s->x->mm);
 }
 
@@ -783,6 +836,8 @@ static void above_high_faults_give_something_back(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		T("ageing: each use of late spares a page two epochs [O6]", uses_make_younger),
+		T("ageing: what was used often goes when nothing else does [O6]", often_used_goes_last),
 		T("ageing: pages grow older until they are used again [O6]", pages_grow_older_unless_used),
 		T("ageing: a huge page has one age [O6]", blocks_have_one_age),
 		T("ageing: an epoch ends in all spaces of an account, and in no other",
