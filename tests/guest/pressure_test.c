@@ -255,8 +255,10 @@ static void triggers_tell_of_lost_time(void **state)
 	struct outcome o;
 
 	(void)state;
-	if (access(PRESSURE, R_OK | W_OK))
+	int fd = open(PRESSURE, O_RDWR | O_CLOEXEC); /* not where the kernel keeps no such books */
+	if (fd < 0)
 		skip();
+	close(fd);
 	o = lodge_run("--memory", "5M", "--swap", swap, guest_path("pressure_trigger"), "20", NULL);
 	expect_status(&o, 0);
 	assert_string_equal(o.out, "ok\n");
