@@ -47,7 +47,7 @@
  * sites_page. At the same place in that code and in the vDSO's page there is a slot for each site; the second leads to the first.
  */
 #define SITES_BASE	    (GATE_BASE + NR_GATES * GATE_STRIDE)
-#define NR_SITES	    45
+#define NR_SITES	    38
 #define SITE_SLOT_BYTES	    16
 #define SITE_SLOTS	    (0x1000 - NR_SITES * SITE_SLOT_BYTES)
 #define SITES_ENTRY	    0x00
