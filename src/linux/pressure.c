@@ -182,7 +182,7 @@ void pressure_drop(struct pressure *p)
 static int parse(struct pressure *p, const char *from, size_t bytes)
 {
 	static const char *const formats[NR_STALL_KINDS] = {"some %u %u", "full %u %u"};
-	unsigned int threshold_us, window_us, kind = 0;
+	unsigned int threshold_us = 0, window_us = 0, kind = 0;
 	char text[TEXT_BYTES];
 
 	if (!bytes)
