@@ -280,7 +280,7 @@ static bool would_fault(const uint8_t *code, const struct insn *i)
 /* I1, I2: code[from] begins an instruction. Does one way lead from there to `end` and not over `site`? */
 static bool leads_past(const uint8_t *code, size_t from, size_t site, size_t end)
 {
-	struct insn i;
+	struct insn i = {0};
 	size_t last = from;
 
 	for (size_t at = from; at < end; at += i.length) {
