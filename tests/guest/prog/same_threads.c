@@ -94,6 +94,8 @@ static void thread_ids(void)
 	printf("own tid %d same pid %d same parent %d tid above pid %d\n", tid[0] != getpid(),
 	       tid[1] == getpid(), tid[2] == getppid(), tid[0] > 0);
 	printf("main tid is pid: %d\n", syscall(SYS_gettid) == getpid());
+	while (!syscall(SYS_tgkill, getpid(), tid[0], 0))
+		sched_yield(); /* it is joined a moment before it has ended */
 	printf("tgkill of a thread that ended: %d\n", said(syscall(SYS_tgkill, getpid(), tid[0], 0)));
 }
 
