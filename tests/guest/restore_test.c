@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "saving.h"
 
 #define AWK_LINES 60000
 
@@ -17,26 +18,6 @@ static struct running start_run(struct command *c)
 {
 	unlink(scratch_path("control"));
 	return command_start(c);
-}
-
-static struct command controlled(void)
-{
-	return lodge_command("--control", scratch_path("control"), "--ro", scratch_dir(), NULL);
-}
-
-/* Has the run saved. False: it had ended. */
-static bool save(void)
-{
-	struct command c = {
-		.argv = {lodge_path(), "snapshot", scratch_path("control"), scratch_path("snap")}};
-	struct outcome o = command_run(&c);
-	bool saved = !o.status;
-
-	if (!saved && !strstr(o.err, "has ended") && !strstr(o.err, "No such file") &&
-	    !strstr(o.err, "Connection"))
-		fail_msg("snapshot: %s", o.err);
-	outcome_free(&o);
-	return saved;
 }
 
 static struct command restoring(void)
@@ -75,14 +56,14 @@ static void awk_goes_on(void **state)
 	write_numbers(scratch_path("numbers"));
 	struct outcome native = native_run("/usr/bin/busybox", "awk", program, scratch_path("numbers"), NULL);
 	expect_status(&native, 0);
-	struct command run = controlled();
+	struct command run = saving_run();
 	command_add(&run, "/usr/bin/busybox");
 	command_add(&run, "awk");
 	command_add(&run, program);
 	command_add(&run, scratch_path("numbers"));
 	struct running r = start_run(&run);
 	command_expect(&r, "begun\n");
-	bool saved = save();
+	bool saved = saving_save();
 	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
 	expect_output(&o, strstr(native.out, "\n") + 1);
 	if (saved) {
@@ -113,7 +94,7 @@ static void sqlite_goes_on(void **state)
 	struct running r = start_run(&run);
 	assert_int_equal(write(r.in, first, strlen(first)), strlen(first));
 	command_expect(&r, "within\n");
-	assert_true(save());
+	assert_true(saving_save());
 	kill(r.pid, SIGKILL); /* the transaction is the snapshot's from here on */
 	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
 	outcome_free(&o);
@@ -137,7 +118,7 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 	expect_status(&native, 0);
 	for (unsigned int i = 0; i < rounds; i++) {
 		const struct timespec pause = {.tv_nsec = (long)(20 + 60 * i) * 1000000};
-		struct command run = controlled(), c = restoring();
+		struct command run = saving_run(), c = restoring();
 		command_add(&run, guest_path("snap_work"));
 		for (const char **word = (const char *[]){"sum", "3", "12", "12", NULL}; *word; word++)
 			command_add(&run, *word);
@@ -145,7 +126,7 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 		while (access(scratch_path("control"), F_OK) && !kill(r.pid, 0))
 			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 		nanosleep(&pause, NULL);
-		bool saved = save();
+		bool saved = saving_save();
 		o = command_wait(&r, DEFAULT_LIMIT_S);
 		expect_output(&o, native.out);
 		if (!saved)

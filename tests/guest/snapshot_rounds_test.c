@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "saving.h"
 
 #define AWK_LINES 150000
 #define MAX_ARGS  8
@@ -73,7 +74,7 @@ static void add_memory(struct command *c, const char *memory)
 
 static struct command running_of(const struct work *w)
 {
-	struct command c = lodge_command("--control", scratch_path("control"), "--ro", scratch_dir(), NULL);
+	struct command c = saving_run();
 
 	add_memory(&c, w->memory);
 	command_add(&c, "--");
@@ -90,21 +91,6 @@ static void expect_like(struct outcome *o, const struct outcome *native, const c
 	expect_status(o, 0);
 	assert_string_equal(o->out, native->out);
 	outcome_free(o);
-}
-
-/* False: the run had ended, or was about to. */
-static bool save(void)
-{
-	struct command c = {
-		.argv = {lodge_path(), "snapshot", scratch_path("control"), scratch_path("snap")}};
-	struct outcome o = command_run(&c);
-	bool saved = !o.status;
-
-	if (!saved && !strstr(o.err, "has ended") && !strstr(o.err, "No such file") &&
-	    !strstr(o.err, "Connection"))
-		fail_msg("snapshot: %s", o.err);
-	outcome_free(&o);
-	return saved;
 }
 
 /* How long a run takes here and now. */
@@ -132,7 +118,7 @@ static bool one_round(const struct work *w, const struct outcome *native, uint64
 	while (access(scratch_path("control"), F_OK) && !kill(r.pid, 0))
 		sleep_ms(1);
 	sleep_ms(random_number() % most_ms);
-	bool saved = save();
+	bool saved = saving_save();
 	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
 	expect_like(&o, native, "saved", round);
 	if (!saved)
