@@ -81,7 +81,8 @@ enum sweep_fd {
 	FD_NULL,
 	FD_ZERO,
 	FD_FIFO,       /* "fifo", both ways, so that opening it does not wait */
-	FD_FREE = 150, /* and above: nothing */
+	FD_FREE = 150, /* and up to the next: nothing */
+	FD_LAST = 255, /* the working directory again */
 };
 
 /* Pages: writable, read-only, none, writable, hole. */
@@ -676,6 +677,8 @@ static inline int sweep_main(int argc, char **argv, const struct sweep_call *cal
 
 	setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 1024});
 	sweep_place(open(".", O_RDONLY | O_DIRECTORY), FD_HOME);
+	/* select() leaves out what is beyond the kernel's table, which is as long as its last descriptor needs. */
+	sweep_place(dup(FD_HOME), FD_LAST);
 	sigaction(SIGALRM, &wake, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2 || strcmp(argv[1], "--list"))
