@@ -271,6 +271,7 @@ static void cpu_timer(void)
 	struct itimerspec v = {.it_value.tv_nsec = 20 * MS};
 	timer_t id;
 
+	rings = 0;
 	handle(SIGUSR1);
 	printf("create %d\n", said(timer_create(CLOCK_PROCESS_CPUTIME_ID, &e, &id)));
 	printf("set %d\n", said(timer_settime(id, 0, &v, NULL)));
