@@ -33,6 +33,7 @@
 #define DEFAULT_MAX_PIDS     512
 #define FIRST_ORPHANS_PARENT 1 /* the number of process 1 */
 
+struct aio_ns;
 struct task;
 struct tty;
 struct sandbox;
@@ -114,6 +115,7 @@ struct sandbox {
 	bool ending;			 /* (P) the first process has ended: no new tasks */
 	struct sockets *sockets;	 /* (C) */
 	struct ipc_ns *ipc;		 /* (C) semaphores and message queues */
+	struct aio_ns *aio;		 /* (C) contexts of asynchronous I/O */
 	bool masks_are_set;    /* (P) a task has chosen processors: children take over their parents' */
 	struct list_head ttys; /* (P) */
 	struct view *view;     /* (C) one reference, for reports */

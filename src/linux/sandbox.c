@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "futex.h"
+#include "aio.h"
 #include "ipc.h"
 #include "sockets.h"
 #include "task.h"
@@ -114,7 +115,8 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	s->max_tasks = max_pids ? max_pids : DEFAULT_MAX_PIDS;
 	s->sockets = sockets_create(net);
 	s->ipc = ipc_ns_create();
-	if (s->sockets && s->ipc)
+	s->aio = aio_ns_create();
+	if (s->sockets && s->ipc && s->aio)
 		return s;
 	sandbox_destroy(s);
 	return NULL;
@@ -291,6 +293,7 @@ void sandbox_destroy(struct sandbox *s)
 	pressure_monitor_destroy(&s->pressure);
 	sockets_destroy(s->sockets);
 	ipc_ns_destroy(s->ipc);
+	aio_ns_destroy(s->aio);
 	pthread_cond_destroy(&s->pause_changed);
 	view_release(s->view);
 	pthread_mutex_destroy(&s->lock);

@@ -11,6 +11,7 @@
 
 #include "../mm/diff.h"
 #include "../vmm/vm.h"
+#include "aio.h"
 #include "patch.h"
 #include "pause.h"
 #include "ipc.h"
@@ -43,6 +44,8 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
 	else if (!ipc_ns_is_empty(space->sandbox->ipc))
 		ret = report_error(err, -ENOTSUP, "semaphores and message queues cannot be cloned");
+	else if (!aio_ns_is_empty(space->sandbox->aio))
+		ret = report_error(err, -ENOTSUP, "contexts of asynchronous I/O cannot be cloned");
 	else if (has_filters(space->sandbox))
 		ret = report_error(err, -ENOTSUP, "filters of system calls cannot be cloned");
 	if (ret)

@@ -298,8 +298,7 @@ static int64_t sys_readahead(struct task *t, const uint64_t a[6])
 	return 0;
 }
 
-/* An error of writing back is told before one of the host's. */
-static int64_t do_fsync(struct task *t, int guest_fd, int (*host_sync)(int fd))
+int64_t file_sync(struct task *t, int guest_fd, bool only_data)
 {
 	int host_fd = files_host_fd(t->files, guest_fd);
 	struct backing *b;
@@ -312,18 +311,18 @@ static int64_t do_fsync(struct task *t, int guest_fd, int (*host_sync)(int fd))
 		err = writeback_sync(&b->cache, 0, ~0ull);
 		backing_put(b);
 	}
-	ret = result(host_sync(host_fd));
+	ret = result(only_data ? fdatasync(host_fd) : fsync(host_fd));
 	return err ? err : ret;
 }
 
 static int64_t sys_fsync(struct task *t, const uint64_t a[6])
 {
-	return do_fsync(t, (int)a[0], fsync);
+	return file_sync(t, (int)a[0], false);
 }
 
 static int64_t sys_fdatasync(struct task *t, const uint64_t a[6])
 {
-	return do_fsync(t, (int)a[0], fdatasync);
+	return file_sync(t, (int)a[0], true);
 }
 
 /* A guest can have written in its writable mounts only; the rest of the machine is not its to wait for. */

@@ -10,6 +10,7 @@
 #include <linux/ioprio.h>
 #include <sys/syscall.h>
 
+#include "sys_ioprio.h"
 #include "syscall.h"
 
 #define CLASS(priority)	   ((unsigned int)(priority) >> IOPRIO_CLASS_SHIFT & 7)
@@ -17,7 +18,7 @@
 #define BEST_EFFORT(level) (IOPRIO_CLASS_BE << IOPRIO_CLASS_SHIFT | (level))
 
 /* The real-time class is for who administers a machine. */
-static int check_priority(int priority)
+int ioprio_check(int priority)
 {
 	switch (CLASS(priority)) {
 	case IOPRIO_CLASS_RT:
@@ -116,7 +117,7 @@ static int64_t run(struct ioprio_op *op, int which, int who)
 static int64_t sys_ioprio_set(struct task *t, const uint64_t a[6])
 {
 	struct ioprio_op op = {.t = t, .set = true, .priority = (int)a[2], .ret = -ESRCH};
-	int err = check_priority(op.priority);
+	int err = ioprio_check(op.priority);
 
 	return err ? err : run(&op, (int)a[0], (int)a[1]);
 }

@@ -34,7 +34,7 @@ static void table_build(void)
 		sys_prctl_calls,      sys_xattr_calls, sys_splice_calls,    sys_openat2_calls,
 		sys_fcntl_calls,      sys_ioctl_calls, sys_admin_calls,	    sys_kcmp_calls,
 		sys_ipc_calls,	      seccomp_calls,   mqueue_calls,	    sys_ioprio_calls,
-		sys_handle_calls,
+		sys_handle_calls,     sys_aio_calls,
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(families); i++)

@@ -33,7 +33,7 @@ extern const struct syscall_entry sys_mem_calls[], sys_file_calls[], sys_io_call
 	sys_process_vm_calls[], sys_membarrier_calls[], sys_shm_calls[], sys_mempolicy_calls[],
 	sys_sockopt_calls[], sys_sched_calls[], sys_xattr_calls[], sys_splice_calls[], sys_openat2_calls[],
 	sys_fcntl_calls[], sys_ioctl_calls[], sys_admin_calls[], sys_kcmp_calls[], sys_ipc_calls[],
-	seccomp_calls[], mqueue_calls[], sys_ioprio_calls[], sys_handle_calls[];
+	seccomp_calls[], mqueue_calls[], sys_ioprio_calls[], sys_handle_calls[], sys_aio_calls[];
 
 /* Stores one word of the guest: 0 or -EFAULT. */
 static inline int64_t put_u64(struct task *t, gva_t to, uint64_t value)

@@ -13,6 +13,7 @@
 
 #include "../mm/compaction.h"
 #include "../mm/lock.h"
+#include "aio.h"
 #include "hostfile.h"
 #include "msg.h"
 #include "procfs.h"
@@ -244,6 +245,25 @@ static const struct sysctl max_map_count = {get_max_map_count, set_max_map_count
 			   drop_caches = {.set = set_drop_caches, .least = 1, .most = 4},
 			   compact_memory = {.set = set_compact_memory, .least = 1, .most = 1};
 
+static uint64_t get_aio_nr(struct task *t)
+{
+	return aio_ns_nr(t->sandbox->aio);
+}
+
+static uint64_t get_aio_max_nr(struct task *t)
+{
+	return aio_ns_max_nr(t->sandbox->aio);
+}
+
+static int set_aio_max_nr(struct task *t, uint64_t value)
+{
+	aio_ns_set_max_nr(t->sandbox->aio, value);
+	return 0;
+}
+
+static const struct sysctl aio_nr = {.get = get_aio_nr},
+			   aio_max_nr = {.get = get_aio_max_nr, .set = set_aio_max_nr, .most = INT64_MAX};
+
 static const struct sysctl msgmax = {.least = MSG_MAX_BYTES}, msgmnb = {.least = MSG_MAX_QUEUE_BYTES},
 			   msgmni = {.least = IPC_MAX_OBJECTS}, shmmni = {.least = SHM_MAX_SEGMENTS};
 
@@ -285,6 +305,8 @@ const struct proc_file sysctl_files[] = {
 	WRITE("vm/compact_memory", compact_memory),
 	READ("kernel/randomize_va_space", randomize),
 	{.name = "kernel/sem", .show = show_sem},
+	READ("fs/aio-nr", aio_nr),
+	READ_WRITE("fs/aio-max-nr", aio_max_nr),
 	READ("kernel/msgmax", msgmax),
 	READ("kernel/msgmnb", msgmnb),
 	READ("kernel/msgmni", msgmni),
