@@ -8,16 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "../mm/quiet_thread.h"
 #include "aio.h"
 #include "files.h"
 
-#define EVENTS_AT_ONCE 16
+#define EVENTS_AT_ONCE	   16
+#define THREAD_STACK_BYTES (64ul << 10)
 
 struct aio_poll {
 	struct list_head node;	   /* (ctx->lock) in ctx->polls, then (poller.lock) in poller.retired */
@@ -187,19 +188,6 @@ static int open_fds(struct aio_poller *p)
 	return -EAGAIN;
 }
 
-/* Signals are for the threads of tasks. */
-static int start_thread(struct aio_poller *p)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&p->thread, NULL, poller_thread, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err ? -EAGAIN : 0;
-}
-
 /* There is a thread from now on. 0 or -EAGAIN. */
 static int poller_start(struct aio_poller *p)
 {
@@ -209,7 +197,7 @@ static int poller_start(struct aio_poller *p)
 	if (!p->running) {
 		err = open_fds(p);
 		if (!err)
-			err = start_thread(p);
+			err = quiet_thread_create(&p->thread, THREAD_STACK_BYTES, 0, poller_thread, p);
 		if (err)
 			close_fds(p);
 		p->running = !err;

@@ -18,6 +18,7 @@
 #include "files.h"
 #include "memfd.h"
 #include "mqueue.h"
+#include "notice.h"
 #include "pressure.h"
 #include "signalfd.h"
 #include "tty.h"
@@ -133,6 +134,7 @@ int guest_file_put(struct guest_file *file)
 
 	if (atomic_fetch_sub(&file->refs, 1) != 1)
 		return 0;
+	notice_drop(file->notice);
 	memfd_drop(file->memfd);
 	signalfd_drop(file->signalfd);
 	mqueue_drop(file->mqueue);

@@ -26,6 +26,7 @@
 
 struct sandbox;
 struct mqueue;
+struct notice;
 struct pressure;
 struct signalfd;
 struct task;
@@ -54,6 +55,8 @@ struct guest_file {
 	struct tty *tty;		/* (C) of a terminal, or NULL */
 	bool tty_master;		/* (C) the other side of it */
 	_Atomic int owner_type, owner;	/* (A) as F_SETOWN_EX has them */
+	_Atomic int signo;		/* (A) as F_SETSIG has it */
+	struct notice *notice;		/* (notices->lock) to change: what it may tell its owner, or NULL */
 };
 
 /* What is an eventfd for the host alone is never ready for writing. */

@@ -78,7 +78,7 @@ static int open_again(int fd, const struct stat *st, int flags)
 static int host_open(struct task *t, int fd, const struct stat *st, int flags)
 {
 	struct host_wait wait;
-	bool may_wait = S_ISFIFO(st->st_mode);
+	bool may_wait = S_ISFIFO(st->st_mode) || atomic_load(&t->sandbox->notices.leased);
 	struct coherent_change change = {0};
 	int ret;
 

@@ -22,6 +22,7 @@
 #include "../../include/lodge.h"
 #include "../mm/list.h"
 #include "../vmm/vcpu.h"
+#include "notice.h"
 #include "oom.h"
 #include "pause.h"
 #include "pressure.h"
@@ -127,6 +128,7 @@ struct sandbox {
 	struct list_head all_workers; /* (P) */
 	struct list_head signalfds;   /* (P) */
 	struct pressure_monitor pressure;
+	struct notices notices;
 	/* pause.c */
 	bool started;		      /* (P) its tasks run, or did */
 	bool paused;		      /* (P) somebody wants them to stand still */

@@ -107,6 +107,7 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	list_init(&s->all_workers);
 	list_init(&s->signalfds);
 	pressure_monitor_init(&s->pressure);
+	notices_init(&s->notices);
 	list_init(&s->ttys);
 	s->orphans.sandbox = s;
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
@@ -291,6 +292,7 @@ void sandbox_destroy(struct sandbox *s)
 	}
 	ttys_end(s);
 	pressure_monitor_destroy(&s->pressure);
+	notices_destroy(&s->notices);
 	sockets_destroy(s->sockets);
 	ipc_ns_destroy(s->ipc);
 	aio_ns_destroy(s->aio);

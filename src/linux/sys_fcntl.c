@@ -2,7 +2,7 @@
 /*
  * sys_fcntl.c - fcntl and flock.
  *
- * Who is to have the signal of O_ASYNC and which one is remembered and told; O_ASYNC itself does nothing, nor does F_NOTIFY.
+ * Who is to have a file's signal is kept with the file; when it comes the host says (notice.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +14,12 @@
 
 #include "host_wait.h"
 #include "memfd.h"
+#include "notice.h"
 #include "path.h"
 #include "sys_file.h"
 #include "syscall.h"
 
-/* What F_SETFL may change. O_ASYNC would have the signal sent to us. */
+/* What F_SETFL may change; and O_ASYNC, where somebody hears of it. */
 #define SETFL_FLAGS    (O_APPEND | O_NONBLOCK | O_NOATIME | O_DIRECT)
 
 /* The kernel's numbers for what libc does not have. */
@@ -78,12 +79,13 @@ static int64_t do_lock(struct task *t, int host_fd, int cmd, gva_t address)
 	return ret;
 }
 
-static int64_t set_flags(int host_fd, int flags)
+static int64_t set_flags(struct task *t, struct guest_file *file, int guest_fd, int flags)
 {
-	int now = fcntl(host_fd, F_GETFL);
+	int now = fcntl(file->host_fd, F_GETFL), may = SETFL_FLAGS | (file->owned ? O_ASYNC : 0), err = 0;
 
-	return now < 0 ? -errno
-		       : result(fcntl(host_fd, F_SETFL, (now & ~SETFL_FLAGS) | (flags & SETFL_FLAGS)));
+	if (flags & may & ~now & O_ASYNC)
+		err = notice_arm(t, file, guest_fd);
+	return err ? err : result(fcntl(file->host_fd, F_SETFL, (now & ~may) | (flags & may)));
 }
 
 static int64_t add_seals(int host_fd, unsigned int seals)
@@ -148,14 +150,46 @@ static int64_t get_owner_ex(struct task *t, const struct guest_file *file, gva_t
 	return copy_to_user(t->mm, to, &ex, sizeof(ex)) ? -EFAULT : 0;
 }
 
-/* A lease would have the host tell us, in a way that ends us; so somebody else always has the file. */
-static int64_t set_lease(int host_fd, int type)
+/* What tells whoever asked first, unless another was named before. */
+static void own_first(struct task *t, struct guest_file *file)
 {
-	int64_t ret = result(fcntl(host_fd, F_SETLEASE, F_UNLCK));
+	if (atomic_load(&file->owner))
+		return;
+	atomic_store(&file->owner_type, F_OWNER_PID);
+	atomic_store(&file->owner, t->pid);
+}
 
-	if (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK)
+static int64_t set_lease(struct task *t, struct guest_file *file, int guest_fd, int type)
+{
+	int64_t ret = type == F_RDLCK || type == F_WRLCK ? notice_arm(t, file, guest_fd) : 0;
+
+	if (!ret)
+		ret = result(fcntl(file->host_fd, F_SETLEASE, type));
+	if (!ret && type != F_UNLCK) {
+		own_first(t, file);
+		atomic_store(&t->sandbox->notices.leased, true);
+	}
+	return ret;
+}
+
+static int64_t notify(struct task *t, struct guest_file *file, int guest_fd, unsigned int events)
+{
+	bool begins = events & ~(unsigned int)DN_MULTISHOT;
+	int64_t ret = begins ? notice_arm(t, file, guest_fd) : 0;
+
+	if (!ret)
+		ret = result(fcntl(file->host_fd, F_NOTIFY, events));
+	if (!ret && begins)
+		own_first(t, file);
+	return ret;
+}
+
+static int64_t set_signal(struct guest_file *file, uint64_t signo)
+{
+	if (signo > NR_SIGNALS)
 		return -EINVAL;
-	return ret == -EAGAIN || !ret ? -EAGAIN : ret;
+	atomic_store(&file->signo, (int)signo);
+	return 0;
 }
 
 static int64_t do_hint(struct task *t, int host_fd, int cmd, gva_t address)
@@ -179,16 +213,10 @@ static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
 		return add_seals(host_fd, (unsigned int)arg);
 	case F_GET_SEALS:
 	case F_GETPIPE_SZ:
-	case F_GETSIG:
 	case F_GETLEASE:
 		return result(fcntl(host_fd, cmd));
 	case F_SETPIPE_SZ:
-	case F_SETSIG:
 		return result(fcntl(host_fd, cmd, (int)arg));
-	case F_SETLEASE:
-		return set_lease(host_fd, (int)arg);
-	case F_SETFL:
-		return set_flags(host_fd, (int)arg);
 	case F_GET_RW_HINT:
 	case F_SET_RW_HINT:
 	case F_GET_FILE_RW_HINT:
@@ -207,7 +235,7 @@ static int64_t fcntl_host(struct task *t, int host_fd, int cmd, uint64_t arg)
 }
 
 /* What takes a file that is open for more than its path. */
-static int64_t fcntl_open(struct task *t, struct guest_file *file, int cmd, uint64_t arg)
+static int64_t fcntl_open(struct task *t, struct guest_file *file, int guest_fd, int cmd, uint64_t arg)
 {
 	int owner = atomic_load(&file->owner);
 
@@ -222,6 +250,16 @@ static int64_t fcntl_open(struct task *t, struct guest_file *file, int cmd, uint
 		return get_owner_ex(t, file, arg);
 	case GETOWNER_UIDS: /* an owner that nobody has a signal for has none */
 		return copy_to_user(t->mm, arg, (const uid_t[2]){0}, sizeof(uid_t[2])) ? -EFAULT : 0;
+	case F_SETSIG:
+		return set_signal(file, arg);
+	case F_GETSIG:
+		return atomic_load(&file->signo);
+	case F_SETFL:
+		return set_flags(t, file, guest_fd, (int)arg);
+	case F_SETLEASE:
+		return set_lease(t, file, guest_fd, (int)arg);
+	case F_NOTIFY:
+		return notify(t, file, guest_fd, (unsigned int)arg);
 	default:
 		return fcntl_host(t, file->host_fd, cmd, arg);
 	}
@@ -261,7 +299,7 @@ static int64_t sys_fcntl(struct task *t, const uint64_t a[6])
 	case CREATED_QUERY:
 		return result(fcntl(file->host_fd, cmd));
 	default:
-		return file->only_path ? -EBADF : fcntl_open(t, file, cmd, a[2]);
+		return file->only_path ? -EBADF : fcntl_open(t, file, (int)a[0], cmd, a[2]);
 	}
 }
 

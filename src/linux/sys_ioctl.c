@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host_wait.h"
+#include "notice.h"
 #include "sockets.h"
 #include "syscall.h"
 #include "tty.h"
@@ -61,7 +62,7 @@ static const struct ioctl_entry ioctls[] = {
 	{FIONREAD, sizeof(int), 0},
 	{TIOCOUTQ, sizeof(int), 0},
 	{FIONBIO, sizeof(int), TO_HOST},
-	{FIOASYNC, sizeof(int), TO_HOST}, /* nobody of the host owns the file, so that no signal is sent */
+	{FIOASYNC, sizeof(int), TO_HOST},
 	{FIOQSIZE, sizeof(loff_t), 0},
 	{FIGETBSZ, sizeof(int), 0},
 	{FS_IOC_GETFLAGS, sizeof(int), 0},
@@ -160,6 +161,11 @@ static int64_t sys_ioctl(struct task *t, const uint64_t a[6])
 		return ret;
 	if (cmd == TIOCGPTPEER && file->tty_master)
 		return open_peer(t, file, (int)a[2]);
+	if (cmd == FIOASYNC) { /* whatever it is to be, somebody hears of it */
+		ret = notice_arm(t, file, (int)a[0]);
+		if (ret)
+			return ret;
+	}
 	return e ? do_ioctl(t, file, e, a[2]) : -ENOTTY;
 }
 

@@ -579,20 +579,20 @@ static void numbers(void)
 }
 
 static const struct guest_case cases[] = {
-	{"aio: contexts are made and destroyed, and what is wrong with one is said in order [M3]", contexts},
-	{"aio: reads, writes, vectors and syncs are done, and their events say so [M3]", moves_data},
-	{"aio: what cannot be done is refused, or told by the event [M3]", is_refused},
-	{"aio: pipes, eventfds and devices are read and written too [M3]", streams},
-	{"aio: an eventfd counts the events [M3]", tells_an_eventfd},
-	{"aio: getevents waits, for a time, and until a signal comes [M3]", waits},
-	{"aio: a poll ends when the file is ready [M3]", polls},
-	{"aio: a poll that waits is cancelled [M3]", cancels},
-	{"aio: a process ends while a poll waits [M3]", ends_with_work},
-	{"aio: the ring is as libraries read it [M3]", the_ring},
-	{"aio: the ring's area is one of its own, and its place is the context's name [M3]", the_rings_area},
-	{"aio: a ring that is full takes no more [M3]", is_full},
-	{"aio: threads that take events get each of them once [M3]", many_threads_get},
-	{"aio: /proc/sys/fs tells how many there are [M3]", numbers},
+	{"aio: contexts are made and destroyed, and what is wrong with one is said in order [J2]", contexts},
+	{"aio: reads, writes, vectors and syncs are done, and their events say so [J2]", moves_data},
+	{"aio: what cannot be done is refused, or told by the event [J2]", is_refused},
+	{"aio: pipes, eventfds and devices are read and written too [J2]", streams},
+	{"aio: an eventfd counts the events [J2]", tells_an_eventfd},
+	{"aio: getevents waits, for a time, and until a signal comes [J2]", waits},
+	{"aio: a poll ends when the file is ready [J2]", polls},
+	{"aio: a poll that waits is cancelled [J2]", cancels},
+	{"aio: a process ends while a poll waits [J2]", ends_with_work},
+	{"aio: the ring is as libraries read it [J2]", the_ring},
+	{"aio: the ring's area is one of its own, and its place is the context's name [J2]", the_rings_area},
+	{"aio: a ring that is full takes no more [J2]", is_full},
+	{"aio: threads that take events get each of them once [J2]", many_threads_get},
+	{"aio: /proc/sys/fs tells how many there are [J2]", numbers},
 };
 
 int main(int argc, char **argv)
