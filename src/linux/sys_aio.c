@@ -85,8 +85,7 @@ static bool cannot_move(const struct guest_file *file, const struct stat *st, bo
 		return true;
 	if (S_ISREG(st->st_mode) || file->stream || file->proc.kind == PROC_FILE)
 		return false;
-	return to_file ? file->signalfd || is_eventfd(file)
-		       : is_anonymous(file, "inotify") || is_anonymous(file, "anon_inode:inotify");
+	return to_file ? file->signalfd || is_eventfd(file) : is_anonymous(file, "anon_inode:inotify");
 }
 
 /* As Linux's rw_verify_area. */
