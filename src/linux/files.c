@@ -77,6 +77,7 @@ static void look_at(struct guest_file *file)
 	if (file->regular || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
 		return;
 	file->stream = !S_ISCHR(st.st_mode) || major(st.st_rdev) != MEM_MAJOR;
+	file->records = !(st.st_mode & S_IFMT);
 	if (!S_ISSOCK(st.st_mode))
 		return;
 	file->socket_domain = socket_option(file->host_fd, SO_DOMAIN);
@@ -92,6 +93,7 @@ static void know_like(struct guest_file *file, const struct guest_file *like)
 	file->dev = like->dev;
 	file->ino = like->ino;
 	file->stream = like->stream;
+	file->records = like->records;
 	file->socket_domain = like->socket_domain;
 	file->socket_type = like->socket_type;
 }

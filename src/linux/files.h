@@ -45,6 +45,7 @@ struct guest_file {
 	uint64_t dev, ino;
 	bool only_path; /* (C) O_PATH */
 	bool stream;	/* (C) a pipe, terminal or socket: reading and writing may wait for others */
+	bool records;	/* (C) an anonymous inode of the host's, as of inotify: a read gives whole records */
 	int socket_domain, socket_type; /* (C) AF_ and SOCK_ of a socket; 0: it is none */
 	uint64_t process_serial;	/* (C) a pidfd: of which process; 0: no pidfd */
 	struct proc_entry proc;		/* (C) what lodge makes of it; PROC_NONE: nothing */

@@ -156,6 +156,7 @@ struct uio_op {
 	struct backing *cache; /* of a file that is mapped too, or NULL */
 	bool to_file;
 	bool by_page;
+	bool records; /* reads give whole records, each into one buffer */
 	bool faulted; /* nothing of the guest's memory could be had */
 	int64_t offset;
 	int flags; /* RWF_ */
@@ -225,6 +226,36 @@ static int64_t write_word(const struct uio_op *op, const struct user_pin *pin)
 	return uio_call_stream(op, &one, 1);
 }
 
+/*
+ * What gives records fills a single buffer with as many as fit; two pages would be two buffers to it, and a record that fits neither an
+ * error.
+ */
+static int64_t read_records(const struct uio_op *op, const struct user_pin *pin)
+{
+	struct iovec one = {malloc(pin->bytes), pin->bytes};
+	size_t at = 0;
+	int64_t n = one.iov_base ? uio_call_stream(op, &one, 1) : -ENOMEM;
+
+	for (unsigned int i = 0; n > 0 && at < (size_t)n; i++) {
+		size_t bytes = min_u64(pin->iov[i].iov_len, (size_t)n - at);
+		memcpy(pin->iov[i].iov_base, (char *)one.iov_base + at, bytes);
+		at += bytes;
+	}
+	free(one.iov_base);
+	return n;
+}
+
+static int64_t uio_stream_window(const struct uio_op *op, const struct user_pin *pin)
+{
+	bool torn = op->u->single && pin->nr_iov > 1;
+
+	if (torn && op->to_file && op->u->bytes <= WORD_BYTES)
+		return write_word(op, pin);
+	if (torn && !op->to_file && op->records && pin->bytes)
+		return read_records(op, pin);
+	return uio_call_stream(op, pin->iov, pin->nr_iov);
+}
+
 /* One window: bytes moved or -errno; *complete tells whether that was all of it. */
 static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *complete)
 {
@@ -235,10 +266,7 @@ static int64_t uio_window(struct uio_op *op, size_t window, bool stream, bool *c
 	op->faulted = n == -EFAULT;
 	if (n < 0)
 		return n;
-	if (stream && op->to_file && op->u->single && pin.nr_iov > 1 && op->u->bytes <= WORD_BYTES)
-		n = write_word(op, &pin);
-	else
-		n = stream ? uio_call_stream(op, pin.iov, pin.nr_iov) : uio_call(op, pin.iov, pin.nr_iov, 0);
+	n = stream ? uio_stream_window(op, &pin) : uio_call(op, pin.iov, pin.nr_iov, 0);
 	*complete = n == (int64_t)iov_bytes(pin.iov, pin.nr_iov);
 	user_pin_release(op->t->mm, &pin);
 	if (n > 0)
@@ -355,7 +383,8 @@ int64_t uio_run(struct task *t, struct uio *u, const struct uio_transfer *x)
 			    .to_file = x->to_file,
 			    .offset = x->offset,
 			    .flags = x->flags,
-			    .by_page = x->by_page};
+			    .by_page = x->by_page,
+			    .records = file && file->records};
 	int64_t n;
 
 	if (!file)

@@ -135,6 +135,32 @@ static void say_event(int fd)
 	}
 }
 
+/* A read fills one buffer, wherever a page ends in it. */
+static void events_across_pages(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK);
+	char *two =
+		mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	madvise(two, 8192, MADV_NOHUGEPAGE);
+	mremap(two + 4096, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, two); /* no neighbours in memory */
+	mmap(two + 4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	mkdir("d", 0755);
+	inotify_add_watch(fd, "d", IN_CREATE);
+	for (int before = 0; before <= 96; before += 8) {
+		close(open("d/f", O_CREAT | O_WRONLY, 0644));
+		close(open("d/g", O_CREAT | O_WRONLY, 0644));
+		ssize_t n = read(fd, two + 4096 - before, 512);
+		const struct inotify_event *e = (void *)(two + 4096 - before);
+		printf("%d before: %zd, %s\n", before, n, n > 0 ? e->name : "-");
+		unlink("d/f");
+		unlink("d/g");
+	}
+	close(fd);
+	rmdir("d");
+	munmap(two, 8192);
+}
+
 static void watches(void)
 {
 	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC), file;
@@ -261,6 +287,7 @@ static const struct guest_case cases[] = {
 	{"files: splice and mappings [J2][L1]", splices_of_what_is_mapped},
 	{"files: vmsplice [J2][P2]", vmsplices},
 	{"files: inotify [J2]", watches},
+	{"files: inotify, events across pages [J2]", events_across_pages},
 	{"files: extended attributes [J2]", attributes},
 	{"files: utime, utimes, futimesat [J2]", times},
 	{"files: close_range, of a table of one's own as well [J2]", ranges},
