@@ -230,6 +230,11 @@ struct lodge_space_options {
 	void *on_call_ctx;
 	enum lodge_pages pages; /* of lodge_snapshot_load */
 	enum lodge_patch patch;
+	/*
+	 * Whom the program takes itself for: a user's and a group's number, to which the files of who runs lodge belong in its eyes. It
+	 * gets no other rights to them. NULL: who runs lodge.
+	 */
+	const uint32_t *user;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */

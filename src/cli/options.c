@@ -315,6 +315,31 @@ static int set_aslr(struct run_options *o, const char *arg)
 	return 0;
 }
 
+/* A number that a user or group may have: the last one means "no change" to the calls. */
+static bool is_id(const char *text, char end, uint32_t *id, const char **rest)
+{
+	char *after;
+	unsigned long n = strtoul(text, &after, 10);
+
+	*id = (uint32_t)n;
+	*rest = after;
+	return *text >= '0' && *text <= '9' && n < UINT32_MAX && (*after == end || !*after);
+}
+
+static int set_user(struct run_options *o, const char *arg)
+{
+	const char *rest;
+
+	o->has_user = is_id(arg, ':', &o->user[0], &rest);
+	o->user[1] = o->user[0];
+	if (o->has_user && *rest == ':')
+		o->has_user = is_id(rest + 1, '\0', &o->user[1], &rest);
+	if (o->has_user)
+		return 0;
+	message("--user '%s': must be UID or UID:GID, numbers both", arg);
+	return -EINVAL;
+}
+
 static int set_nodes(struct run_options *o, const char *arg)
 {
 	if (arg[0] < '1' || arg[0] > '0' + LODGE_MAX_NODES || arg[1]) {
@@ -508,6 +533,8 @@ static const struct option_spec specs[] = {
 	 set_tmpfs},
 	{"root", "DIR", "show DIR as the root, with the host's /proc, /sys and /dev", set_root},
 	{"cwd", "DIR", "begin in DIR, a path of the program's", set_cwd},
+	{"user", "UID[:GID]", "let the program take itself for this user, and for the owner of your files",
+	 set_user},
 	{"net", "[=local]", "give it the host's network, or its loopback addresses alone (none)", set_net},
 	{"stats", NULL, "at the end: a readable report on stderr", set_stats},
 	{"stats-file", "FILE", "at the end: the same numbers as JSON into FILE", set_stats_file},
@@ -650,7 +677,7 @@ void run_options_destroy(struct run_options *o)
 void run_options_help(FILE *out)
 {
 	fputs("usage: lodge run [OPTIONS] [--] PROGRAM [ARGUMENTS...]\n\n"
-	      "Runs a static x86-64 Linux program, or a script whose interpreter is one, in an address space "
+	      "Runs an x86-64 Linux program, or a script whose interpreter is one, in an address space "
 	      "of its own.\n"
 	      "It sees the system's directories, its own and the working directory, and writes nothing but "
 	      "its "
@@ -661,7 +688,10 @@ void run_options_help(FILE *out)
 
 		snprintf(left, sizeof(left), "--%s%s%s", specs[i].name,
 			 specs[i].arg && specs[i].arg[0] != '[' ? " " : "", specs[i].arg ? specs[i].arg : "");
-		fprintf(out, "  %-22s %s\n", left, specs[i].help);
+		if (strlen(left) > 22)
+			fprintf(out, "  %s\n%24s %s\n", left, "", specs[i].help);
+		else
+			fprintf(out, "  %-22s %s\n", left, specs[i].help);
 	}
 	fputs("\nSIZE is a number with K, M, G or T behind it (powers of 1024), or plain bytes.\n\n"
 	      "Exit status: the program's own; 128+N if signal N ended it; 124 after a timeout; 125 if lodge "

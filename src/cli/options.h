@@ -35,6 +35,8 @@ struct run_options {
 	int patch;		     /* enum lodge_patch */
 	int net;		     /* enum lodge_net */
 	int oom;		     /* enum lodge_oom */
+	bool has_user;
+	uint32_t user[2]; /* and group */
 	bool stats, maps, aslr, zero_ahead, collapse, help, version;
 	const char *stats_file;
 	struct saver_request saver;

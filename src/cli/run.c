@@ -144,6 +144,7 @@ static int create_space(struct run *r)
 	opt.max_pids = r->options.max_pids;
 	opt.mounts = r->mounts.at;
 	opt.nr_mounts = r->mounts.nr;
+	opt.user = r->options.has_user ? r->options.user : NULL;
 	opt.cwd = r->options.cwd;
 	opt.hugepages = r->options.hugepages;
 	opt.trace = r->options.trace;

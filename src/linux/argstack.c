@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "argstack.h"
+#include "cred.h"
 
 #define STACK_EXPAND_BYTES 0x20000ull
 #define ARG_BYTES_MAX	   (6ull << 20)
@@ -92,10 +93,10 @@ static void build_auxv(struct argstack *s, const struct argstack_program *p)
 	aux(s, AT_BASE, p->interpreter_base);
 	aux(s, AT_FLAGS, 0);
 	aux(s, AT_ENTRY, p->plan->entry);
-	aux(s, AT_UID, getuid());
-	aux(s, AT_EUID, geteuid());
-	aux(s, AT_GID, getgid());
-	aux(s, AT_EGID, getegid());
+	aux(s, AT_UID, p->cred->uid.real);
+	aux(s, AT_EUID, p->cred->uid.effective);
+	aux(s, AT_GID, p->cred->gid.real);
+	aux(s, AT_EGID, p->cred->gid.effective);
 	aux(s, AT_SECURE, 0);
 	aux(s, AT_RANDOM, s->random);
 	aux(s, AT_HWCAP2, getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);

@@ -29,6 +29,7 @@ struct argstack_program {
 	unsigned int phnum;
 	gva_t interpreter_base; /* 0: none */
 	gva_t vdso;		/* 0: none */
+	const struct cred *cred;
 };
 
 struct argstack {

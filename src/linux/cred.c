@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cred.h"
+#include "identity.h"
 
 #define KEEP	     ~0u
 #define CAP(n)	     (1ull << (n))
@@ -13,15 +14,14 @@
 /* Those that something within a sandbox asks for. */
 #define CAPS_OF_ROOT (CAP(CAP_KILL) | CAP(CAP_SETGID) | CAP(CAP_SETUID) | CAP(CAP_SETPCAP))
 
-void cred_init(struct cred *c)
+void cred_init(struct cred *c, const struct identity *o)
 {
-	int nr = getgroups(CRED_MAX_GROUPS, c->groups);
-	uint32_t uid = getuid(), gid = getgid();
+	int nr = identity_is_other(o) ? 0 : getgroups(CRED_MAX_GROUPS, c->groups);
 
-	c->uid = (struct cred_ids){uid, uid, uid, uid};
-	c->gid = (struct cred_ids){gid, gid, gid, gid};
+	c->uid = (struct cred_ids){o->uid, o->uid, o->uid, o->uid};
+	c->gid = (struct cred_ids){o->gid, o->gid, o->gid, o->gid};
 	c->caps = (struct cred_caps){.bounding = CAPS_OF_ROOT};
-	if (!uid)
+	if (!o->uid)
 		c->caps.permitted = c->caps.effective = CAPS_OF_ROOT;
 	c->keep_caps = false;
 	c->nr_groups = nr < 0 ? 0 : (unsigned int)nr;

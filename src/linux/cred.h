@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct identity;
 struct task;
 
 #define CRED_MAX_GROUPS 1024
@@ -36,8 +37,8 @@ struct cred {
 	gid_t groups[CRED_MAX_GROUPS];
 };
 
-/* As who runs lodge. */
-void cred_init(struct cred *c);
+/* As who runs lodge, or as what he is shown as: then in no other group, and with the rights of root only as such. */
+void cred_init(struct cred *c, const struct identity *o);
 
 /* What an exec leaves. */
 void cred_exec(struct cred *c);

@@ -64,7 +64,8 @@ struct exec {
 	struct hostfile_table *hostfiles;
 	const struct vdso *vdso;
 	struct task *guest; /* whose paths these are; NULL: the host's */
-	const char *name;   /* what the caller asked for: opens every message */
+	const struct cred *cred;
+	const char *name; /* what the caller asked for: opens every message */
 	struct lodge_error *err;
 	char filename[PATH_MAX];		    /* what was found: AT_EXECFN */
 	int fd;					    /* of the file that is to be looked at */
@@ -433,7 +434,7 @@ static int map_vdso(struct exec *x, gva_t *address)
 
 static int map_all(struct exec *x, struct argstack *s)
 {
-	struct argstack_program program = {.plan = &x->plan, .phnum = x->phnum};
+	struct argstack_program program = {.plan = &x->plan, .phnum = x->phnum, .cred = x->cred};
 	int ret;
 
 	x->mm->mmap_base = x->layout.mmap_base;
@@ -543,6 +544,7 @@ int exec_load(const struct exec_request *r, struct exec_result *result, struct l
 	x->hostfiles = r->hostfiles;
 	x->vdso = r->vdso;
 	x->guest = r->guest;
+	x->cred = r->cred;
 	x->name = r->path;
 	x->err = err;
 	x->strings.env = r->envp;

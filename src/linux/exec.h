@@ -24,6 +24,7 @@ struct exec_request {
 	struct hostfile_table *hostfiles;
 	const struct vdso *vdso; /* mapped below the interpreter; NULL: none */
 	struct task *guest;	 /* interpreters are looked up as this task would; NULL: as lodge does */
+	const struct cred *cred; /* of who will run it */
 	bool aslr;
 	bool bottom_up; /* mappings are placed from below, as before Linux 2.6.9 */
 };

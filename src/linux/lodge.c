@@ -369,6 +369,8 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .cwd = o->cwd,
 					    .net = o->net,
 					    .max_pids = o->max_pids,
+					    .identity = o->user ? (struct identity){o->user[0], o->user[1]}
+								: (struct identity){getuid(), getgid()},
 					    .first_pid = getpid()};
 	const char *bad = NULL;
 	struct task *t;
@@ -434,6 +436,7 @@ int lodge_space_load(struct lodge_space *space, const char *path, const char *co
 				       .hostfiles = t->hostfiles,
 				       .vdso = t->vdso,
 				       .guest = view_is_rooted(t->files->view) ? t : NULL,
+				       .cred = &t->cred,
 				       .aslr = t->aslr};
 	struct exec_result program;
 	int ret;

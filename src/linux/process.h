@@ -24,6 +24,7 @@
 #include "../vmm/vcpu.h"
 #include "notice.h"
 #include "oom.h"
+#include "identity.h"
 #include "pause.h"
 #include "pressure.h"
 #include "signal.h"
@@ -111,6 +112,7 @@ struct sandbox {
 	unsigned int max_tasks;		 /* (C) */
 	_Atomic int traps;		 /* (A) enum vcpu_traps that its tasks follow */
 	bool patch;			 /* (C) call sites may be rewritten: patch.h */
+	struct identity identity;	 /* (C) */
 	int last_pid;			 /* (P) */
 	_Atomic uint64_t last_serial;	 /* (A) */
 	bool ending;			 /* (P) the first process has ended: no new tasks */
@@ -155,6 +157,7 @@ struct sandbox_setup {
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
 	int first_pid;
+	struct identity identity;
 };
 
 /* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: what could not be opened, or NULL. */

@@ -28,7 +28,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 		return -ENOMEM;
 	list_init(&t->thread_node);
 	t->sandbox = s;
-	cred_init(&t->cred);
+	cred_init(&t->cred, &s->identity);
 	t->nice = getpriority(PRIO_PROCESS, 0);
 	t->vm = setup->vm;
 	t->hostfiles = setup->hostfiles;
@@ -113,6 +113,7 @@ struct sandbox *sandbox_new(enum lodge_net net, unsigned int max_pids)
 	s->orphans.pid = FIRST_ORPHANS_PARENT;
 	list_init(&s->orphans.children);
 	list_init(&s->orphans.threads);
+	identity_init(&s->identity);
 	s->max_tasks = max_pids ? max_pids : DEFAULT_MAX_PIDS;
 	s->sockets = sockets_create(net);
 	s->ipc = ipc_ns_create();
@@ -132,6 +133,7 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	if (!s)
 		return -ENOMEM;
 	s->last_pid = setup->first_pid;
+	s->identity = setup->identity;
 	memcpy(s->caller_fds, setup->fds, sizeof(s->caller_fds));
 	err = first_task(s, setup, bad);
 	if (err)

@@ -139,7 +139,7 @@ static unsigned int nr_queued_realtime(const struct sigqueue *q)
 }
 
 /* 0, -EAGAIN, or 1: it is there already. */
-static int queue_add(struct sigqueue *q, int signo, const siginfo_t *info, int sender)
+static int queue_add(struct sigqueue *q, int signo, const siginfo_t *info, int pid, uint32_t uid)
 {
 	bool of_timer = info && info->si_code == SI_TIMER;
 	siginfo_t *slot;
@@ -154,8 +154,8 @@ static int queue_add(struct sigqueue *q, int signo, const siginfo_t *info, int s
 		*slot = *info;
 	slot->si_signo = signo;
 	if (!info) {
-		slot->si_pid = sender;
-		slot->si_uid = getuid();
+		slot->si_pid = pid;
+		slot->si_uid = uid;
 	}
 	q->pending |= MASK(signo);
 	return 0;
@@ -340,7 +340,7 @@ int signal_send_locked(struct task *t, int signo, const siginfo_t *info)
 	}
 	if (is_ignored(t, signo))
 		return 0;
-	ret = queue_add(&t->sig.queue, signo, info, t->pid);
+	ret = queue_add(&t->sig.queue, signo, info, t->pid, t->cred.uid.real);
 	if (!ret)
 		note_queued(t->process, signo);
 	if (!ret && would_take(t, signo))
@@ -373,7 +373,7 @@ int signal_send_process(struct process *p, int signo, const siginfo_t *info)
 	t = list_entry(p->threads.next, struct task, thread_node);
 	if (is_ignored(t, signo))
 		return 0;
-	ret = queue_add(&p->pending, signo, info, p->pid);
+	ret = queue_add(&p->pending, signo, info, p->pid, process_uid(p));
 	if (!ret)
 		note_queued(p, signo);
 	t = ret ? NULL : choose(p, signo);
@@ -392,7 +392,8 @@ bool signal_send_timer(struct process *p, struct task *to, const siginfo_t *info
 		process_group_exit(p, SIGKILL, NULL);
 		return false;
 	}
-	if (is_ignored(t, signo) || queue_add(to ? &to->sig.queue : &p->pending, signo, info, p->pid))
+	if (is_ignored(t, signo) ||
+	    queue_add(to ? &to->sig.queue : &p->pending, signo, info, p->pid, process_uid(p)))
 		return false;
 	note_queued(p, signo);
 	if (!to)

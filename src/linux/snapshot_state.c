@@ -485,6 +485,7 @@ static void code_sandbox(struct codec *c, struct sandbox *s)
 
 	CODE(c, s->max_tasks);
 	CODE(c, s->last_pid);
+	CODE(c, s->identity);
 	CODE(c, serial);
 	if (!c->writing)
 		atomic_store(&s->last_serial, serial);

@@ -61,6 +61,12 @@ static bool is_rights(const struct cmsghdr *c)
 	return c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS;
 }
 
+static bool is_credentials(const struct cmsghdr *c)
+{
+	return c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS &&
+	       c->cmsg_len == CMSG_LEN(sizeof(struct ucred));
+}
+
 static size_t nr_rights(const struct cmsghdr *c)
 {
 	return (c->cmsg_len - sizeof(*c)) / sizeof(int);
@@ -84,6 +90,11 @@ static int rights_to_host(struct task *t, struct cmsghdr *c, size_t *nr_all)
 	return 0;
 }
 
+static bool is_one_of(const struct cred_ids *ids, uint32_t id)
+{
+	return id == ids->real || id == ids->effective || id == ids->saved;
+}
+
 /* Of all the guest's numbers the host knows the one of lodge. */
 static int credentials_to_host(struct task *t, struct cmsghdr *c)
 {
@@ -91,9 +102,9 @@ static int credentials_to_host(struct task *t, struct cmsghdr *c)
 
 	if (c->cmsg_len != CMSG_LEN(sizeof(*cred)))
 		return -EINVAL;
-	if (cred->pid != t->pid || cred->uid != getuid() || cred->gid != getgid())
+	if (cred->pid != t->pid || !is_one_of(&t->cred.uid, cred->uid) || !is_one_of(&t->cred.gid, cred->gid))
 		return -EPERM;
-	cred->pid = getpid();
+	*cred = (struct ucred){getpid(), getuid(), getgid()};
 	return 0;
 }
 
@@ -208,6 +219,8 @@ void sock_control_to_guest(struct task *t, struct sock_msg *m, bool cloexec, boo
 		at += cmsg_room(c);
 		if (is_rights(c))
 			rights_to_guest(t, m, c, cloexec, peek);
+		else if (is_credentials(c))
+			identity_show_ucred(&t->sandbox->identity, (void *)CMSG_DATA(c));
 	}
 }
 

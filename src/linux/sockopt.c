@@ -241,6 +241,8 @@ static int64_t sys_getsockopt(struct task *t, const uint64_t a[6])
 	got = (socklen_t)(bytes < OPTION_MAX_BYTES ? bytes : OPTION_MAX_BYTES);
 	if (getsockopt(fd, (int)a[1], (int)a[2], value, &got))
 		return -errno;
+	if ((int)a[1] == SOL_SOCKET && (int)a[2] == SO_PEERCRED && got == sizeof(struct ucred))
+		identity_show_ucred(&t->sandbox->identity, (void *)value);
 	if (got && copy_to_user(t->mm, a[3], value, got <= OPTION_MAX_BYTES ? got : OPTION_MAX_BYTES))
 		return -EFAULT;
 	return copy_to_user(t->mm, a[4], &got, sizeof(got)) ? -EFAULT : 0;

@@ -225,6 +225,7 @@ static int load(struct execve *e)
 				       .hostfiles = e->t->hostfiles,
 				       .vdso = e->t->vdso,
 				       .guest = e->t,
+				       .cred = &e->t->cred,
 				       .aslr = e->t->aslr && !(e->t->personality & ADDR_NO_RANDOMIZE),
 				       .bottom_up = e->t->personality & ADDR_COMPAT_LAYOUT};
 

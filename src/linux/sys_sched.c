@@ -380,7 +380,7 @@ static int renice_all(struct task *t, int which, int who, int nice, int *best)
 		renice(one, nice, &err, best);
 	list_for_each_entry (p, &s->processes, node)
 		if ((which == PRIO_PGRP && p->pgid == (who ? who : t->process->pgid)) ||
-		    (which == PRIO_USER && (!who || (uid_t)who == getuid())))
+		    (which == PRIO_USER && process_uid(p) == (who ? (uint32_t)who : t->cred.uid.real)))
 			renice_process(p, nice, &err, best);
 	pthread_mutex_unlock(&s->lock);
 	return err;

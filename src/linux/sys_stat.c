@@ -16,6 +16,7 @@
 #include "../mm/hugetlb_object.h"
 #include "coherent.h"
 #include "memfd.h"
+#include "identity.h"
 #include "path.h"
 #include "rlimit.h"
 #include "syscall.h"
@@ -76,6 +77,10 @@ static bool is_sizeless(struct task *t, int guest_fd)
 
 static int64_t put_stat(struct task *t, int host_fd, struct stat *st, gva_t to, bool sizeless)
 {
+	const struct identity *o = &t->sandbox->identity;
+
+	st->st_uid = identity_shown_uid(o, st->st_uid);
+	st->st_gid = identity_shown_gid(o, st->st_gid);
 	st->st_blocks = (blkcnt_t)memfd_blocks(host_fd, (uint64_t)st->st_blocks);
 	if (sizeless)
 		st->st_size = st->st_blocks = 0;
@@ -152,6 +157,8 @@ static int64_t sys_statx(struct task *t, const uint64_t a[6])
 	memset(&stx, 0, sizeof(stx));
 	if (statx(target.fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), (unsigned int)a[3], &stx))
 		ret = -errno;
+	stx.stx_uid = identity_shown_uid(&t->sandbox->identity, stx.stx_uid);
+	stx.stx_gid = identity_shown_gid(&t->sandbox->identity, stx.stx_gid);
 	stx.stx_blocks = memfd_blocks(target.fd, stx.stx_blocks);
 	if (!ret && copy_to_user(t->mm, a[4], &stx, sizeof(stx)))
 		ret = -EFAULT;
@@ -275,15 +282,20 @@ static bool times_valid(const struct timespec times[2])
 }
 
 /* Any descriptor that is known to lie in an rw directory; a symbolic link is changed itself. */
-static int64_t change_apply(int fd, const struct change *c)
+static int64_t change_apply(const struct task *t, int fd, const struct change *c)
 {
+	uid_t uid = c->uid;
+	gid_t gid = c->gid;
 	int ret;
 
 	switch (c->what) {
 	case CHANGE_MODE:
 		return change_mode(fd, c->mode);
 	case CHANGE_OWNER:
-		ret = fchownat(fd, "", c->uid, c->gid, AT_EMPTY_PATH);
+		ret = identity_meant(&t->sandbox->identity, &uid, &gid);
+		if (ret)
+			return ret;
+		ret = fchownat(fd, "", uid, gid, AT_EMPTY_PATH);
 		break;
 	default:
 		if (c->times && !times_valid(c->times))
@@ -298,7 +310,7 @@ static int64_t change_fd(struct task *t, int fd, const struct change *c)
 {
 	int64_t ret = path_check_writable(t->files->view, fd);
 
-	return ret ? ret : change_apply(fd, c);
+	return ret ? ret : change_apply(t, fd, c);
 }
 
 static int64_t change_guest_fd(struct task *t, int guest_fd, const struct change *c)

@@ -269,6 +269,57 @@ static void memory_of_processes_is_out_of_reach(void **state)
 	}
 }
 
+static struct outcome as_user(const char *user, const char *script)
+{
+	struct command c = lodge_command("--user", user, "--rw", in, "--cwd", in, "/bin/busybox", "sh", "-c",
+					 script, NULL);
+
+	return command_run(&c);
+}
+
+static void expect_says(struct outcome o, const char *text)
+{
+	expect_status(&o, 0);
+	assert_string_equal(o.out, text);
+	outcome_free(&o);
+}
+
+/* The rights of who runs lodge, and his files, by another name. */
+static void a_user_that_is_named_owns_the_callers_files(void **state)
+{
+	char path[200];
+	struct stat st;
+
+	(void)state;
+	expect_says(as_user("1234:567", "busybox id -u; busybox id -g; busybox id -G; : > mine;"
+					"busybox stat -c '%u %g' mine /proc/self"),
+		    "1234\n567\n567\n1234 567\n1234 567\n");
+	snprintf(path, sizeof(path), "%s/mine", in);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, getuid());
+	assert_int_equal(st.st_gid, getgid());
+	expect_says(as_user("1234", "busybox id -g; busybox chown 1234:1234 mine && echo kept;"
+				    "busybox chown 0 mine 2>/dev/null || echo not given"),
+		    "1234\nkept\nnot given\n");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, getuid());
+	assert_int_equal(unlink(path), 0);
+}
+
+static void a_user_that_is_no_number_is_refused(void **state)
+{
+	static const char *const users[] = {"",	  "root",  "-1",	 "1x",	 "1:",
+					    ":1", "1:2:3", "4294967295", "1:-1", "99999999999999999999"};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+		struct outcome o = as_user(users[i], "exit 0");
+		expect_status(&o, 125);
+		assert_non_null(strstr(o.err, "--user"));
+		outcome_free(&o);
+	}
+}
+
 /* Only 0, 1, 2 and what the program opens itself exist for it. */
 static void descriptors_of_lodge_are_not_the_programs(void **state)
 {
@@ -299,6 +350,9 @@ int main(void)
 		     without_rw_everything_is_read_only_and_says_so),
 		CASE("rw: two directories are both writable", two_rw_directories_are_both_writable),
 		CASE("rw: the memory of processes is out of reach [F9]", memory_of_processes_is_out_of_reach),
+		CASE("rw: a user that is named owns the caller's files",
+		     a_user_that_is_named_owns_the_callers_files),
+		CASE("rw: a user that is no number is refused", a_user_that_is_no_number_is_refused),
 		CASE("rw: descriptors of lodge are not the program's",
 		     descriptors_of_lodge_are_not_the_programs),
 	};

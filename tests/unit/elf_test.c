@@ -640,6 +640,7 @@ static int load(struct loading *l, const char *path, const char *const *argv, co
 				       .envp = envp,
 				       .mm = l->x->mm,
 				       .hostfiles = &l->table,
+				       .cred = &l->task.cred,
 				       .aslr = l->task.aslr};
 	struct exec_result program;
 	int ret = exec_load(&r, &program, err);

@@ -27,7 +27,7 @@ static int setup(void **state)
 		tasks[i]->sandbox = sandbox;
 		tasks[i]->process = process_new(sandbox);
 		tasks[i]->process->pid = tasks[i]->pid = tasks[i]->tid = 100 + i;
-		cred_init(&tasks[i]->cred);
+		cred_init(&tasks[i]->cred, &sandbox->identity);
 	}
 	return 0;
 }
