@@ -124,7 +124,7 @@ static bool is_ignored(const struct task *t, int signo)
 	uint64_t handler = t->sighand->action[signo].handler;
 
 	/* A blocked one is kept: its action may have changed by the time it is unblocked. */
-	if (t->sig.blocked & MASK(signo))
+	if ((t->sig.blocked | t->sig.waited) & MASK(signo))
 		return false;
 	return handler == HANDLER_IGN || (handler == HANDLER_DFL && signal_default_ignored(signo));
 }
@@ -404,6 +404,13 @@ bool signal_send_timer(struct process *p, struct task *to, const siginfo_t *info
 }
 
 /* --- the task's own calls -------------------------------------------------------------------- */
+
+void signal_set_waited(struct task *t, uint64_t mask)
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	t->sig.waited = mask;
+	pthread_mutex_unlock(&t->sandbox->lock);
+}
 
 void signal_set_blocked(struct task *t, uint64_t mask)
 {

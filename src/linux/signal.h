@@ -42,7 +42,8 @@ struct sigqueue {
 };
 
 struct sigstate {
-	uint64_t blocked;    /* (P) to change; bit n-1: signal n */
+	uint64_t blocked; /* (P) to change; bit n-1: signal n */
+	uint64_t waited;  /* (P) to change; blocked but for a wait for them: kept, whatever their action is */
 	uint64_t saved_mask; /* what sigsuspend and kin restore after the handler */
 	bool restore_mask;
 	bool stop_taken;       /* (P) a stop signal was taken, and no SIGCONT has come since */
@@ -95,6 +96,9 @@ static inline uint64_t signal_bit(int signo)
 
 /* Sets the mask; SIGKILL and SIGSTOP stay out of it. What others of the process could take now is given to them. */
 void signal_set_blocked(struct task *t, uint64_t mask);
+
+/* Sets which signals the task waits for. Those that are blocked otherwise, and are unblocked after this; blocked again before it. */
+void signal_set_waited(struct task *t, uint64_t mask);
 
 /*
  * Makes a signal pending for one task, as tgkill() does; one that is ignored, or a standard one that is pending already, is

@@ -158,9 +158,11 @@ static int timed_dequeue(struct task *t, uint64_t set, const struct timespec *ti
 		return signo ? signo : -EAGAIN;
 	if (timeout)
 		deadline = sleep_deadline(CLOCK_MONOTONIC, timeout);
+	signal_set_waited(t, blocked & set);
 	signal_set_blocked(t, blocked & ~set);
 	err = sleep_until(t, CLOCK_MONOTONIC, timeout ? &deadline : NULL);
 	signal_set_blocked(t, blocked);
+	signal_set_waited(t, 0);
 	signo = signal_dequeue(t, set, info);
 	if (signo)
 		return signo;

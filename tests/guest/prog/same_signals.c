@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -489,6 +490,42 @@ static void waiting(void)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
+/* Sent by a child while the wait goes on. */
+static void wait_for(const char *what, int signo, bool kill_parent)
+{
+	struct timespec long_enough = {.tv_sec = 10};
+	sigset_t set, old;
+	siginfo_t info;
+	pid_t pid;
+
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		usleep(50000);
+		if (kill_parent)
+			kill(getppid(), signo);
+		_exit(3);
+	}
+	int got = sigtimedwait(&set, &info, &long_enough);
+	printf("%s: %d, code %d, of the child %d\n", what, got, info.si_code, info.si_pid == pid);
+	waitpid(pid, NULL, 0);
+	sigtimedwait(&set, &info, &(struct timespec){0});
+	sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+/* What is waited for comes, though its action is to be ignored: as init programs wait for their children. */
+static void waiting_for_the_ignored(void)
+{
+	wait_for("SIGCHLD by default", SIGCHLD, false);
+	wait_for("SIGURG by default", SIGURG, true);
+	signal(SIGUSR1, SIG_IGN);
+	wait_for("SIGUSR1, ignored", SIGUSR1, true);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 /* --- frames that a program has spoiled ------------------------------------------------------- */
 
 static int spoil_what;
@@ -657,6 +694,7 @@ static const struct guest_case cases[] = {
 	{"the order in which signals come", order},
 	{"ignored signals", ignoring},
 	{"waiting for signals", waiting},
+	{"sigtimedwait: signals that are ignored [J2]", waiting_for_the_ignored},
 	{"frames that a handler spoiled", spoiled_frames},
 };
 
