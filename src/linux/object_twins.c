@@ -5,11 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "../mm/restore.h"
 #include "../mm/shmem.h"
 #include "memfd.h"
-#include "snapshot.h"
 
 #define PART_BYTES 65536u
 
@@ -20,7 +19,7 @@ bool object_has_twins(const struct backing *b)
 
 struct backing *object_of_area(const struct vma *v)
 {
-	return (v->flags & VM_SHARED) && v->file && object_has_twins(v->file) ? v->file : NULL;
+	return (v->flags & VM_MAYSHARE) && v->file && object_has_twins(v->file) ? v->file : NULL;
 }
 
 /* --- twins ------------------------------------------------------------------------------------------------ */
@@ -76,18 +75,6 @@ void object_twins_destroy(struct object_twins *w)
 
 /* --- areas ------------------------------------------------------------------------------------------------ */
 
-static struct mmap_request request_of(const struct vma *v, struct backing *object)
-{
-	return (struct mmap_request){.address = v->start,
-				     .length = v->end - v->start,
-				     .prot = snapshot_prot(v->flags),
-				     .flags = MAP_FIXED | MAP_SHARED,
-				     .extra_flags = v->flags & SNAPSHOT_KEPT_FLAGS,
-				     .file = object,
-				     .pgoff = v->pgoff,
-				     .may_not_write = !(v->flags & VM_MAYWRITE)};
-}
-
 static unsigned int count_areas(struct mm *mm)
 {
 	const struct vma *v;
@@ -99,7 +86,7 @@ static unsigned int count_areas(struct mm *mm)
 }
 
 /* What is to be mapped: of a space that nobody runs in. 0 or -ENOMEM. */
-static int note_requests(struct object_twins *w, struct mm *mm, struct mmap_request *r)
+static int note_areas(struct object_twins *w, struct mm *mm, struct saved_area *a)
 {
 	const struct vma *v;
 
@@ -108,7 +95,7 @@ static int note_requests(struct object_twins *w, struct mm *mm, struct mmap_requ
 		if (old && !new)
 			return -ENOMEM;
 		if (old)
-			*r++ = request_of(v, new);
+			*a++ = (struct saved_area){v->start, v->end, v->flags, new, v->pgoff};
 	}
 	return 0;
 }
@@ -116,16 +103,14 @@ static int note_requests(struct object_twins *w, struct mm *mm, struct mmap_requ
 int object_twins_map(struct object_twins *w, struct mm *mm)
 {
 	unsigned int nr = count_areas(mm);
-	struct mmap_request *r = nr ? calloc(nr, sizeof(*r)) : NULL;
-	int err = nr && !r ? -ENOMEM : 0;
+	struct saved_area *a = nr ? calloc(nr, sizeof(*a)) : NULL;
+	int err = nr && !a ? -ENOMEM : 0;
 
-	if (r && !err)
-		err = note_requests(w, mm, r);
-	for (unsigned int i = 0; i < nr && !err; i++) {
-		int64_t at = mm_mmap(mm, &r[i]);
-		err = at < 0 ? (int)at : 0;
-	}
-	free(r);
+	if (a && !err)
+		err = note_areas(w, mm, a);
+	for (unsigned int i = 0; i < nr && !err; i++)
+		err = mm_restore_area(mm, &a[i]);
+	free(a);
 	return err;
 }
 

@@ -22,12 +22,6 @@
 #define SNAPSHOT_MAX_TASKS 32768u
 #define SNAPSHOT_MAX_AREAS 1048576u
 
-/* What an area keeps besides what its request says. */
-#define SNAPSHOT_KEPT_FLAGS                                                                         \
-	(VM_GROWSDOWN | VM_LOCKED | VM_LOCKONFAULT | VM_SEQ_READ | VM_RAND_READ | VM_DONTCOPY |     \
-	 VM_DONTEXPAND | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP | VM_HUGEPAGE | VM_NOHUGEPAGE | \
-	 VM_MERGEABLE | VM_DROPPABLE | VM_SEALED | VM_PROGRAM)
-
 struct guest_file;
 struct hostfile_table;
 struct shm_ns;
@@ -76,8 +70,6 @@ void *numbered_get(const struct numbered *w, uint32_t nr);
 int snapshot_code_spaces(struct snapshot *n);
 int snapshot_write_pages(struct snapshot *n, struct image_writer *w);
 int snapshot_map_pages(struct snapshot *n);
-/* Of an area with these flags: PROT_BITS_. */
-unsigned int snapshot_prot(uint64_t flags);
 
 /*
  * snapshot_objects.c: shared memory. What there is comes before spaces and files, which name it; what is in it after the spaces, who pay for

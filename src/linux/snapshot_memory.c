@@ -8,12 +8,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../mm/block.h"
-#include "../mm/pagewalk.h"
 #include "../vmm/vm.h"
 #include "hostfile.h"
 #include "object_twins.h"
@@ -27,9 +25,8 @@ enum area_kind { AREA_MEMORY, AREA_FILE, AREA_VVAR, AREA_VDSO, AREA_OBJECT };
 
 struct area_record {
 	uint64_t start, end, flags, pgoff;
-	uint32_t kind,
-		writable; /* AREA_FILE: it is shared, and its file open for writing; AREA_OBJECT: likewise */
-	uint64_t object;  /* AREA_OBJECT: its number */
+	uint64_t kind;
+	uint64_t object;		 /* AREA_OBJECT: its number */
 	int64_t size, mtime_s, mtime_ns; /* AREA_FILE */
 };
 
@@ -81,7 +78,6 @@ static int describe_file(struct snapshot *n, const struct vma *v, struct area_re
 		return snapshot_refuse(n, -ENOTSUP, "%s, which is mapped, cannot be found again",
 				       v->file->path);
 	a->kind = AREA_FILE;
-	a->writable = (v->flags & VM_SHARED) && (v->flags & VM_MAYWRITE);
 	a->size = st.st_size;
 	a->mtime_s = st.st_mtim.tv_sec;
 	a->mtime_ns = st.st_mtim.tv_nsec;
@@ -98,7 +94,6 @@ static int describe_area(struct snapshot *n, const struct vma *v, struct area_re
 	struct backing *object = object_of_area(v);
 	if (object) {
 		a->kind = AREA_OBJECT;
-		a->writable = (v->flags & VM_MAYWRITE) != 0;
 		a->object = numbered_note(&n->object, object);
 		return 0;
 	}
@@ -136,12 +131,6 @@ static int write_areas(struct snapshot *n, struct mm *mm)
 
 /* --- areas: reading --------------------------------------------------------------------------------- */
 
-unsigned int snapshot_prot(uint64_t flags)
-{
-	return (flags & VM_READ ? PROT_BITS_READ : 0) | (flags & VM_WRITE ? PROT_BITS_WRITE : 0) |
-	       (flags & VM_EXEC ? PROT_BITS_EXEC : 0);
-}
-
 static bool area_is_good(const struct mm *mm, const struct area_record *a, gva_t after)
 {
 	return a->start >= after && a->start < a->end && a->end <= mm->task_size &&
@@ -149,31 +138,39 @@ static bool area_is_good(const struct mm *mm, const struct area_record *a, gva_t
 	       !(a->flags & (VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP) && a->kind != AREA_VVAR);
 }
 
-static int map_request(struct snapshot *n, struct mm *mm, struct mmap_request *r)
+/* file: of AREA_FILE and AREA_OBJECT. */
+static int map_area(struct snapshot *n, struct mm *mm, const struct area_record *a, struct backing *file)
 {
-	int64_t at = mm_mmap(mm, r);
+	const struct saved_area area = {a->start, a->end, a->flags, file, a->pgoff};
+	int err = mm_restore_area(mm, &area);
 
-	return at >= 0 ? 0 : snapshot_refuse(n, (int)at, "no room for an area at %#lx", r->address);
+	return err ? snapshot_refuse(n, err, "no room for an area at %#lx", a->start) : 0;
+}
+
+static bool is_shared(const struct area_record *a)
+{
+	return a->flags & VM_MAYSHARE;
 }
 
 /* The file behind an area, as it was when it was saved. */
 static int open_file(struct snapshot *n, const struct area_record *a, const char *path)
 {
 	struct stat st;
-	int fd = snapshot_open(n, path, a->writable ? O_RDWR : O_RDONLY);
+	int fd = snapshot_open(n, path, is_shared(a) && (a->flags & VM_MAYWRITE) ? O_RDWR : O_RDONLY);
 
 	if (fd < 0)
 		return fd;
 	bool same = !fstat(fd, &st) && st.st_size == a->size && st.st_mtim.tv_sec == a->mtime_s &&
 		    st.st_mtim.tv_nsec == a->mtime_ns;
-	if (same || (a->flags & VM_SHARED))
+	if (same || is_shared(a))
 		return fd;
 	close(fd);
 	return snapshot_refuse(n, -ESTALE, "%s has changed", path);
 }
 
-static int map_file(struct snapshot *n, struct mm *mm, const struct area_record *a, struct mmap_request *r)
+static int map_file(struct snapshot *n, struct mm *mm, const struct area_record *a)
 {
+	struct backing *file;
 	char *path;
 	int err;
 
@@ -182,42 +179,31 @@ static int map_file(struct snapshot *n, struct mm *mm, const struct area_record 
 	free(path);
 	if (fd < 0)
 		return fd;
-	err = hostfile_get(n->hostfiles, fd, NULL, &r->file);
+	err = hostfile_get(n->hostfiles, fd, NULL, &file);
 	close(fd);
 	if (err)
 		return err;
-	r->pgoff = a->pgoff;
-	r->may_not_write = !a->writable;
-	err = map_request(n, mm, r);
-	backing_put(r->file);
+	err = map_area(n, mm, a, file);
+	backing_put(file);
 	return err;
 }
 
-static int map_object(struct snapshot *n, struct mm *mm, const struct area_record *a, struct mmap_request *r)
+static int map_object(struct snapshot *n, struct mm *mm, const struct area_record *a)
 {
-	r->file = a->object < n->object.nr ? n->object.at[a->object] : NULL;
-	r->pgoff = a->pgoff;
-	r->may_not_write = !a->writable;
-	return r->file && (a->flags & VM_SHARED) ? map_request(n, mm, r) : -EBADMSG;
+	struct backing *object = a->object < n->object.nr ? n->object.at[a->object] : NULL;
+
+	return object && is_shared(a) ? map_area(n, mm, a, object) : -EBADMSG;
 }
 
 static int read_area(struct snapshot *n, struct mm *mm, const struct area_record *a)
 {
-	bool shared = a->flags & VM_SHARED;
-	struct mmap_request r = {.address = a->start,
-				 .length = a->end - a->start,
-				 .prot = snapshot_prot(a->flags),
-				 .flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE),
-				 .extra_flags = a->flags & SNAPSHOT_KEPT_FLAGS};
-
 	switch ((enum area_kind)a->kind) {
 	case AREA_MEMORY:
-		r.flags |= MAP_ANONYMOUS;
-		return shared ? -EBADMSG : map_request(n, mm, &r);
+		return is_shared(a) ? -EBADMSG : map_area(n, mm, a, NULL);
 	case AREA_FILE:
-		return map_file(n, mm, a, &r);
+		return map_file(n, mm, a);
 	case AREA_OBJECT:
-		return map_object(n, mm, a, &r);
+		return map_object(n, mm, a);
 	case AREA_VVAR:
 	case AREA_VDSO:
 		return install_special_mapping_at(mm, &n->vdso->mapping[a->kind == AREA_VDSO], a->start);
@@ -298,8 +284,10 @@ struct own_pages {
 	int err;
 };
 
-static void note_page(struct own_pages *o, gva_t address)
+static void see_page(void *ctx, gva_t address)
 {
+	struct own_pages *o = ctx;
+
 	if (o->nr_pages == o->room) {
 		uint64_t room = o->room ? 2 * o->room : 512;
 		gva_t *more = realloc(o->at, room * sizeof(*more));
@@ -313,34 +301,11 @@ static void note_page(struct own_pages *o, gva_t address)
 	o->at[o->nr_pages++] = address;
 }
 
-static bool is_own(struct mm *mm, pte_t pte)
-{
-	if (entry_type(pte) == ENTRY_SWAP || entry_type(pte) == ENTRY_MIGRATION)
-		return true;
-	return pte_present(pte) && !(pte & PTE_SPECIAL) && page_anon(pfn_to_page(mm->frames, pte_pfn(pte)));
-}
-
-static void see_entry(void *ctx, pte_t *slot, gva_t address)
+static void see_guard(void *ctx, gva_t address)
 {
 	struct own_pages *o = ctx;
 
-	enum entry_type type = entry_type(pte_read(slot));
-
-	if (type == ENTRY_GUARD || type == ENTRY_POISON)
-		o->err = snapshot_refuse(o->snapshot, -ENOTSUP, "a guard page at %#lx cannot be saved",
-					 address);
-	else if (is_own(o->mm, pte_read(slot)))
-		note_page(o, address);
-}
-
-static void see_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
-{
-	struct own_pages *o = ctx;
-
-	(void)level;
-	if (is_own(o->mm, pte_read(slot)))
-		for (; address < end; address += PAGE_SIZE)
-			note_page(o, address);
+	o->err = snapshot_refuse(o->snapshot, -ENOTSUP, "a guard page at %#lx cannot be saved", address);
 }
 
 static int write_row(struct own_pages *o, gva_t start, unsigned int nr)
@@ -371,7 +336,7 @@ static int write_rows(struct own_pages *o)
 
 static int write_space(struct snapshot *n, struct image_writer *w, uint32_t space)
 {
-	static const struct pte_walk_ops ops = {.pte = see_entry, .huge = see_huge};
+	static const struct own_page_ops ops = {.page = see_page, .guard = see_guard};
 	struct own_pages o = {.snapshot = n, .mm = numbered_get(&n->mm, space), .writer = w, .space = space};
 	const struct vma *v;
 	int err = 0;
@@ -381,12 +346,10 @@ static int write_space(struct snapshot *n, struct image_writer *w, uint32_t spac
 		return -ENOMEM;
 
 	vma_for_each (v, &o.mm->vmas) { /* nobody changes areas of what does not run */
-		if (err || (v->flags & (VM_SHARED | VM_SPECIAL)))
-			continue;
+		if (err)
+			break;
 		o.nr_pages = 0;
-		pthread_mutex_lock(&o.mm->page_table_lock);
-		pte_walk(o.mm, v->start, v->end, &ops, &o);
-		pthread_mutex_unlock(&o.mm->page_table_lock);
+		mm_each_own_page(o.mm, v, &ops, &o);
 		err = write_rows(&o);
 	}
 	free(o.at);
@@ -457,5 +420,7 @@ int snapshot_map_pages(struct snapshot *n)
 
 	for (uint64_t i = 0; i < n->image->nr_runs && !err; i++)
 		err = map_run(n, &n->image->run[i]);
+	for (uint32_t i = 0; i < n->mm.nr && !err; i++)
+		mm_populate_locked(numbered_get(&n->mm, i));
 	return err;
 }

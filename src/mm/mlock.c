@@ -123,8 +123,7 @@ static void apply_mlockall(struct mm *mm, unsigned int flags)
 		mlock_fixup(&vma, vma->start, vma->end, flags & MCL_CURRENT ? lock : 0);
 }
 
-/* Makes resident what can be, area by area; where it cannot, nobody is told. */
-static void populate_all(struct mm *mm)
+void mm_populate_locked(struct mm *mm)
 {
 	for (gva_t at = 0; at < mm->task_size;) {
 		mm_read_lock(mm);
@@ -152,7 +151,7 @@ int mm_mlockall(struct mm *mm, unsigned int flags)
 		apply_mlockall(mm, flags);
 	mm_write_unlock(mm);
 	if (fits && (flags & MCL_CURRENT))
-		populate_all(mm);
+		mm_populate_locked(mm);
 	return fits ? 0 : -ENOMEM;
 }
 

@@ -278,6 +278,7 @@ struct mmap_request {
 	bool may_not_read;  /* nor for reading: no mapping at all */
 	const char *name;   /* of a special mapping ("[vdso]"), or NULL; static storage */
 	uint64_t extra_flags; /* VM_GROWSDOWN and kin */
+	bool stays_empty;     /* no page comes before it is touched, also where the area is locked */
 	/* What the area does, in the place of what its file says; its open is called. NULL: as the file says. */
 	const struct vm_operations *vm_ops;
 	void *private_data; /* of vm_ops */
@@ -314,6 +315,8 @@ int mm_node_of(struct mm *mm, gva_t address);
 int mm_mlock(struct mm *mm, gva_t start, uint64_t length, unsigned int flags);
 int mm_munlock(struct mm *mm, gva_t start, uint64_t length);
 int mm_mlockall(struct mm *mm, unsigned int flags);
+/* Makes resident what is locked, area by area; where that cannot be, nobody is told. */
+void mm_populate_locked(struct mm *mm);
 void mm_munlockall(struct mm *mm);
 
 /* Touches every page of the range ahead of the guest. 0, -ENOMEM or -EFAULT. */

@@ -317,7 +317,7 @@ int64_t mm_mmap(struct mm *mm, const struct mmap_request *r)
 		mm_write_unlock(mm);
 	} while (retry_with_room(&retry, start));
 	/* As Linux: the mapping stands even if this fails. */
-	if (start >= 0 &&
+	if (start >= 0 && !r->stays_empty &&
 	    ((vm_flags & VM_LOCKED) || (r->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
 		mm_populate(mm, (gva_t)start, r->length);
 	return start;

@@ -3,12 +3,97 @@
 #include "restore.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "anon_vma.h"
 #include "block.h"
 #include "fault_internal.h"
 #include "gather.h"
 #include "lock.h"
+#include "pagewalk.h"
+
+/* --- what an image has to have ----------------------------------------------------------------------- */
+
+struct own_pages {
+	struct mm *mm;
+	const struct own_page_ops *ops;
+	void *ctx;
+};
+
+static bool is_own(struct mm *mm, pte_t pte)
+{
+	if (entry_type(pte) == ENTRY_SWAP || entry_type(pte) == ENTRY_MIGRATION)
+		return true;
+	return pte_present(pte) && !(pte & PTE_SPECIAL) && page_anon(pfn_to_page(mm->frames, pte_pfn(pte)));
+}
+
+static void see_entry(void *ctx, pte_t *slot, gva_t address)
+{
+	struct own_pages *o = ctx;
+	pte_t pte = pte_read(slot);
+	enum entry_type type = entry_type(pte);
+
+	if (type == ENTRY_GUARD || type == ENTRY_POISON)
+		o->ops->guard(o->ctx, address);
+	else if (is_own(o->mm, pte))
+		o->ops->page(o->ctx, address);
+}
+
+static void see_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned int level)
+{
+	struct own_pages *o = ctx;
+
+	(void)level;
+	if (is_own(o->mm, pte_read(slot)))
+		for (; address < end; address += PAGE_SIZE)
+			o->ops->page(o->ctx, address);
+}
+
+void mm_each_own_page(struct mm *mm, const struct vma *vma, const struct own_page_ops *ops, void *ctx)
+{
+	static const struct pte_walk_ops walk = {.pte = see_entry, .huge = see_huge};
+	struct own_pages o = {mm, ops, ctx};
+
+	if (vma->flags & (VM_MAYSHARE | VM_SPECIAL))
+		return;
+	pthread_mutex_lock(&mm->page_table_lock);
+	pte_walk(mm, vma->start, vma->end, &walk, &o);
+	pthread_mutex_unlock(&mm->page_table_lock);
+}
+
+/* --- areas ------------------------------------------------------------------------------------------- */
+
+/* What an area keeps besides what its request says. */
+#define KEPT_FLAGS                                                                                  \
+	(VM_GROWSDOWN | VM_LOCKED | VM_LOCKONFAULT | VM_SEQ_READ | VM_RAND_READ | VM_DONTCOPY |     \
+	 VM_DONTEXPAND | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP | VM_HUGEPAGE | VM_NOHUGEPAGE | \
+	 VM_MERGEABLE | VM_DROPPABLE | VM_SEALED | VM_PROGRAM)
+
+static unsigned int prot_of(uint64_t flags)
+{
+	return (flags & VM_READ ? PROT_BITS_READ : 0) | (flags & VM_WRITE ? PROT_BITS_WRITE : 0) |
+	       (flags & VM_EXEC ? PROT_BITS_EXEC : 0);
+}
+
+int mm_restore_area(struct mm *mm, const struct saved_area *a)
+{
+	bool shared = a->flags & VM_MAYSHARE;
+	const struct mmap_request r = {.address = a->start,
+				       .length = a->end - a->start,
+				       .prot = prot_of(a->flags),
+				       .flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) |
+						(a->file ? 0 : MAP_ANONYMOUS),
+				       .extra_flags = a->flags & KEPT_FLAGS,
+				       .file = a->file,
+				       .pgoff = a->pgoff,
+				       .may_not_write = shared && !(a->flags & VM_MAYWRITE),
+				       .stays_empty = true};
+	int64_t at = mm_mmap(mm, &r);
+
+	return at < 0 ? (int)at : 0;
+}
+
+/* --- pages ------------------------------------------------------------------------------------------- */
 
 struct restore {
 	struct mm *mm;

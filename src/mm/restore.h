@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restore.h - memory of a space whose contents an image has: entries that say slots of it, so that pages come when they are touched.
+ * restore.h - what an image has to have of a space, and memory of a space whose contents an image has: entries that say slots of it, so that
+ * pages come when they are touched.
+ *
+ *	saved: for each area a struct saved_area, and the pages that it has of its own     --> mm_restore_area, then mm_restore_pages or _block
  *
  * What comes then, how it is shared by the spaces that are forked or cloned from this one, and how it goes again, is swap.h: an image is a
  * device that is only read.
@@ -9,6 +12,29 @@
 #define LODGE_MM_RESTORE_H
 
 #include "mm.h"
+
+/* An area as it is in its space. */
+struct saved_area {
+	gva_t start, end;
+	uint64_t flags;	      /* of the area */
+	struct backing *file; /* or NULL; of memory that spaces share, its object */
+	uint64_t pgoff;	      /* with a file */
+};
+
+/* Called in the order of addresses, with page_table_lock. */
+struct own_page_ops {
+	void (*page)(void *ctx, gva_t address);	 /* it is in memory or on a device, and not its file's */
+	void (*guard)(void *ctx, gva_t address); /* nobody may touch it: a guard, or a frame that was lost */
+};
+
+/* Visits what an area has of its own; the rest of it is zeroes, or what its file has. Nobody changes areas of the space. */
+void mm_each_own_page(struct mm *mm, const struct vma *vma, const struct own_page_ops *ops, void *ctx);
+
+/*
+ * The area, empty also where it is locked (mm_populate_locked), in place of what lies there; it merges with its neighbours. Policies it has
+ * none. 0, or what mm_mmap gives.
+ */
+int mm_restore_area(struct mm *mm, const struct saved_area *a);
 
 struct image_page {
 	bool is_word; /* every word of the page is `word`; the device has nothing */

@@ -23,7 +23,7 @@ struct image;
 struct image_order;
 struct image_ring;
 
-#define IMAGE_VERSION	 2u
+#define IMAGE_VERSION	 3u
 #define IMAGE_MAX_SPACES 65536u
 #define IMAGE_MAX_STATE	 (256ull << 20)
 

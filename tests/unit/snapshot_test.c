@@ -235,8 +235,6 @@ static void shared_memory(void **state)
 	}
 }
 
-/* --- pages ahead of their use -------------------------------------------------------------------------- */
-
 static uint64_t anon_pages(struct run *r)
 {
 	struct lodge_stats stats;
@@ -244,6 +242,31 @@ static uint64_t anon_pages(struct run *r)
 	lodge_space_stats(r->space, &stats);
 	return stats.rss_anon_pages;
 }
+
+#define AREAS_LINE "sum 130816, resident 1024, locked, shared\n"
+
+static void areas_as_they_were(void **state)
+{
+	struct run r = {0}, c = {0};
+
+	(void)state;
+	talk(&r, "1");
+	say(&r, "a\n");
+	hear(&r, AREAS_LINE);
+	save(&r);
+	quit(&r);
+	for (pages = LODGE_PAGES_LAZY; pages <= LODGE_PAGES_UFFD; pages++) {
+		load(&c);
+		assert_in_range(anon_pages(&c), 1024, 2048); /* what is locked is there */
+		start(&c);
+		say(&c, "a\n");
+		hear(&c, AREAS_LINE);
+		quit(&c);
+	}
+	pages = LODGE_PAGES_AUTO;
+}
+
+/* --- pages ahead of their use -------------------------------------------------------------------------- */
 
 static void sums_right(struct run *r)
 {
@@ -724,6 +747,7 @@ int main(void)
 		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
 		     results_are_the_same),
 		CASE("snapshot: memory that processes share, and memfds [O1]", shared_memory),
+		CASE("snapshot: areas are locked and shared as they were [O1]", areas_as_they_were),
 		CASE("snapshot: all pages come before the run, where that is asked for [O1]", all_at_once),
 		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",
 		     recorded_ones),

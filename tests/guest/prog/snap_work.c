@@ -10,7 +10,7 @@
  *	snap_work share CHILDREN ROUNDS		processes that change a number by turns in memory that they share; prints it
  *
  * talk: "w N" writes to N pages, "s" prints the sum of all, "o" writes all of it out, "k" makes a pair of sockets, "c" closes them, "m N" adds
- * to a number in shared memory and to one in a memfd and prints both, "q" ends.
+ * to a number in shared memory and to one in a memfd and prints both, "a" tells of areas that are locked or shared, "q" ends.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -143,6 +143,54 @@ static void add_shared(uint64_t more)
 	printf("%lu %lu\n", *number, *mapped);
 }
 
+/* --- areas with attributes ------------------------------------------------------------------------ */
+
+#define LOCKED_PAGES 1024ul
+
+/* Whether one line of a file of the process has both. */
+static bool has_line(const char *path, const char *a, const char *b)
+{
+	FILE *f = fopen(path, "r");
+	char line[512];
+	bool has = false;
+
+	while (f && !has && fgets(line, sizeof(line), f))
+		has = strstr(line, a) && strstr(line, b);
+	if (f)
+		fclose(f);
+	return has;
+}
+
+/* Memory that is locked, some of it below none that is; and a file that is only open for reading, mapped shared. */
+static void tell_areas(void)
+{
+	static unsigned char there[LOCKED_PAGES];
+	static uint64_t *locked;
+	static void *file;
+	uint64_t sum = 0, resident = 0;
+	char start[32];
+
+	if (!locked) {
+		int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+		file = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+		close(fd);
+		locked = map_pages(LOCKED_PAGES + 512);
+		for (uint64_t i = 0; i < LOCKED_PAGES / 2; i++)
+			locked[i * PAGE / 8] = i;
+		if (file == MAP_FAILED || mlock(locked, LOCKED_PAGES * PAGE))
+			exit(7);
+	}
+	for (uint64_t i = 0; i < LOCKED_PAGES; i++)
+		sum += locked[i * PAGE / 8];
+	mincore(locked, LOCKED_PAGES * PAGE, there);
+	for (uint64_t i = 0; i < LOCKED_PAGES; i++)
+		resident += there[i] & 1;
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)file);
+	printf("sum %lu, resident %lu, %s, %s\n", sum, resident,
+	       has_line("/proc/self/status", "VmLck:", " 4096 kB") ? "locked" : "not locked",
+	       has_line("/proc/self/maps", start, "r--s") ? "shared" : "not shared");
+}
+
 /* --- talk -------------------------------------------------------------------------------------- */
 
 static int talk(uint64_t mib)
@@ -175,6 +223,9 @@ static int talk(uint64_t mib)
 			break;
 		case 'm':
 			add_shared(strtoul(line + 2, NULL, 10));
+			break;
+		case 'a':
+			tell_areas();
 			break;
 		case 'k':
 			puts(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) ? "failed" : "done");
