@@ -9,7 +9,7 @@ RESULTS = $(B)/results
 LDLIBS_TEST = -lcmocka
 
 sim_objects = $(patsubst %.c,$(T)/%.o,sim/sim_cpu.c sim/sim_tlb.c sim/sim_audit.c sim/fixture.c sim/failnth.c sim/disk.c sim/avl.c sim/sim_swap.c sim/sim_compress.c)
-history_objects = $(patsubst %.c,$(T)/%.o,sim/history.c sim/model.c sim/model_words.c sim/world.c sim/world_check.c sim/world_swap.c)
+history_objects = $(patsubst %.c,$(T)/%.o,sim/history.c sim/model.c sim/model_words.c sim/world.c sim/world_check.c sim/world_restore.c sim/world_swap.c)
 unit_tests = $(patsubst tests/unit/%.c,$(T)/%,$(wildcard tests/unit/*_test.c))
 fuzzers = $(patsubst tests/fuzz/%.c,$(T)/fuzz_%,$(wildcard tests/fuzz/*.c))
 history = $(T)/history_test

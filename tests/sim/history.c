@@ -126,15 +126,22 @@ static void history_make(uint64_t seed, struct op *ops, unsigned int nr)
 
 /* --- one run ----------------------------------------------------------------------------------------------------- */
 
-/* Runs a history to its first difference. `why` gets what differed, or stays empty. Returns how many allocations were made to fail. */
-static uint64_t history_run(uint64_t seed, const struct op *ops, unsigned int nr, char *why, size_t why_bytes)
+struct verdict {
+	char why[512];
+	bool done;
+	uint64_t nr_fails, nr_restored, nr_supplied; /* as in struct world, of all histories */
+};
+
+/* Runs a history to its first difference. v->why gets what differed, or stays empty. */
+static void history_run(uint64_t seed, const struct op *ops, unsigned int nr, struct verdict *v)
 {
 	static struct world w;
+	char *why = v->why;
 	struct shape shape = shape_of(seed);
 	unsigned int audit_every = shape.kind == SIM_TLB && shape.tlb_entries <= 16 ? 1 : 20;
 
 	why[0] = 0;
-	world_init(&w, shape, why, why_bytes);
+	world_init(&w, shape, why, sizeof(v->why));
 	for (unsigned int i = 0; i < nr && !why[0]; i++) {
 		w.step = i;
 		op_run(&w, &ops[i]);
@@ -156,16 +163,12 @@ static uint64_t history_run(uint64_t seed, const struct op *ops, unsigned int nr
 		world_check_frames(&w);
 	if (!why[0]) /* else the process ends: no use in taking a broken world apart */
 		world_end(&w);
-	return w.nr_fails;
+	v->nr_fails += w.nr_fails;
+	v->nr_restored += w.nr_restored;
+	v->nr_supplied += w.nr_supplied;
 }
 
 /* --- processes and shrinking ------------------------------------------------------------------------------------- */
-
-struct verdict {
-	char why[512];
-	bool done;
-	uint64_t nr_fails; /* of all histories */
-};
 
 static struct verdict *shared_verdict(void)
 {
@@ -199,7 +202,7 @@ static bool passes(uint64_t seed, const struct op *ops, unsigned int nr, struct 
 		for (unsigned int i = 0; i < ARRAY_SIZE(fatal); i++)
 			signal(fatal[i], SIG_DFL);
 		alarm(60);
-		v->nr_fails += history_run(seed, ops, nr, v->why, sizeof(v->why));
+		history_run(seed, ops, nr, v);
 		v->done = true;
 		_exit(0);
 	}
@@ -285,6 +288,8 @@ static void mixed_histories(void **state)
 	run_seeds(5000, 1);
 	run_seeds(9000, 1);
 	assert_true(shared_verdict()->nr_fails > 100);
+	assert_true(shared_verdict()->nr_restored > 100);
+	assert_true(shared_verdict()->nr_supplied > 10);
 }
 
 /* A history that differs must be seen: the model is told a lie. */
@@ -335,8 +340,9 @@ int main(int argc, char **argv)
 		 tlb_histories, NULL, NULL, NULL},
 		{"history: 50000 random steps agree with the model, seen through a shadow MMU [B11 K10 P4]",
 		 shadow_histories, NULL, NULL, NULL},
-		{"history: 100000 more, of all shapes [I10 I13 I16 F11 F12]", mixed_histories, NULL, NULL,
-		 NULL},
+		{"history: 100000 more, of all shapes; spaces saved and restored among them [I10 I13 I16 F11 "
+		 "F12 O1]",
+		 mixed_histories, NULL, NULL, NULL},
 	};
 
 	if (argc > 1)

@@ -695,3 +695,23 @@ bool model_clone(struct model *clone, struct model *from)
 {
 	return copy_areas(clone, from, clone_area);
 }
+
+/* Mapped anew, so areas join that did not because of what had happened in them. */
+static void restore_area(struct model *m, uint64_t page, uint64_t end)
+{
+	set_anon(m, page, 0, false);
+	for (uint64_t i = page; i < end; i++) {
+		struct model_page *p = model_page(m, i);
+
+		p->pin = 0;
+		p->account = !p->shared && (p->prot & PROT_WRITE) && !(p->flags & VM_NORESERVE);
+		if (!p->object)
+			p->pgoff = i;
+	}
+	merge_at(m, page);
+}
+
+bool model_restore(struct model *m, struct model *from)
+{
+	return copy_areas(m, from, restore_area);
+}

@@ -91,6 +91,8 @@ void model_destroy(struct model *m);
 bool model_fork(struct model *child, struct model *parent);
 /* The same for mm_clone. */
 bool model_clone(struct model *clone, struct model *from);
+/* The same for a space that was made of what was saved of `from`: no area has pages of its own yet. */
+bool model_restore(struct model *m, struct model *from);
 
 /* The record of a page, or NULL outside the stretches. */
 struct model_page *model_page(struct model *m, uint64_t page);

@@ -24,9 +24,10 @@ struct sim_swap {
 	_Atomic unsigned int
 		torn_every; /* every n-th page written is stored in part, and says so when it is read */
 	_Atomic uint64_t turn;
-	bool held;	 /* transfers wait for sim_swap_complete */
-	bool held_ahead; /* those that nobody waits for do */
-	bool threaded;	 /* or for the thread */
+	bool holds_pages; /* it is an image (swap.h): whoever sets this fills data */
+	bool held;	  /* transfers wait for sim_swap_complete */
+	bool held_ahead;  /* those that nobody waits for do */
+	bool threaded;	  /* or for the thread */
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* (lock) */
 	struct swap_io *waiting[SIM_SWAP_WAITING];

@@ -163,6 +163,7 @@ void world_end(struct world *w)
 	for (unsigned int i = 0; i < WORLD_SPACES; i++)
 		if (w->space[i].mm)
 			space_end(w, i);
+	world_images_end(w);
 	world_swap_end(w);
 	for (unsigned int i = 0; i < MODEL_FILES; i++) {
 		backing_put(&w->disk[i]->backing);
@@ -328,14 +329,22 @@ static void do_brk(struct world *w, const struct op *o, struct mm *mm, struct mo
 
 /* --- spaces ------------------------------------------------------------------------------------------------------- */
 
-static void do_fork(struct world *w, const struct op *o, unsigned int parent)
+/* A number for a new space, or WORLD_SPACES. */
+static unsigned int free_slot(const struct world *w)
 {
 	unsigned int slot = 0;
-	struct mm *child = NULL;
-	int err;
 
 	while (slot < WORLD_SPACES && w->space[slot].mm)
 		slot++;
+	return slot;
+}
+
+static void do_fork(struct world *w, const struct op *o, unsigned int parent)
+{
+	unsigned int slot = free_slot(w);
+	struct mm *child = NULL;
+	int err;
+
 	if (slot == WORLD_SPACES)
 		return;
 	err = mm_fork(w->space[parent].mm, &child);
@@ -378,10 +387,8 @@ static int make_clone(struct world *w, const struct op *o, unsigned int from, st
 
 static void do_clone(struct world *w, const struct op *o, unsigned int from)
 {
-	unsigned int slot = 0;
+	unsigned int slot = free_slot(w);
 
-	while (slot < WORLD_SPACES && w->space[slot].mm)
-		slot++;
 	if (slot < WORLD_SPACES && !make_clone(w, o, from, NULL, &w->space[slot].mm, &w->space[slot].model))
 		cpu_enter(w, o->cpu, slot);
 }
@@ -399,6 +406,21 @@ static void do_reset(struct world *w, const struct op *o, unsigned int space)
 	w->space[space].mm = clone;
 	w->space[space].model = model;
 	cpu_enter(w, o->cpu, space);
+}
+
+static void do_restore(struct world *w, const struct op *o, unsigned int from)
+{
+	unsigned int slot = free_slot(w);
+	struct mm *mm = slot < WORLD_SPACES ? world_restore(w, o, w->space[from].mm) : NULL;
+
+	if (!mm)
+		return;
+	w->space[slot].mm = mm;
+	if (!model_restore(&w->space[slot].model, &w->space[from].model))
+		_exit(3);
+	world_resync(w, slot); /* which areas have pages of their own */
+	world_same_areas(w, slot);
+	cpu_enter(w, o->cpu, slot);
 }
 
 /* --- access from outside ------------------------------------------------------------------------------------------ */
@@ -632,6 +654,9 @@ static void op_do(struct world *w, const struct op *o, unsigned int space)
 		break;
 	case OP_RESET:
 		do_reset(w, o, space);
+		break;
+	case OP_RESTORE:
+		do_restore(w, o, space);
 		break;
 	case OP_EXIT:
 		if (nr_spaces(w) > 1)

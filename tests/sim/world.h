@@ -14,6 +14,7 @@
 
 #define WORLD_CPUS	 3
 #define WORLD_SPACES	 3
+#define WORLD_IMAGES	 4
 #define WORLD_PINS	 4
 #define WORLD_PIN_PAGES	 4
 #define WORLD_SWAP_SLOTS 700 /* not enough for everything */
@@ -43,6 +44,7 @@
 	X(FORK, 3)          \
 	X(CLONE, 2)         \
 	X(RESET, 2)         \
+	X(RESTORE, 2)       \
 	X(EXIT, 2)          \
 	X(PIN, 3)           \
 	X(PIN_WRITE, 4)     \
@@ -91,10 +93,18 @@ struct world_pin {
 	unsigned int name[WORLD_PIN_PAGES]; /* the model's */
 };
 
+/* What a space was made of: pages in slots, and frames that were filled. */
+struct world_image {
+	struct sim_swap device;
+	struct supply supply;
+	bool on, supplies; /* the device, and spaces with the supply */
+};
+
 struct world {
 	struct sim_machine *machine;
 	struct sim_disk *disk[MODEL_FILES];
 	struct sim_swap swap;
+	struct world_image image[WORLD_IMAGES];
 	struct model_host model_host;
 	struct {
 		struct mm *mm; /* NULL: not in use */
@@ -105,7 +115,8 @@ struct world {
 	bool wrote_badly;    /* a write to a disk failed: its error may be told later */
 	const struct op *op; /* under way, or NULL */
 	unsigned int step;
-	uint64_t nr_fails; /* operations in which an allocation failed */
+	uint64_t nr_fails;		   /* operations in which an allocation failed */
+	uint64_t nr_restored, nr_supplied; /* spaces made of images; blocks of them that were mapped whole */
 	char *why;
 	size_t why_bytes;
 };
@@ -150,5 +161,14 @@ struct page *world_frame(struct mm *mm, uint64_t page);
 void world_resync(struct world *w, unsigned int space);
 /* The same of a stack that may have grown down to `page`, when what was to be there could not be had. */
 void world_resync_stack(struct world *w, unsigned int space, uint64_t page);
+
+/* --- world_restore.c ----------------------------------------------------------------------------------------------- */
+
+/* A new space made of an image of mm, which goes on; or NULL: no memory, or no place for another image. */
+struct mm *world_restore(struct world *w, const struct op *o, struct mm *mm);
+
+/* Brings back what images hold, where there is room; at the end none is left. */
+void world_images_off(struct world *w);
+void world_images_end(struct world *w);
 
 #endif

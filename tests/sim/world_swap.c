@@ -80,10 +80,29 @@ void world_swap_off(struct world *w, const struct op *o)
 {
 	int err = sim_swap_off(&w->swap);
 
+	if (o->flavour % 2)
+		world_images_off(w);
 	if (!err)
 		world_swap_begin(w);
 	else if (err != -ENOMEM || !o->fail)
 		world_differs(w, "the swap device does not go: %d", err);
+}
+
+/* Every so-many-th page that is read fails, of swap and of images. */
+static void fail_reads(struct world *w, unsigned int every)
+{
+	w->swap.fail_read_every = every;
+	for (unsigned int i = 0; i < WORLD_IMAGES; i++)
+		w->image[i].device.fail_read_every = every;
+}
+
+static uint64_t nr_failed(const struct world *w)
+{
+	uint64_t nr = w->swap.nr_failed;
+
+	for (unsigned int i = 0; i < WORLD_IMAGES; i++)
+		nr += w->image[i].device.nr_failed;
+	return nr;
 }
 
 /* Loads while the device cannot read every so-many-th page; each is SIGBUS, or right. */
@@ -94,14 +113,14 @@ void world_swap_errors(struct world *w, const struct op *o)
 	for (uint64_t i = 0; i < o->nr && i < 16; i++) {
 		struct model_page *p = model_page((struct model *)(uintptr_t)m, o->page + i);
 		gva_t at = ((o->page + i) << PAGE_SHIFT) + model_word_offset[o->word];
-		uint64_t value = 0, failed = w->swap.nr_failed;
+		uint64_t value = 0, failed = nr_failed(w);
 
 		if (!p || !p->mapped)
 			continue;
-		w->swap.fail_read_every = 1 + (unsigned int)(o->value >> 8) % 3;
+		fail_reads(w, 1 + (unsigned int)(o->value >> 8) % 3);
 		struct fault_signal sig = sim_load(&w->machine->cpu[o->cpu], at, &value, 8);
-		w->swap.fail_read_every = 0;
-		if (sig.signo != SIGBUS || w->swap.nr_failed == failed)
+		fail_reads(w, 0);
+		if (sig.signo != SIGBUS || nr_failed(w) == failed)
 			world_access(w, SIM_LOAD, o->page + i, o->word, o->cpu, 0);
 	}
 }
