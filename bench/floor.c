@@ -3,6 +3,7 @@
  * floor.c - the least that a KVM program can do, as a measure for what lodge does beyond it.
  *
  *	floor once	makes a machine with 16 MiB and one processor, runs one OUT at ring 0, ends
+ *	floor vcpu	prints "* us", making one more processor in such a machine and giving it its registers
  *	floor exits [N]	prints "* ns", the round trip from CPL3 to user space and back by an OUT; of N of them, 1 if left out
  *
  * There are no interrupts, no CPUID and no system calls in this guest, and nothing is checked but the exit.
@@ -17,10 +18,12 @@
 #include <sys/mman.h>
 
 #include "prog/clock.h"
+#include "prog/median.h"
 
 #define MEMORY_BYTES	   (16ul << 20)
 #define BATCH		   1000
 #define MEASURE_NS	   200000000u
+#define VCPUS		   15
 
 /* Guest-physical addresses, which are virtual ones too. */
 #define PML4		   0x1000u
@@ -45,7 +48,7 @@
 
 struct machine {
 	char *memory;
-	int kvm_fd, vm_fd, vcpu_fd;
+	int kvm_fd, vm_fd, vcpu_fd, nr_vcpus;
 	struct kvm_run *run;
 };
 
@@ -103,7 +106,7 @@ static int vcpu_create(struct machine *m)
 {
 	int run_bytes = ioctl(m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
-	m->vcpu_fd = ioctl(m->vm_fd, KVM_CREATE_VCPU, 0);
+	m->vcpu_fd = ioctl(m->vm_fd, KVM_CREATE_VCPU, m->nr_vcpus++);
 	if (run_bytes < 0 || m->vcpu_fd < 0)
 		return failed("KVM_CREATE_VCPU");
 	m->run = mmap(NULL, (size_t)run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu_fd, 0);
@@ -170,14 +173,32 @@ static int measure_exits(struct machine *m, double times)
 	return 0;
 }
 
+/* They go with the machine. */
+static int measure_vcpus(struct machine *m)
+{
+	double us[VCPUS];
+
+	for (int i = 0; i < VCPUS; i++) {
+		uint64_t begin = clock_now_ns();
+		if (vcpu_create(m) || vcpu_setup(m, 1))
+			return -1;
+		us[i] = (double)(clock_now_ns() - begin) / 1000;
+	}
+	printf("* %.1f\n", median(us, VCPUS));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	struct machine m;
+	struct machine m = {.vcpu_fd = -1};
+	int vcpus = argc == 2 && !strcmp(argv[1], "vcpu");
 	int exits = argc >= 2 && argc <= 3 && !strcmp(argv[1], "exits");
 	double times = argc == 3 ? strtod(argv[2], NULL) : 1;
 
-	if (!exits && (argc != 2 || strcmp(argv[1], "once") != 0))
+	if (!exits && !vcpus && (argc != 2 || strcmp(argv[1], "once") != 0))
 		return 2;
+	if (vcpus)
+		return machine_create(&m) || measure_vcpus(&m);
 	if (machine_create(&m) || vcpu_create(&m) || vcpu_setup(&m, exits) || run_to_exit(&m))
 		return 1;
 	return exits && measure_exits(&m, times) ? 1 : 0;

@@ -4,6 +4,8 @@
  *
  *	snapshot call MIB	prints "call-SIZE us": lodge_space_clone of a program that has written so much memory and sleeps in a read,
  *				by the clock: the program stands still for less than that
+ *	snapshot pause MIB	prints "MIBMiB us": how long a program that goes on writing to so much memory stands still while it is saved
+ *	snapshot stopped MIB	how long one would that stood still until all is written
  *	snapshot auto|lazy|eager|prefetch MIB
  *				prints "CACHE-first us" and "CACHE-end us", CACHE being warm or cold: from the beginning of lodge_snapshot_load in that way
  *				to the first call of the program, which it begins with, and to its end, when it has read a word of each page; prefetch:
@@ -24,6 +26,7 @@
 
 #define ROUNDS 15
 #define LOADS  1
+#define SAVES  5
 
 struct bench {
 	struct lodge_host *host;
@@ -51,14 +54,14 @@ static void options_of(const struct bench *b, struct lodge_space_options *o)
 }
 
 /* The program, once it is ready. 0 or -1. */
-static int start(struct bench *b, const char *mib)
+static int start(struct bench *b, const char *mib, const char *then)
 {
 	const char *const envp[] = {NULL};
 	struct lodge_space_options o;
 	char path[512], line[6];
 
 	snprintf(path, sizeof(path), "%s/hold", b->directory);
-	const char *const argv[] = {path, mib, NULL};
+	const char *const argv[] = {path, mib, then, NULL};
 	if (pipe(b->in) || pipe(b->out) || lodge_host_open(NULL, &b->host, NULL))
 		return -1;
 	options_of(b, &o);
@@ -97,6 +100,45 @@ static int measure_calls(struct bench *b, const char *mib)
 	}
 	printf("call-%sMiB %.1f\n", mib, median(us, ROUNDS));
 	return 0;
+}
+
+/* --- while it is saved ---------------------------------------------------------------------------- */
+
+/* us that the program stands still; negative: failed. */
+static double save_live(struct bench *b, const char *path)
+{
+	struct lodge_stats stats;
+
+	if (lodge_snapshot_save(b->space, path, NULL))
+		return -1;
+	lodge_space_stats(b->space, &stats);
+	return (double)stats.pause_ns / 1000;
+}
+
+/* It sleeps in its read: the whole call, which is how long it would stand still if it did until all is written. */
+static double save_whole(struct bench *b, const char *path)
+{
+	uint64_t begin = clock_now_ns();
+
+	return lodge_snapshot_save(b->space, path, NULL) ? -1 : since_us(begin);
+}
+
+static int measure_saves(struct bench *b, const char *mib, double (*save)(struct bench *b, const char *path))
+{
+	char path[] = "/var/tmp/lodge-bench.XXXXXX";
+	int fd = mkstemp(path), err = fd < 0;
+	double us[SAVES];
+
+	for (int i = 0; i < SAVES && !err; i++) {
+		usleep(200000); /* it writes */
+		us[i] = save(b, path);
+		err = us[i] < 0;
+	}
+	if (!err)
+		printf("%sMiB %.1f\n", mib, median(us, SAVES));
+	unlink(path);
+	close(fd);
+	return err;
 }
 
 /* --- going on from a file ------------------------------------------------------------------------ */
@@ -215,9 +257,12 @@ int main(int argc, char **argv)
 		return 2;
 	*strrchr(self, '/') = '\0';
 	b.directory = self;
-	int err = start(&b, argv[2]);
+	bool live = !strcmp(argv[1], "pause"), stopped = !strcmp(argv[1], "stopped");
+	int err = start(&b, argv[2], live ? "on" : NULL);
 	if (!err && !strcmp(argv[1], "call"))
 		err = measure_calls(&b, argv[2]);
+	else if (!err && (live || stopped))
+		err = measure_saves(&b, argv[2], live ? save_live : save_whole);
 	else if (!err)
 		err = measure_loads(&b, pages_of(argv[1]));
 	if (err)

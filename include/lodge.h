@@ -316,6 +316,7 @@ struct lodge_stats {
 	uint64_t rewritten_sites,
 		kept_sites;	       /* call sites that became jumps; that were looked at and had to stay */
 	uint64_t rewritten_site_calls; /* calls by such a jump: they are among the others */
+	uint64_t pause_ns; /* how long the program last stood still for a copy, from when it was asked to */
 	/* The space's faults that waited for a device: [0] less than 1 us, [i] less than 2^i us, the last one all others. */
 	uint64_t major_fault_us[LODGE_LATENCY_BUCKETS];
 };

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* hold.c - "hold MIB" writes so much memory, prints "ready", waits for a byte, reads a word of each page, and ends with 0 if all is there. */
+/*
+ * hold.c - memory that is there.
+ *
+ *	hold MIB	writes so much, prints "ready", waits for a byte, reads a word of each page, and ends with 0 if all is there
+ *	hold MIB on	goes on writing to it instead, page by page
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -18,7 +23,11 @@ int main(int argc, char **argv)
 		return 2;
 	for (uint64_t i = 0; i < nr * PAGE / sizeof(*word); i += 64) /* pages that are all different */
 		word[i] = i;
-	if (write(1, "ready\n", 6) != 6 || read(0, &byte, 1) != 1)
+	if (write(1, "ready\n", 6) != 6)
+		return 3;
+	for (uint64_t i = 0; argc > 2; i++)
+		word[i % nr * PAGE / sizeof(*word)]++;
+	if (read(0, &byte, 1) != 1)
 		return 3;
 	for (uint64_t i = 0; i < nr; i++)
 		sum += word[i * PAGE / sizeof(*word)];

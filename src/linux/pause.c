@@ -63,6 +63,8 @@ static int stop_all(struct sandbox *s)
 static void go_on(struct sandbox *s)
 {
 	s->paused = false;
+	if (s->started)
+		atomic_store(&s->pause_ns, now_ns() - s->pause_since_ns);
 	pthread_cond_broadcast(&s->pause_changed);
 }
 
@@ -74,6 +76,7 @@ int pause_begin(struct sandbox *s)
 	while (s->paused)
 		pthread_cond_wait(&s->pause_changed, &s->lock);
 	s->paused = true;
+	s->pause_since_ns = now_ns();
 	err = s->started ? stop_all(s) : 0;
 	if (err)
 		go_on(s);

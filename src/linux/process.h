@@ -135,6 +135,8 @@ struct sandbox {
 	bool started;		      /* (P) its tasks run, or did */
 	bool paused;		      /* (P) somebody wants them to stand still */
 	pthread_cond_t pause_changed; /* (P) a task has come to stand, or all may go on */
+	uint64_t pause_since_ns;      /* (P) when the last pause began */
+	_Atomic uint64_t pause_ns;    /* (A) how long the last one took of a program that runs */
 	struct pause_at pause_at;
 	int caller_fds[3]; /* (C) what the first process got for 0, 1, 2; -1: nothing */
 	/* timers.c */

@@ -253,6 +253,7 @@ void report_stats(struct sandbox *box, struct lodge_stats *s)
 	s->rewritten_sites = box->counts.vcpu.rewritten;
 	s->kept_sites = box->counts.vcpu.not_rewritten;
 	s->rewritten_site_calls = box->counts.vcpu.direct;
+	s->pause_ns = relaxed(&box->pause_ns);
 	s->pokes = box->counts.vcpu.pokes;
 	s->flushes = box->counts.vcpu.flushes;
 	s->unknown_syscalls = relaxed(&box->counts.nr_unknown);
@@ -450,6 +451,7 @@ int report_text(struct sandbox *box, FILE *out)
 	F(rewritten_sites)      \
 	F(kept_sites)           \
 	F(rewritten_site_calls) \
+	F(pause_ns)             \
 	F(revocations)          \
 	F(revoked_ptes)         \
 	F(pokes)                \
