@@ -11,19 +11,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "scratch.h"
 
-#define PREFIX	 "lodge-scratch."
-#define DIR_MODE (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define ATTEMPTS 100
+#define PREFIX	      "lodge-scratch."
+#define DIR_MODE      (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define ATTEMPTS      100
+
+#define SHARED_MEMORY "/dev/shm"
 
 /* --- removing -------------------------------------------------------------------------------- */
 
@@ -145,14 +150,32 @@ static int make_one(struct scratch *s, const char *tmp)
 	return err;
 }
 
-int scratch_make(struct scratch *s)
+/* Names in memory cost nothing of a journal; what has no rights to be executed cannot hold programs. */
+static bool is_memory_of_all(const char *dir)
 {
-	const char *tmp = getenv("TMPDIR");
+	struct statfs fs;
+
+	return !statfs(dir, &fs) && fs.f_type == TMPFS_MAGIC && !(fs.f_flags & ST_NOEXEC) &&
+	       !access(dir, W_OK | X_OK);
+}
+
+static int make_below(struct scratch *s, const char *tmp)
+{
 	int err = -EAGAIN;
 
-	tmp = tmp && *tmp == '/' ? tmp : "/tmp";
 	remove_left(tmp);
 	for (unsigned int i = 0; i < ATTEMPTS && err == -EAGAIN; i++)
 		err = make_one(s, tmp);
 	return err;
+}
+
+int scratch_make(struct scratch *s)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (tmp && *tmp == '/')
+		return make_below(s, tmp);
+	if (is_memory_of_all(SHARED_MEMORY) && !make_below(s, SHARED_MEMORY))
+		return 0;
+	return make_below(s, "/tmp");
 }

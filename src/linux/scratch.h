@@ -2,7 +2,8 @@
 /*
  * scratch.h - a directory of the host's for as long as this process lives: names of files that are in memory.
  *
- * It lies below TMPDIR (/tmp). Its owner has it locked (flock), and removes it; a process that is killed does neither, but its lock goes.
+ * It lies below TMPDIR; without one in /dev/shm where that is memory (to make and remove it on a disk takes as long as all else that a
+ * start does), or in /tmp. Its owner has it locked (flock), and removes it; a process that is killed does neither, but its lock goes.
  * So whoever makes one first removes those of his own that nobody has locked.
  */
 #ifndef LODGE_LINUX_SCRATCH_H
