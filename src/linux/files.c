@@ -212,6 +212,7 @@ static int take_caller_fds(struct files *f, const int fds[3])
 		if (!f->fd[i].file)
 			return -ENOMEM;
 		find_tty(f, f->fd[i].file);
+		view_note_stranger(f->view, fds[i]);
 	}
 	return 0;
 }

@@ -189,11 +189,26 @@ static unsigned int target_flags(int flags)
 	return (nofollow ? PATH_NOFOLLOW : 0) | (flags & O_DIRECTORY ? PATH_DIRECTORY : 0);
 }
 
+/* What only lists. */
+static bool wants_directory(int flags)
+{
+	const int must = O_DIRECTORY | O_NOFOLLOW, may_not = O_ACCMODE | O_TRUNC | O_CREAT;
+
+	return (flags & must) == must && !(flags & may_not);
+}
+
 static int open_existing(struct task *t, const struct path *p, int flags, struct guest_file *like)
 {
 	struct path_target target;
-	int ret = path_target(t, p, target_flags(flags), &target);
+	int ret = wants_directory(flags)
+			  ? path_open_directory(p, flags & (REOPEN_FLAGS | O_NOFOLLOW), &target.st)
+			  : -EAGAIN;
 
+	if (ret >= 0) {
+		guest_file_know(like, &target.st);
+		return ret;
+	}
+	ret = path_target(t, p, target_flags(flags), &target);
 	if (ret < 0)
 		return ret;
 	ret = open_target(t, &target, flags, &like->proc);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "path.h"
@@ -55,6 +56,7 @@ static int path_begin(struct task *t, int guest_dirfd, struct path *p)
 {
 	p->view = t->files->view;
 	p->who = (struct proc_who){0};
+	p->inside = p->text[0] != '/' && !view_has_strangers(p->view);
 	if (p->text[0] == '/') {
 		p->base = AT_FDCWD;
 		return procfs_redirect(t, p->text, &p->who);
@@ -85,6 +87,55 @@ void path_from_text(struct task *t, const char *text, struct path *p)
 {
 	*p = (struct path){.view = t->files->view, .base = text[0] == '/' ? AT_FDCWD : fs_cwd(t->fs)};
 	snprintf(p->text, sizeof(p->text), "%s", text);
+}
+
+/* --- names in a directory that is open ------------------------------------------------------- */
+
+static int walk(const struct path *p, const char *text, int how, bool *magic)
+{
+	int fd = p->inside ? view_open_inside(p->view, p->base, text, how) : -ELOOP;
+
+	*magic = false;
+	return fd == -ELOOP ? view_open(p->view, p->base, text, how, magic) : fd;
+}
+
+/* Nothing of procfs, judging by a directory and something in it. */
+static bool is_plain(int base, const struct stat *st)
+{
+	struct stat at;
+
+	return major(st->st_dev) || (!procfs_holds(base) && !fstat(base, &at) && at.st_dev == st->st_dev);
+}
+
+static bool is_one_name(const struct path *p)
+{
+	return p->inside && !strchr(p->text, '/') && view_is_inside(p->view, p->text);
+}
+
+/* Without a descriptor. False: nothing there, a link to follow, or something that path_target has to look at. */
+static bool status_of_name(const struct path *p, unsigned int flags, struct stat *st)
+{
+	return is_one_name(p) && !fstatat(p->base, p->text, st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) &&
+	       (!S_ISLNK(st->st_mode) || (flags & PATH_NOFOLLOW)) && is_plain(p->base, st) &&
+	       st->st_dev != p->view->memory_dev;
+}
+
+int path_status(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
+{
+	*target = (struct path_target){.fd = -1};
+	return status_of_name(p, flags, &target->st) ? 0 : path_target(t, p, flags, target);
+}
+
+int path_open_directory(const struct path *p, int flags, struct stat *st)
+{
+	int fd = is_one_name(p) ? openat(p->base, p->text, flags | O_CLOEXEC | O_NOCTTY) : -1;
+
+	if (fd < 0)
+		return -EAGAIN;
+	if (!fstat(fd, st) && is_plain(p->base, st))
+		return fd;
+	close(fd);
+	return -EAGAIN;
 }
 
 /* --- the directory of the last component ----------------------------------------------------- */
@@ -131,7 +182,7 @@ int path_parent(struct path *p, struct path_parent *parent)
 		name[-1] = '\0';
 	parent->name = name;
 	parent->slash = *end;
-	parent->fd = view_open(p->view, p->base, dir, O_DIRECTORY, &magic);
+	parent->fd = walk(p, dir, O_DIRECTORY, &magic);
 	return parent->fd < 0 ? walk_error(p, dir, parent->fd, magic) : 0;
 }
 
@@ -292,7 +343,7 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 	if (!*p->text)
 		fd = flags & PATH_EMPTY ? dup_fd(p->base) : -ENOENT;
 	else
-		fd = view_open(p->view, p->base, p->text, how, &magic);
+		fd = walk(p, p->text, how, &magic);
 	if (*p->text && (fd == -ELOOP || fd == -ENOENT))
 		return target_by_name(t, p, flags, fd, target);
 	if (fd < 0)

@@ -23,6 +23,7 @@ struct path {
 	const struct view *view;
 	struct proc_who who; /* of whom an entry of procfs is that it leads to */
 	int base;	     /* host descriptor a relative path starts from (borrowed), or AT_FDCWD */
+	bool inside; /* the view led to base: names below it need not be looked for from its mount on */
 	char text[PATH_MAX];
 };
 
@@ -48,6 +49,15 @@ struct path_target {
 
 /* 0 or -errno. Leaves the path as it is. */
 int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target);
+
+/* The same for those who need the status alone: where one call of the host's tells it, fd is -1 and there is nothing to close. */
+int path_status(struct task *t, const struct path *p, unsigned int flags, struct path_target *target);
+
+/*
+ * A directory that is opened without looking at it first: a name in an open directory, O_NOFOLLOW | O_DIRECTORY and nothing to be
+ * made or written. A host descriptor with O_CLOEXEC and its status; -EAGAIN: the long way will tell.
+ */
+int path_open_directory(const struct path *p, int flags, struct stat *st);
 
 /* The path ends with a slash: it means a directory, and not a link to one. */
 bool path_has_slash(const struct path *p);

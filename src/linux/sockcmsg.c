@@ -15,6 +15,7 @@
 
 #include "sockmsg.h"
 #include "task.h"
+#include "view.h"
 
 #define CONTROL_MAX_BYTES (128u << 10) /* net.core.optmem_max */
 #define CONTROL_ROOM	  (16u << 10)  /* more than anything that the host has to say */
@@ -194,6 +195,7 @@ static void rights_to_guest(struct task *t, struct sock_msg *m, struct cmsghdr *
 	for (size_t i = 0; i < nr; i++) {
 		int host_fd = fd[i], number = -1;
 		if (kept == i) {
+			view_note_stranger(t->files->view, host_fd);
 			number = files_install(t->files, host_fd, cloexec, 0, NULL);
 			if (number >= 0 && !peek)
 				sockets_received(t->sandbox->sockets, files_host_fd(t->files, number));

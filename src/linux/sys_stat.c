@@ -32,8 +32,10 @@
 /* Among the flags that a call knows: AT_EMPTY_PATH needs no path either. */
 #define TARGET_MAYBE_NULL   (1 << 30)
 
-static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, int known,
-		      struct path_target *target)
+typedef int find_fn(struct task *t, const struct path *p, unsigned int how, struct path_target *target);
+
+static int get_by(find_fn *find, struct task *t, const uint64_t dirfd_name[2], int flags, int known,
+		  struct path_target *target)
 {
 	unsigned int how =
 		(flags & AT_SYMLINK_NOFOLLOW ? PATH_NOFOLLOW : 0) | (flags & AT_EMPTY_PATH ? PATH_EMPTY : 0);
@@ -45,7 +47,13 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 	err = known & TARGET_MAYBE_NULL && flags & AT_EMPTY_PATH
 		      ? path_get_or_null(t, (int)dirfd_name[0], dirfd_name[1], &p)
 		      : path_get(t, (int)dirfd_name[0], dirfd_name[1], &p);
-	return err ? err : path_target(t, &p, how, target);
+	return err ? err : find(t, &p, how, target);
+}
+
+static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, int known,
+		      struct path_target *target)
+{
+	return get_by(path_target, t, dirfd_name, flags, known, target);
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
@@ -53,10 +61,10 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 #define STAT_FLAGS \
 	(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE | TARGET_MAYBE_NULL)
 
-/* What a memfd takes: the host's has no data. In units of 512 bytes. */
+/* What a memfd takes: the host's has no data. In units of 512 bytes. host_fd -1: it is none. */
 static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
 {
-	struct backing *b = memfd_find(host_fd);
+	struct backing *b = host_fd < 0 ? NULL : memfd_find(host_fd);
 
 	if (!b)
 		return hosts;
@@ -114,11 +122,12 @@ static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flag
 
 	if (is_fstat(t, dirfd, name, flags))
 		return stat_open(t, dirfd, to);
-	ret = target_get(t, at, flags, STAT_FLAGS, &target);
+	ret = get_by(path_status, t, at, flags, STAT_FLAGS, &target);
 	if (ret)
 		return ret;
 	ret = put_stat(t, target.fd, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
-	close(target.fd);
+	if (target.fd >= 0)
+		close(target.fd);
 	return ret;
 }
 

@@ -65,6 +65,19 @@ int view_guest_path(const struct view *v, char path[PATH_MAX])
 	return n;
 }
 
+void view_note_stranger(const struct view *v, int fd)
+{
+	struct stat st;
+
+	if (!fstat(fd, &st) && S_ISDIR(st.st_mode))
+		atomic_store(&v->hidden->strangers, true);
+}
+
+bool view_has_strangers(const struct view *v)
+{
+	return atomic_load_explicit(&v->hidden->strangers, memory_order_relaxed);
+}
+
 const struct mount *view_memory(const struct view *v, int fd)
 {
 	char path[PATH_MAX];

@@ -14,6 +14,8 @@
  *   V1  no walk passes a mount without entering it, by link or ".." or from an open directory
  *   V2  nothing is found above the first mount, nor by a magic link of procfs
  *   V3  what is written lies, by its real path on the host, in a mount that may be written
+ *   V4  what is in an open directory is looked for there, unless a directory was given to a guest that no walk has found: by the
+ *	 caller, or in a message. It may lie anywhere, so that from then on names count from the mounts on.
  * Locking: constant after creation; references are atomic.
  * Not here: what a task may do with an object (path.h, open.h), the entries of procfs (procfs.h).
  */
@@ -41,6 +43,7 @@ struct mount {
 
 /* Lookups of what the host has and a root of memory does not show. */
 struct view_hidden {
+	_Atomic bool strangers; /* V4 */
 	pthread_mutex_t lock;
 	uint64_t nr;	     /* (lock) */
 	char last[PATH_MAX]; /* (lock) */
@@ -77,6 +80,19 @@ void view_release(struct view *v);
  * O_NOFOLLOW, O_DIRECTORY. -errno as the kernel's walk has it; -ELOOP with *magic for a link of procfs.
  */
 int view_open(const struct view *v, int base, const char *text, int flags, bool *magic);
+
+/*
+ * The same for a name that is looked for from an open directory of the view on, without asking where that is. -ELOOP: that will not
+ * do, view_open has to tell: there is a link in the way, or "..", or a name that a mount has.
+ */
+int view_open_inside(const struct view *v, int base, const char *text, int flags);
+
+/* A descriptor came from outside: V4. */
+void view_note_stranger(const struct view *v, int fd);
+bool view_has_strangers(const struct view *v);
+
+/* Whether no component of a path from an open directory on is "..", or has the name of a mount: what the host has there is it. */
+bool view_is_inside(const struct view *v, const char *text);
 
 /* True when its root is another directory of the host. */
 bool view_is_rooted(const struct view *v);

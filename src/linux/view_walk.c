@@ -281,6 +281,37 @@ static void note_hidden(const struct view *v, const char *path)
 	pthread_mutex_unlock(&h->lock);
 }
 
+static bool is_mounts_name(const struct view *v, const char *name, size_t bytes)
+{
+	for (unsigned int i = 0; i < v->nr; i++) {
+		const char *last = strrchr(v->mount[i].guest, '/') + 1;
+		if (!strncmp(last, name, bytes) && !last[bytes])
+			return true;
+	}
+	return false;
+}
+
+bool view_is_inside(const struct view *v, const char *text)
+{
+	size_t bytes;
+
+	if (*text == '/')
+		return false;
+	for (text += strspn(text, "/"); *text; text += bytes + strspn(text + bytes, "/")) {
+		bytes = strcspn(text, "/");
+		if (is_up(text, bytes) || (!v->plain && is_mounts_name(v, text, bytes)))
+			return false;
+	}
+	return true;
+}
+
+int view_open_inside(const struct view *v, int base, const char *text, int flags)
+{
+	if (v->plain || !*text || !view_is_inside(v, text)) /* plain ones need no second call */
+		return -ELOOP;
+	return host_open(base, text, flags, NO_LINKS);
+}
+
 int view_open(const struct view *v, int base, const char *text, int flags, bool *magic)
 {
 	struct walk w = {.v = v, .flags = flags};

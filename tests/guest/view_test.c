@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,51 @@ static void programs_in_bin_have_libraries(void **state)
 	expect_output(lodge_run(program, NULL), "bin\nlib\npyvenv.cfg\ntree/librefused\n");
 }
 
+/* A mount is found by its name from the directory that it is in, listed (find) or looked at, and by no other. */
+static void names_lead_into_mounts(void **state)
+{
+	const char *a = dir_with_file("a"), *b = dir_with_file("b"), *inner = dir_with_file("a/inner");
+
+	(void)state;
+	dir_with_file("b/deep");
+	dir_with_file("a/inner/deep");
+	dir_with_file("a/other");
+	write_file(arg("%s/only", b, ""), "only", 4, 0644);
+	expect_output(lodge_run("--ro", a, "--bind", arg("%s:%s:ro", b, inner), SHELL,
+				"cd $0; cat inner/file other/file inner/deep/file inner/../inner/file; find "
+				"inner other -name only; "
+				"find . -name only; [ inner -ef $0/inner ] && [ inner/only -ef $0/inner/only "
+				"] && echo same; cd inner; "
+				"cat only ../other/file; [ . -ef ../inner ] && echo same",
+				a, NULL),
+		      "ba/otherb/deepbinner/only\n./inner/only\nsame\nonlya/othersame\n");
+}
+
+static void take_as_stdin(void *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+
+	dup2(fd, STDIN_FILENO);
+	close(fd);
+}
+
+/* Names in a directory that the caller gave count from the mounts on: what these do not show, the directory does not either. */
+static void a_given_directory_is_a_stranger(void **state)
+{
+	const char *shown = dir_with_file("a"), *given = dir_with_file("given");
+	struct command c = lodge_command("--ro", shown, SHELL,
+					 "cd $0 && cat file && cd /proc/self/fd/0; "
+					 "cat file 2>/dev/null || [ -e file ] || echo refused",
+					 shown, NULL);
+
+	(void)state;
+	c.in_child = take_as_stdin;
+	c.arg = (void *)given;
+	expect_output(command_run(&c), "arefused\n");
+	c.arg = (void *)shown;
+	expect_output(command_run(&c), "aa");
+}
+
 static void mounts_show_and_protect(void **state)
 {
 	const char *a = dir_with_file("a"), *b = dir_with_file("b"), *inner = dir_with_file("a/inner");
@@ -356,6 +402,9 @@ int main(void)
 		CASE("view: a program in /tmp sees its own directory [J2]", programs_in_tmp_run),
 		CASE("view: a program in bin sees the libraries beside it [J2]",
 		     programs_in_bin_have_libraries),
+		CASE("view: names in an open directory lead into mounts [J2][L6]", names_lead_into_mounts),
+		CASE("view: a directory of the caller's shows what the view shows [J2]",
+		     a_given_directory_is_a_stranger),
 		CASE("view: --ro, --rw, --bind, --tmpfs, --cwd [J2]", mounts_show_and_protect),
 		CASE("view: --root is all there is [J2]", a_root_is_all_there_is),
 		CASE("view: no link, dot or directory leads around a mount [J2]", no_way_around),
