@@ -251,7 +251,7 @@ static int64_t uio_stream_window(const struct uio_op *op, const struct user_pin 
 
 	if (torn && op->to_file && op->u->bytes <= WORD_BYTES)
 		return write_word(op, pin);
-	if (torn && !op->to_file && op->records && pin->bytes)
+	if (torn && !op->to_file && op->records && pin->bytes == iov_bytes(pin->iov, pin->nr_iov))
 		return read_records(op, pin);
 	return uio_call_stream(op, pin->iov, pin->nr_iov);
 }
