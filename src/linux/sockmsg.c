@@ -237,9 +237,9 @@ struct receiving {
 	struct msghdr first;
 };
 
-static int64_t receive_once(struct receiving *r, struct msghdr *h)
+static int64_t receive_once(struct receiving *r, struct msghdr *h, int more)
 {
-	int flags = (r->m->flags & RECEIVE_FLAGS & ~MSG_WAITALL) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | r->peek;
+	int flags = (r->m->flags & RECEIVE_FLAGS & ~MSG_WAITALL) | MSG_CMSG_CLOEXEC | r->peek | more;
 	ssize_t n;
 
 	if (!r->m->uio.done) {
@@ -265,16 +265,34 @@ static int64_t receive_wait(struct receiving *r)
 	return ret > 0 ? 0 : ret ? ret : -EAGAIN;
 }
 
+/* Waits in the call itself. */
+static int64_t receive_waiting(struct receiving *r, struct msghdr *h)
+{
+	struct host_wait wait;
+	int64_t n;
+
+	host_wait_begin(&wait);
+	do {
+		n = task_interrupted(r->t) ? -EINTR : receive_once(r, h, 0);
+		if (n == -EINTR && is_over(&r->deadline))
+			n = -EAGAIN;
+	} while (n == -EINTR && !task_interrupted(r->t));
+	host_wait_end(&wait);
+	return n;
+}
+
+/* A socket that was readable and gives nothing may be so for ever: it has what this call does not want. */
 static int64_t receive_some(struct receiving *r, struct msghdr *h, bool wait)
 {
-	for (;;) {
-		int64_t n = receive_once(r, h);
-		if (n != -EAGAIN || !wait || (r->m->flags & (MSG_OOB | MSG_ERRQUEUE)))
-			return n;
-		n = receive_wait(r);
-		if (n)
-			return n;
-	}
+	int64_t n = receive_once(r, h, MSG_DONTWAIT), err;
+
+	if (n != -EAGAIN || !wait || (r->m->flags & (MSG_OOB | MSG_ERRQUEUE)))
+		return n;
+	err = receive_wait(r);
+	if (err)
+		return err;
+	n = receive_once(r, h, MSG_DONTWAIT);
+	return n == -EAGAIN ? receive_waiting(r, h) : n;
 }
 
 /* One piece; *full: there may be more that belongs to it. */

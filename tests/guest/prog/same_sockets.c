@@ -745,6 +745,31 @@ static void interruptions(void)
 	close(listener);
 }
 
+/* What is there is not what the call wants: it waits, and can be interrupted. */
+static void readable_for_others(void)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	struct timeval tv = {.tv_usec = 200000};
+	int pair[2], behind = 4;
+	pthread_t thread;
+	char buffer[8];
+
+	handle(0);
+	for (int i = 0; i < 3; i++) {
+		socketpair(AF_UNIX, types[i], 0, pair);
+		TELL(setsockopt(pair[0], SOL_SOCKET, SO_PEEK_OFF, &behind, sizeof(behind)));
+		TELL(send(pair[1], "ab", 2, 0));
+		thread = poke_me();
+		TELL(recv(pair[0], buffer, sizeof(buffer), MSG_PEEK));
+		poke_no_more(thread);
+		setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+		TELL(recv(pair[0], buffer, sizeof(buffer), MSG_PEEK));
+		TELL(recv(pair[0], buffer, sizeof(buffer), 0));
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+
 static void *late_client(void *arg)
 {
 	int fd;
@@ -912,6 +937,7 @@ static const struct guest_case cases[] = {
 	{"sockets: memory that only a message holds [J2]", memory_on_its_way},
 	{"sockets: credentials [J2]", credentials},
 	{"sockets: waits that a signal or a timeout ends [J2]", interruptions},
+	{"sockets: waits for what is not there yet, beside what is [J2]", readable_for_others},
 	{"sockets: waits that go on after a signal [J2]", restarts},
 	{"sockets: waits that end with their process [J2]", killed_while_waiting},
 	{"sockets: without waiting, by epoll and select [J2]", nonblocking},
