@@ -6,7 +6,8 @@
  *   - an area of up to SMALL_AREA_PAGES is mapped whole;
  *   - a fault just behind the last window continues it, four times as wide, up to mm->fault_around_pages;
  *   - any other fault looks at the aligned blocks of 4, 16, 64, 256 pages around it and takes the widest chain of blocks of
- *     which a quarter is populated already, so that sparse use stays sparse and dense use fills up with few faults.
+ *     which a quarter is populated already, so that sparse use stays sparse and dense use fills up with few faults. A heap begins with
+ *     32, the data of a program that is copied with 16, and the next wider block.
  * Pages of a window are marked accessed and dirty as if touched: a shadow MMU then installs neighbours ahead too. The
  * memory a window adds is at most four times what was touched, and none of it when the account is nearly full.
  *
@@ -17,8 +18,10 @@
 #include "ageing.h"
 #include "fault_internal.h"
 
-#define SMALL_AREA_PAGES  16
-#define ZERO_AROUND_PAGES 16
+#define SMALL_AREA_PAGES     16
+#define ZERO_AROUND_PAGES    16
+#define HEAP_AROUND_PAGES    32
+#define PROGRAM_AROUND_PAGES 16
 
 /* A page that the guest has used already in the way that the fault is about: had, or, where copies are made, written. */
 static bool counts_as_used(const struct fault *f, pte_t pte)
@@ -38,11 +41,27 @@ static bool quarter_populated(const struct fault *f, uint64_t nr)
 	return there * 4 >= nr;
 }
 
+/*
+ * What is used densely as a rule: a heap, which is asked for piece by piece (but not what is copied of it after a fork), and the data of a
+ * program.
+ */
+static uint64_t expected_pages(const struct fault *f)
+{
+	bool copied = pte_present(f->orig) && !(f->orig & PTE_SPECIAL);
+
+	if (vma_is_anonymous(f->vma))
+		return !copied && f->vma->start == f->mm->start_brk ? HEAP_AROUND_PAGES : 1;
+	return copied && (f->vma->flags & VM_PROGRAM) &&
+			       !page_anon(pfn_to_page(f->mm->frames, pte_pfn(f->orig)))
+		       ? PROGRAM_AROUND_PAGES
+		       : 1;
+}
+
 static uint64_t dense_pages(const struct fault *f, uint64_t most)
 {
-	uint64_t wide = 1;
+	uint64_t wide = min_u64(expected_pages(f), most);
 
-	for (uint64_t nr = 4; nr <= most && quarter_populated(f, nr); nr *= 4)
+	for (uint64_t nr = wide > 16 ? 64 : 4 * wide; nr <= most && quarter_populated(f, nr); nr *= 4)
 		wide = nr;
 	return wide;
 }
@@ -67,8 +86,9 @@ struct window fault_window(struct fault *f)
 		w.start = f->address;
 		vma->window_pages = (uint32_t)nr;
 	} else {
-		w = fault_block(f, dense_pages(f, most));
-		vma->window_pages = 1;
+		uint64_t nr = dense_pages(f, most);
+		w = fault_block(f, nr);
+		vma->window_pages = (uint32_t)nr;
 	}
 	vma->window_end = w.end;
 	return w;

@@ -11,6 +11,7 @@
 #include "vmscan.h"
 
 #define FILE_AROUND_PAGES 64
+#define COPY_AROUND_PAGES 16
 #define MAP_BATCH	  64 /* looked up with one hold of the cache's lock */
 
 bool vma_wants_mkwrite(const struct vma *vma)
@@ -52,15 +53,46 @@ void fault_map_around(struct vm_fault *vmf, uint64_t pgoff, struct page *page)
 	atomic_fetch_add_explicit(&f->mm->fault_around_mapped, 1, memory_order_relaxed);
 }
 
-static enum vm_fault_result finish_cow_fault(struct fault *f, struct page *cache_page)
+/* A copy of the cache's page, which comes with a reference, where nothing is mapped. False: no memory. */
+static bool install_copy(struct fault *f, gva_t address, struct page *cache_page)
 {
 	struct page *page = fault_copy_page(f->mm, cache_page);
 
 	page_put(f->mm->frames, cache_page);
 	if (!page)
-		return VM_FAULT_OOM;
-	fault_install_anon(f, f->address, page);
+		return false;
+	fault_install_anon(f, address, page);
 	rss_add(f->mm, MM_ANONPAGES, 1);
+	return true;
+}
+
+/* A program's data is written all over soon: what the cache holds around it and nobody looked at is copied as well. */
+static void copy_program_around(struct fault *f)
+{
+	struct window w = fault_block(f, min_u64(COPY_AROUND_PAGES, f->mm->fault_around_pages));
+	uint64_t first = vma_linear_index(f->vma, w.start), last = vma_linear_index(f->vma, w.end) - 1;
+	struct page *page[COPY_AROUND_PAGES];
+	unsigned int nr;
+	bool room = memcg_room(f->mm->memcg) >= 4 * COPY_AROUND_PAGES;
+
+	while (room && (nr = filemap_find_batch(f->vma->mapping, &first, last, page, COPY_AROUND_PAGES)))
+		for (unsigned int i = 0; i < nr; i++) {
+			gva_t at = f->address + ((page[i]->index - f->vmf.pgoff) << PAGE_SHIFT);
+			if (room && pte_none(pte_read(fault_slot_at(f, at))) &&
+			    !(atomic_load(&page[i]->flags) & PG_READAHEAD))
+				room = install_copy(f, at, page[i]);
+			else /* somebody's, or a marked one, which has to fault */
+				page_put(f->mm->frames, page[i]);
+		}
+}
+
+static enum vm_fault_result finish_cow_fault(struct fault *f, struct page *cache_page)
+{
+	if (!install_copy(f, f->address, cache_page))
+		return VM_FAULT_OOM;
+	if ((f->vma->flags & VM_PROGRAM) && f->vma->vm_ops == &filemap_vm_ops &&
+	    !(f->flags & FAULT_FLAG_FORCE))
+		copy_program_around(f);
 	return VM_FAULT_DONE;
 }
 

@@ -37,6 +37,9 @@
 
 #define HUGE_SIZE_SHIFT 26
 
+/* A heap that grows by more than this is left to faults. */
+#define HEAP_STEP_PAGES 64
+
 /* What every kernel took before MAP_SHARED_VALIDATE came to refuse the rest. */
 #define LEGACY_MAP_MASK                                                                                 \
 	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE |        \
@@ -426,8 +429,29 @@ static int grow_heap(struct mm *mm, gva_t from, gva_t to)
 	return at < 0 ? (int)at : 0;
 }
 
-/* Moves the break; *grown says how many bytes of new area are to be made resident, since areas to come are locked. */
-static int do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
+/* What is below the break is in use, so that what comes above it will be in a moment: a fault for each step would cost more. */
+static bool is_used_up_to(struct mm *mm, gva_t brk)
+{
+	pte_t *slot, pte;
+
+	if (brk == mm->start_brk)
+		return false;
+	pthread_mutex_lock(&mm->page_table_lock);
+	pte = pgtable_translate(&mm->pgt, brk - PAGE_SIZE, &slot);
+	pthread_mutex_unlock(&mm->page_table_lock);
+	return pte_present(pte) && pte_write(pte);
+}
+
+static bool heap_comes_at_once(struct mm *mm, gva_t old, gva_t new)
+{
+	uint64_t pages = (new - old) >> PAGE_SHIFT;
+
+	return pages <= min_u64(HEAP_STEP_PAGES, mm->fault_around_pages) &&
+	       memcg_room(mm->memcg) >= 4 * pages && is_used_up_to(mm, old);
+}
+
+/* Moves the break; *resident_bytes says how much of the new area is to be made resident, since areas to come are locked, or in use soon. */
+static int do_brk(struct mm *mm, gva_t brk, uint64_t *resident_bytes)
 {
 	gva_t old = page_align_up(mm->brk), new = page_align_up(brk);
 	int err = 0;
@@ -439,15 +463,15 @@ static int do_brk(struct mm *mm, gva_t brk, uint64_t *locked_bytes)
 	if (err)
 		return err;
 	mm->brk = brk;
-	if (new > old && (mm->def_flags & VM_LOCKED))
-		*locked_bytes = new - old;
+	if (new > old && ((mm->def_flags & VM_LOCKED) || heap_comes_at_once(mm, old, new)))
+		*resident_bytes = new - old;
 	return 0;
 }
 
 gva_t mm_brk(struct mm *mm, gva_t brk)
 {
 	struct retry retry = retry_begin(mm->host, mm->memcg);
-	uint64_t locked_bytes = 0;
+	uint64_t resident_bytes = 0;
 	gva_t result;
 	int err;
 
@@ -455,11 +479,11 @@ gva_t mm_brk(struct mm *mm, gva_t brk)
 		err = 0;
 		mm_write_lock(mm);
 		if (brk_within_limits(mm, brk) && page_align_up(brk) >= brk)
-			err = do_brk(mm, brk, &locked_bytes);
+			err = do_brk(mm, brk, &resident_bytes);
 		result = mm->brk;
 		mm_write_unlock(mm);
 	} while (retry_with_room(&retry, err));
-	if (locked_bytes)
-		mm_populate(mm, page_align_up(result) - locked_bytes, locked_bytes);
+	if (resident_bytes)
+		mm_populate(mm, page_align_up(result) - resident_bytes, resident_bytes);
 	return result;
 }

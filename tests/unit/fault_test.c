@@ -498,6 +498,132 @@ static void segments_are_copied_in_windows(void **state)
 	backing_put(&file.backing);
 }
 
+/* A write to what nobody looked at: the cached pages around it are copied, whatever is mapped stays. */
+static void data_is_copied_ahead(void **state)
+{
+	struct fixture *x = *state;
+	struct sim_file file;
+	struct mmap_request r = {.address = A,
+				 .length = 64 << PAGE_SHIFT,
+				 .prot = RW,
+				 .flags = MAP_PRIVATE | MAP_FIXED,
+				 .file = &file.backing};
+
+	sim_file_init(&file, x->machine, 64 << PAGE_SHIFT);
+	assert_int_equal(mm_mmap(x->mm, &r), A);
+	for (unsigned int i = 0; i < 64; i++)
+		fixture_load(x, A + i * PAGE_SIZE);
+	x->mm->fault_around_pages = 512;
+	for (unsigned int program = 0; program < 2; program++) {
+		r.extra_flags = program ? VM_PROGRAM : 0;
+		assert_int_equal(mm_mmap(x->mm, &r), A);
+		fixture_store(x, A + 20 * PAGE_SIZE, 5);
+		assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), program ? 16 : 1);
+		assert_int_equal(mm_counter(x->mm, MM_FILEPAGES), 0);
+		for (unsigned int i = 16; i < 32; i++)
+			assert_int_equal(fixture_load(x, A + i * PAGE_SIZE),
+					 i == 20 ? 5 : sim_file_word(i * PAGE_SIZE));
+		assert_mm_sound(x->mm);
+	}
+	assert_int_equal(mm_munmap(x->mm, A, 64 << PAGE_SHIFT), 0);
+	backing_put(&file.backing);
+}
+
+/* Whatever allocation fails, no more is lost than what would have come along. */
+static void what_comes_along_may_fail(void **state)
+{
+	struct fixture *x = *state;
+	_Atomic long *fail_in = &x->machine->frames.fail_in;
+	struct sim_file file;
+	const struct mmap_request r = {.address = A,
+				       .length = 16 << PAGE_SHIFT,
+				       .prot = RW,
+				       .flags = MAP_PRIVATE | MAP_FIXED,
+				       .file = &file.backing,
+				       .extra_flags = VM_PROGRAM};
+	gva_t heap = A + PMD_SIZE, brk = heap + (8 << PAGE_SHIFT);
+	uint64_t word = 7;
+	long n = 0;
+
+	sim_file_init(&file, x->machine, 16 << PAGE_SHIFT);
+	x->mm->fault_around_pages = 512;
+	x->mm->start_brk = x->mm->brk = heap;
+	do {
+		assert_int_equal(mm_mmap(x->mm, &r), A);
+		for (unsigned int i = 0; i < 16; i++)
+			fixture_load(x, A + i * PAGE_SIZE);
+		assert_int_equal(mm_mmap(x->mm, &r), A);
+		assert_int_equal(mm_brk(x->mm, heap), heap);
+		assert_int_equal(mm_brk(x->mm, brk), brk);
+		fixture_store(x, brk - 8, 1);
+		atomic_store(fail_in, ++n);
+		sim_store(x->cpu, A + 3 * PAGE_SIZE, &word, 8);
+		mm_brk(x->mm, brk + (9 << PAGE_SHIFT));
+		bool spent = atomic_load(fail_in) <= 0;
+		atomic_store(fail_in, 0);
+		assert_mm_sound(x->mm);
+		for (unsigned int i = 0; i < 16; i++)
+			assert_true(fixture_load(x, A + i * PAGE_SIZE) == sim_file_word(i * PAGE_SIZE) ||
+				    i == 3);
+		fixture_store(x, brk, 1);
+		if (!spent)
+			break;
+	} while (n < 100);
+	assert_in_range(n, 17, 99); /* sixteen copies at least, each of which failed once */
+	assert_int_equal(mm_munmap(x->mm, A, 16 << PAGE_SHIFT), 0);
+	backing_put(&file.backing);
+}
+
+/* What a heap has got at each step; sparse use of other memory stays sparse. */
+static void heaps_are_dense(void **state)
+{
+	struct fixture *x = *state;
+	gva_t brk = A + (100 << PAGE_SHIFT);
+
+	x->mm->fault_around_pages = 512;
+	x->mm->start_brk = x->mm->brk = A;
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	fixture_store(x, A + 40 * PAGE_SIZE, 1);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 32);
+	brk += 33 << PAGE_SHIFT; /* nothing is used right below: nor is what comes */
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 32);
+	fixture_store(x, brk - 8, 1);
+	uint64_t had = (uint64_t)mm_counter(x->mm, MM_ANONPAGES), faults = x->cpu->nr_faults;
+	brk += 33 << PAGE_SHIFT;
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), had + 33);
+	for (unsigned int i = 0; i < 33; i++)
+		fixture_store(x, brk - 8 - i * PAGE_SIZE, i);
+	assert_int_equal(x->cpu->nr_faults, faults);
+	brk += 65 << PAGE_SHIFT; /* a large step is no growth from use to use */
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), had + 33);
+	assert_mm_sound(x->mm);
+	assert_int_equal(mm_brk(x->mm, A), A);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), 0);
+}
+
+/* Near its limit an account gets what it touches. */
+static void heaps_without_room_are_sparse(void **state)
+{
+	struct fixture *x = *state;
+	gva_t brk = A + (33 << PAGE_SHIFT);
+
+	x->mm->fault_around_pages = 512;
+	x->mm->start_brk = x->mm->brk = A;
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	fixture_store(x, brk - 8, 1);
+	uint64_t had = (uint64_t)mm_counter(x->mm, MM_ANONPAGES);
+	atomic_store(&x->mm->memcg->max_pages, atomic_load(&x->mm->memcg->usage_pages) + 40);
+	brk += 33 << PAGE_SHIFT;
+	assert_int_equal(mm_brk(x->mm, brk), brk);
+	assert_int_equal(mm_counter(x->mm, MM_ANONPAGES), had);
+	fixture_store(x, brk - 8, 1);
+	assert_true((uint64_t)mm_counter(x->mm, MM_ANONPAGES) <= had + 20);
+	assert_mm_sound(x->mm);
+}
+
 #define T(name, fn)                                             \
 	{                                                       \
 		name, fn, fixture_setup, fixture_teardown, NULL \
@@ -536,6 +662,13 @@ int main(void)
 		T("fault: growth keeps 256 pages from the area below [F12]", guard_gap),
 		T("fault: placement keeps 256 pages below a stack free [F12]", placement_keeps_the_gap),
 		T("fault: gained rights cost no revocation", spurious_fault_for_gained_rights),
+		T("fault: a write to a program's data copies what is cached around it [K11]",
+		  data_is_copied_ahead),
+		T("fault: what is mapped ahead may fail", what_comes_along_may_fail),
+		T("fault: a heap is mapped widely, and comes with the break where it is in use [G15]",
+		  heaps_are_dense),
+		T("fault: without room a heap is mapped as it is touched [G15]",
+		  heaps_without_room_are_sparse),
 		T("fault: a program's segment is copied in windows, a file's page alone",
 		  segments_are_copied_in_windows),
 		T("fault: dense use takes few faults, sparse use stays sparse", fault_around),
