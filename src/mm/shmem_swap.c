@@ -8,6 +8,7 @@
 #include "mm.h"
 #include "swap_cache.h"
 #include "swap_read.h"
+#include "vmscan.h"
 #include "workingset.h"
 
 #define FIRST_WINDOW 8u
@@ -410,6 +411,22 @@ static void poison(struct address_space *as, uint64_t index, swp_entry_t entry)
 		swap_put(as->mm_host, entry);
 }
 
+/* Others go for it, if they can. */
+static int bring_back(struct address_space *as, uint64_t index, struct memcg *cg)
+{
+	struct page *page = NULL;
+	unsigned int attempts = 0;
+	bool major;
+	int err;
+
+	do
+		err = shmem_find(as, index, cg, &page, &major);
+	while (err == -ENOMEM && memcg_make_room(as->mm_host, cg, true, attempts++));
+	if (page)
+		page_put(as->mm_host->frames, page);
+	return err;
+}
+
 static int unuse_object(struct swap_device *d, struct address_space *as)
 {
 	struct memcg *cg;
@@ -418,12 +435,8 @@ static int unuse_object(struct swap_device *d, struct address_space *as)
 	int err = 0;
 
 	for (; err != -ENOMEM && (cg = next_on(as, d, &at, &entry)); at++) {
-		struct page *page = NULL;
-		bool major;
-		err = shmem_find(as, at, cg, &page, &major);
+		err = bring_back(as, at, cg);
 		memcg_put(cg);
-		if (page)
-			page_put(as->mm_host->frames, page);
 		if (err == -EIO)
 			poison(as, at, entry);
 	}

@@ -34,7 +34,7 @@ bool swap_cache_add_new(struct mm_host *h, struct memcg *cg, struct page *page);
 /* Makes a locked page the one of a slot, before it is read. 0, -EEXIST: another was faster; -ENOENT: no entry says the slot now. */
 int swap_cache_add(struct mm_host *h, swp_entry_t entry, struct page *page);
 
-/* Gives a locked page whose slot no entry says another one. False: there is none. */
+/* Gives a locked page another slot. No entry says its old one, or that holds what the page does. False: there is none. */
 bool swap_cache_move(struct mm_host *h, struct page *page);
 
 /*

@@ -269,19 +269,22 @@ static bool split_block(struct mm_host *h, struct page *page)
 /* --- one page ------------------------------------------------------------------------------------------------------ */
 
 /*
- * May a cached page go to the slot that it has? Not while its device is being given up, or it would never be. One that took no write is
- * exchanged, if no entry says it.
+ * May a cached page go to the slot that it has? Not to one that took no write; nor, while the device is being given up, what was brought
+ * back from it and is mapped, or the device would never be. Those get another slot, so that what comes back has somewhere to go. What
+ * other entries say of the old one stays true if it holds the page: then they have a copy of their own from here on.
  */
 static bool slot_serves(struct mm_host *h, struct page *page)
 {
 	swp_entry_t entry = page_swap_entry(page);
-	struct swap_map *m = &swap_device_of(h, entry)->map;
+	struct swap_device *d = swap_device_of(h, entry);
+	bool dirty = atomic_load(&page->flags) & PG_DIRTY, mapped = atomic_load(&page->mapcount);
 
-	pthread_mutex_lock(&m->lock);
-	const struct swap_slot *slot = &m->slot[swp_slot(entry)];
-	bool closed = m->closed, bad = slot->flags & SLOT_FAILED, stuck = slot->count;
-	pthread_mutex_unlock(&m->lock);
-	return !closed && (!bad || (!stuck && swap_cache_move(h, page)));
+	pthread_mutex_lock(&d->map.lock);
+	const struct swap_slot *slot = &d->map.slot[swp_slot(entry)];
+	bool failed = slot->flags & SLOT_FAILED, leaves = d->map.closed && !d->is_image,
+	     stuck = slot->count && (failed || dirty);
+	pthread_mutex_unlock(&d->map.lock);
+	return (!failed && !(leaves && mapped)) || (!stuck && swap_cache_move(h, page));
 }
 
 /* Steps 1 and 2; false: the page stays, and is not locked. A page of an object is cached only when it leaves that. */

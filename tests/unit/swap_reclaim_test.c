@@ -443,6 +443,88 @@ static void full(void **state)
 	assert_mm_sound(x->mm);
 }
 
+/* One device after the other goes, with four times what may be in memory: all of it has room on the other one. */
+static void off_to_another(struct fixture *x, unsigned int flags)
+{
+	static struct sim_swap second;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED | flags);
+	limit(x, 500);
+	store_all(x, 2000, 1);
+	load_all(x, 2000, 1);
+	assert_int_equal(sim_swap_on(&second, host(x), SLOTS, NULL), 0);
+	assert_int_equal(sim_swap_off(&dev), 0);
+	load_all(x, 2000, 1);
+	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+	assert_int_equal(second.nr_wrong, 0);
+	assert_int_equal(sim_swap_off(&second), 0);
+	load_all(x, 2000, 1);
+	assert_true(x->mm->memcg->peak_pages <= x->mm->memcg->max_pages);
+	assert_mm_sound(x->mm);
+}
+
+static void off_private(void **state)
+{
+	off_to_another(*state, 0);
+}
+
+static void off_shared(void **state)
+{
+	off_to_another(*state, MAP_SHARED);
+}
+
+/* Pages that spaces share come back to one after the other: in between they need room, too. */
+static void off_forked(void **state)
+{
+	static struct sim_swap second;
+	struct fixture *x = *state;
+	struct mm *child;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED);
+	limit(x, 500);
+	store_all(x, 2000, 1);
+	assert_int_equal(mm_fork(x->mm, &child), 0);
+	assert_int_equal(mm_madvise(x->mm, A, 2000 * P, MADV_PAGEOUT), 0);
+	assert_int_equal(sim_swap_on(&second, host(x), SLOTS, NULL), 0);
+	assert_int_equal(sim_swap_off(&dev), 0);
+	load_all(x, 2000, 1);
+	sim_cpu_load(x->cpu, child);
+	store_all(x, 1000, 7);
+	sim_cpu_load(x->cpu, x->mm);
+	load_all(x, 2000, 1);
+	sim_cpu_load(x->cpu, child);
+	load_all(x, 1000, 7);
+	sim_cpu_load(x->cpu, x->mm);
+	assert_mm_sound(child);
+	mmput(child);
+	assert_int_equal(sim_swap_on(&dev, host(x), SLOTS, NULL), 0);
+	assert_int_equal(second.nr_wrong, 0);
+	assert_int_equal(sim_swap_off(&second), 0);
+	load_all(x, 2000, 1);
+}
+
+static void set_image(bool is_image)
+{
+	dev.device.is_image = dev.device.map.closed = is_image;
+}
+
+/* Pages of an image that are only read go back where they came from, and nothing is written. */
+static void back_to_an_image(void **state)
+{
+	struct fixture *x = *state;
+
+	fixture_map(x, A, 2000, RW, MAP_FIXED);
+	store_all(x, 2000, 1);
+	assert_int_equal(mm_madvise(x->mm, A, 2000 * P, MADV_PAGEOUT), 0);
+	set_image(true);
+	limit(x, 500);
+	uint64_t written = dev.nr_writes;
+	load_all(x, 2000, 1);
+	load_all(x, 2000, 1);
+	assert_int_equal(dev.nr_writes, written);
+	set_image(false);
+}
+
 #define CASE(title, fn)                          \
 	{                                        \
 		title, fn, setup, teardown, NULL \
@@ -478,6 +560,10 @@ int main(void)
 		CASE("reclaim: who is full gives alone [C12]", who_is_full_gives_alone),
 		CASE("reclaim: a fork finds room for its tables in a full account [C12]", forks_when_full),
 		CASE("reclaim: a full device, and the account's limit holds", full),
+		CASE("swap_off: what comes back in a full account goes to another device [O2]", off_private),
+		CASE("swap_off: the same with shared memory [O2]", off_shared),
+		CASE("swap_off: the same with pages that spaces share [O2]", off_forked),
+		CASE("reclaim: pages of an image go back to it", back_to_an_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
