@@ -76,6 +76,13 @@ int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes,
 		      struct lodge_error *err);
 
 /*
+ * Brings what is in a swap file back into the memory of those whose it is, and gives the file up; it takes part in nothing from then on. Any
+ * thread, while programs run; waits for the device. What cannot be read is lost, and SIGBUS for who touches it. Errors: -EINVAL (no
+ * pages go to this file), -ENOMEM (not everything has room; it stays in use), and what looking for the path gave.
+ */
+int lodge_host_swapoff(struct lodge_host *host, const char *path, struct lodge_error *err);
+
+/*
  * Keeps pages that go to swap in memory in a compressed form, by `algorithm`, "zstd" or "lz4", in pool_bytes at most, of which every
  * account pays for what it has there; the oldest go on to files. `alone_bytes`: without files, pages of so much memory may be there; 0:
  * none, it is only in front of files. Before there are spaces. -EINVAL (no such algorithm or size), -EBUSY (it was done), -ENOMEM.

@@ -68,7 +68,7 @@ check-core: $(core_tests) $(order6_test) $(history)
 	$(run_tests) $(core_tests) $(order6_test) $(history)
 
 # The threaded tests; everything else has nothing for the thread sanitizer to see.
-THREADED = lazy stress swap_stress vma_lock rmap_stress fork_stress kmem_stress page_stress vmm khugepaged spaces_stress page_reporting stall traps_switch
+THREADED = lazy stress swap_stress vma_lock rmap_stress fork_stress kmem_stress page_stress vmm khugepaged spaces_stress page_reporting stall traps_switch swapoff
 
 SAN_ADDRESS = B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -g -DLODGE_DEBUG"
 SAN_THREAD = B=build/tsan SAN="-fsanitize=thread" OPT="-O1 -g -DLODGE_DEBUG"
@@ -79,15 +79,15 @@ san:
 
 .PHONY: check-threads
 threaded_tests = $(filter $(patsubst %,$(T)/%_test,$(THREADED)),$(unit_tests))
-check-threads: $(threaded_tests) $(guest_dir)/snap_work
+check-threads: $(threaded_tests) $(guest_dir)/snap_work $(guest_dir)/working_set
 	$(run_tests) $(threaded_tests)
 
 # Guests with four times their memory, on swap that fails.
 SOAK_SECONDS ?= 1200
 
 .PHONY: soak
-soak: $(B)/lodge $(guest_dir)/working_set
-	@tests/soak $(B)/lodge $(guest_dir) $(SOAK_SECONDS)
+soak: $(B)/lodge $(guest_dir)/working_set $(T)/swapoff_test
+	@tests/soak $(B)/lodge $(guest_dir) $(T)/swapoff_test $(SOAK_SECONDS)
 
 # FUZZ_SECONDS is shared out among the fuzzers; the histories get most of it.
 FUZZ_SECONDS ?= 60

@@ -2,6 +2,7 @@
 /* host_swap.c - lodge.h: where a host's pages go when memory is short. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../../include/lodge.h"
 #include "../mm/mm.h"
@@ -13,8 +14,9 @@
 
 #define MAX_SWAP_PRIORITY 32767
 
-int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
-		      struct lodge_error *err)
+/* swap_lock is held. */
+static int add_file(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
+		    struct lodge_error *err)
 {
 	const struct swapfile_setup setup = {.path = path,
 					     .bytes = bytes,
@@ -22,9 +24,6 @@ int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes,
 					     .inject = host->inject};
 	struct swapfile *file;
 
-	if (priority < -1 || priority > MAX_SWAP_PRIORITY)
-		return report_error(err, -EINVAL, "swap %s: priority %d is not one of 0 to %d", path,
-				    priority, MAX_SWAP_PRIORITY);
 	int ret = swapfile_open(&setup, &file, err);
 	if (ret)
 		return ret;
@@ -36,6 +35,49 @@ int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes,
 	}
 	host->nr_swaps += priority < 0;
 	return 0;
+}
+
+int lodge_host_swapon(struct lodge_host *host, const char *path, uint64_t bytes, int priority,
+		      struct lodge_error *err)
+{
+	if (priority < -1 || priority > MAX_SWAP_PRIORITY)
+		return report_error(err, -EINVAL, "swap %s: priority %d is not one of 0 to %d", path,
+				    priority, MAX_SWAP_PRIORITY);
+	pthread_mutex_lock(&host->swap_lock);
+	int ret = add_file(host, path, bytes, priority, err);
+	pthread_mutex_unlock(&host->swap_lock);
+	return ret;
+}
+
+static bool is_file(const struct swap_device *d, const void *st)
+{
+	return swapfile_is(d, st);
+}
+
+/* swap_lock is held. */
+static int remove_file(struct lodge_host *host, const char *path, struct lodge_error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return report_error(err, -errno, "swap %s: %s", path, strerror(errno));
+	struct swap_device *d = swap_find_device(vm_mm_host(host->vm), is_file, &st);
+	if (!d)
+		return report_error(err, -EINVAL, "swap %s: it is not in use", path);
+	bool ranked = d->priority >= 0;
+	int ret = swap_off(d);
+	if (ret)
+		return report_error(err, ret, "swap %s: there is no room for what is in it", path);
+	host->nr_swaps -= !ranked;
+	return 0;
+}
+
+int lodge_host_swapoff(struct lodge_host *host, const char *path, struct lodge_error *err)
+{
+	pthread_mutex_lock(&host->swap_lock);
+	int ret = remove_file(host, path, err);
+	pthread_mutex_unlock(&host->swap_lock);
+	return ret;
 }
 
 static int add_memory_device(struct lodge_host *host, uint64_t bytes, struct lodge_error *err)

@@ -178,6 +178,7 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 	if (!host)
 		return report_error(err, -ENOMEM, "out of memory");
 	pthread_mutex_init(&host->image_lock, NULL);
+	pthread_mutex_init(&host->swap_lock, NULL);
 	ret = host_init(host, &o, err);
 	if (ret)
 		lodge_host_close(host);
@@ -188,7 +189,10 @@ int lodge_host_open(const struct lodge_host_options *opt, struct lodge_host **re
 
 int lodge_host_report(struct lodge_host *host, FILE *out)
 {
-	return host_report(vm_mm_host(host->vm), out);
+	pthread_mutex_lock(&host->swap_lock);
+	int ret = host_report(vm_mm_host(host->vm), out);
+	pthread_mutex_unlock(&host->swap_lock);
+	return ret;
 }
 
 int lodge_host_inject(struct lodge_host *host, const char *rule, struct lodge_error *err)
@@ -226,6 +230,7 @@ uint64_t lodge_host_close(struct lodge_host *host)
 		leaked = frames_leaked(&host->arena.frames);
 		arena_destroy(&host->arena);
 	}
+	pthread_mutex_destroy(&host->swap_lock);
 	pthread_mutex_destroy(&host->image_lock);
 	free(host);
 	return leaked;

@@ -124,14 +124,11 @@ int lodge_snapshot_save_delta(struct lodge_space *space, const char *path, const
 
 void host_drop_images(struct lodge_host *host)
 {
-	struct mm_host *h = vm_mm_host(host->vm);
+	struct swap_device *d;
 
 	pthread_mutex_lock(&host->image_lock);
-	for (unsigned int i = 0; i < MAX_SWAP_DEVICES; i++) {
-		struct swap_device *d = __atomic_load_n(&h->swap.device[i], __ATOMIC_ACQUIRE);
-		if (d && d->is_image && !swap_nr_used(d))
-			swap_off(d);
-	}
+	while ((d = swap_find_idle_image(vm_mm_host(host->vm))))
+		swap_off(d);
 	pthread_mutex_unlock(&host->image_lock);
 }
 

@@ -24,7 +24,8 @@ struct lodge_host {
 	struct hostfile_table hostfiles;
 	struct vdso vdso;
 	struct inject *inject;
-	int nr_swaps;			     /* that have a priority of their own */
+	pthread_mutex_t swap_lock;	     /* held by who takes a swap device into use, or out of it */
+	int nr_swaps;			     /* (swap_lock) without a priority of their own */
 	struct zeropool_thread *zero_thread; /* NULL: not asked for */
 	struct khugepaged *khugepaged;	     /* likewise */
 	struct kswapd *kswapd;

@@ -245,6 +245,16 @@ struct swapfile *swapfile_of(struct swap_device *d)
 	return d->ops == &swapfile_ops ? to_swapfile(d) : NULL;
 }
 
+bool swapfile_is(const struct swap_device *d, const struct stat *st)
+{
+	struct stat own;
+
+	if (d->ops != &swapfile_ops)
+		return false;
+	const struct swapfile *f = container_of(d, const struct swapfile, device);
+	return !fstat(f->fd, &own) && own.st_dev == st->st_dev && own.st_ino == st->st_ino;
+}
+
 /* A ring that knows the file. */
 static int make_ring(struct swapfile *f)
 {

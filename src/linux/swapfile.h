@@ -21,6 +21,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "../mm/swap.h"
 #include "inject.h"
@@ -71,6 +72,9 @@ int swapfile_open(const struct swapfile_setup *setup, struct swapfile **result, 
 
 /* NULL: the device is no swap file. */
 struct swapfile *swapfile_of(struct swap_device *d);
+
+/* Whether it is that file, by whatever name. */
+bool swapfile_is(const struct swap_device *d, const struct stat *st);
 
 /* Waits for what is under way. Also the device's release. */
 void swapfile_close(struct swapfile *f);

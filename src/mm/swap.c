@@ -88,6 +88,15 @@ static void set_closed(struct swap_device *d, bool closed)
 	pthread_mutex_unlock(&d->map.lock);
 }
 
+/* swap.lock is held; their order stays. */
+static void move_up(struct swap_space *s, int below)
+{
+	struct swap_device *d;
+
+	list_for_each_entry (d, &s->devices, node)
+		d->priority += below < 0 && d->priority < below;
+}
+
 /* Who holds it finds that what he came for is gone, but by the number of the device. */
 static bool remove_unheld(struct swap_space *s, struct swap_device *d)
 {
@@ -95,6 +104,7 @@ static bool remove_unheld(struct swap_space *s, struct swap_device *d)
 	bool unheld = !atomic_load(&d->holders);
 	if (unheld) {
 		list_del(&d->node);
+		move_up(s, d->priority);
 		__atomic_store_n(&s->device[d->index], NULL, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -117,6 +127,36 @@ int swap_off(struct swap_device *d)
 	if (d->ops->release)
 		d->ops->release(d);
 	return 0;
+}
+
+struct swap_device *
+swap_find_device(struct mm_host *h, bool (*is)(const struct swap_device *d, const void *ctx), const void *ctx)
+{
+	struct swap_device *d, *found = NULL;
+
+	pthread_mutex_lock(&h->swap.lock);
+	list_for_each_entry (d, &h->swap.devices, node) {
+		if (!is(d, ctx))
+			continue;
+		found = d;
+		break;
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+	return found;
+}
+
+struct swap_device *swap_find_idle_image(struct mm_host *h)
+{
+	struct swap_device *found = NULL;
+
+	pthread_mutex_lock(&h->swap.lock);
+	for (unsigned int i = 0; i < MAX_SWAP_DEVICES && !found; i++) {
+		struct swap_device *d = h->swap.device[i];
+		if (d && d->is_image && !swap_nr_used(d))
+			found = d;
+	}
+	pthread_mutex_unlock(&h->swap.lock);
+	return found;
 }
 
 struct swap_device *swap_device_of(struct mm_host *h, swp_entry_t entry)

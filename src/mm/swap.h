@@ -154,9 +154,18 @@ bool swap_claim(struct mm_host *h, swp_entry_t entry, struct memcg *cg, const ui
 uint64_t swap_nr_used(struct swap_device *d);
 
 /*
- * Brings back what the device holds and calls release. 0; -ENOMEM, and it stays on: not everything had room.
+ * Brings back what the device holds and calls release. 0; -ENOMEM, and it stays on: not everything had room. Nobody else may be
+ * doing the same with it. As on Linux, those that came after it without a priority of their own (below 0) move up by one.
  */
 int swap_off(struct swap_device *d);
+
+/* The first that `is` says yes to, of those that pages go to; NULL: none. It stays as long as nobody calls swap_off. */
+struct swap_device *swap_find_device(struct mm_host *h,
+				     bool (*is)(const struct swap_device *d, const void *ctx),
+				     const void *ctx);
+
+/* An image of which no slot is in use; NULL: none. */
+struct swap_device *swap_find_idle_image(struct mm_host *h);
 
 /* A slot for a page of the account, from the device whose turn it is; the page is its cached one. False: all are full. */
 bool swap_alloc(struct mm_host *h, struct memcg *cg, struct page *page, swp_entry_t *entry);
