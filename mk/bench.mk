@@ -14,7 +14,7 @@ bench_programs = $(patsubst bench/prog/%.c,$(bench_dir)/%,$(wildcard bench/prog/
 ifneq ($(shell command -v musl-gcc 2>/dev/null),)
 bench_programs += $(bench_dir)/hello_musl
 endif
-bench_programs += $(bench_dir)/swapwaits.sh
+bench_programs += $(bench_dir)/swapwaits.sh $(bench_dir)/overshoot.sh
 ifneq ($(shell command -v redis-benchmark 2>/dev/null),)
 bench_programs += $(bench_dir)/redis.sh
 endif
