@@ -220,14 +220,7 @@ static int set_swap(struct run_options *o, const char *arg)
 
 static int set_swap_compress(struct run_options *o, const char *arg)
 {
-	if (!strcmp(arg, "none")) {
-		o->compress = (struct compress_option){0};
-		return 0;
-	}
-	if (!compress_option_parse(&o->compress, arg))
-		return 0;
-	message("--swap-compress '%s': must be zstd or lz4, with :SIZE or without, or none", arg);
-	return -EINVAL;
+	return compress_option_parse(&o->compress, arg);
 }
 
 struct named_bit {

@@ -70,25 +70,6 @@ static int open_stats_file(struct run *r)
 	return EXIT_LODGE;
 }
 
-/* Of the memory, what compressed pages may take: in front of files, and without any. */
-#define COMPRESS_PART	    4
-#define COMPRESS_ALONE_PART 2
-/* Pages are that much smaller at most, on the whole: so much of them there is room for without a file. */
-#define COMPRESS_MOST	    8
-
-static int add_compression(struct run *r, struct lodge_error *err)
-{
-	const struct compress_option *c = &r->options.compress;
-	bool alone = !r->options.nr_swaps;
-	uint64_t bytes = c->bytes;
-
-	if (!*c->algorithm)
-		return 0;
-	if (!bytes)
-		bytes = r->options.memory_bytes / (alone ? COMPRESS_ALONE_PART : COMPRESS_PART);
-	return lodge_host_swap_compress(r->host, c->algorithm, bytes, alone ? bytes * COMPRESS_MOST : 0, err);
-}
-
 /* What the host is to have besides memory. 0, or an exit status and the user has been told. */
 static int add_disks(struct run *r)
 {
@@ -102,7 +83,8 @@ static int add_disks(struct run *r)
 		ret = lodge_host_swapon(r->host, s->path, s->bytes, s->priority, &err);
 	}
 	if (!ret)
-		ret = add_compression(r, &err);
+		ret = compress_option_apply(&r->options.compress, r->host, r->options.memory_bytes,
+					    r->options.nr_swaps, &err);
 	if (ret)
 		message("%s", err.text);
 	return ret ? EXIT_LODGE : 0;

@@ -101,6 +101,7 @@ struct restore {
 	uint64_t memory_bytes;
 	const char *rw[MAX_LISTED + 1];
 	struct swap_option swap[MAX_LISTED];
+	struct compress_option compress;
 	const char *inject[MAX_LISTED];
 	unsigned int nr_rw, nr_swaps, nr_inject;
 	int stats;
@@ -150,7 +151,7 @@ static int set_pages(const char *arg, int *pages)
 static int usage(void)
 {
 	message("usage: lodge restore [--clones N] [--load HOW] [--memory SIZE] [--rw DIR] [--swap FILE] "
-		"[--inject RULE] [--stats] FILE");
+		"[--swap-compress NAME[:SIZE]] [--inject RULE] [--stats] FILE");
 	return -EINVAL;
 }
 
@@ -183,6 +184,8 @@ static int set_option(struct restore *r, int option, const char *arg)
 		}
 		message("--swap '%s': must be FILE, FILE:SIZE, FILE::PRIORITY or FILE:SIZE:PRIORITY", arg);
 		return -EINVAL;
+	case 'z':
+		return compress_option_parse(&r->compress, arg);
 	case 'S':
 		r->stats = 1;
 		return 0;
@@ -194,10 +197,15 @@ static int set_option(struct restore *r, int option, const char *arg)
 static int parse(struct restore *r, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"clones", required_argument, NULL, 'c'}, {"inject", required_argument, NULL, 'i'},
-		{"load", required_argument, NULL, 'l'},	  {"memory", required_argument, NULL, 'm'},
-		{"rw", required_argument, NULL, 'r'},	  {"swap", required_argument, NULL, 's'},
-		{"stats", no_argument, NULL, 'S'},	  {NULL, 0, NULL, 0},
+		{"clones", required_argument, NULL, 'c'},
+		{"inject", required_argument, NULL, 'i'},
+		{"load", required_argument, NULL, 'l'},
+		{"memory", required_argument, NULL, 'm'},
+		{"rw", required_argument, NULL, 'r'},
+		{"swap", required_argument, NULL, 's'},
+		{"stats", no_argument, NULL, 'S'},
+		{"swap-compress", required_argument, NULL, 'z'},
+		{NULL, 0, NULL, 0},
 	};
 	int option, err = 0;
 
@@ -226,6 +234,8 @@ static int open_all(struct restore *r, struct lodge_error *err)
 		ret = lodge_host_swapon(r->host, r->swap[i].path, r->swap[i].bytes, r->swap[i].priority, err);
 	for (unsigned int i = 0; i < r->nr_inject && !ret; i++)
 		ret = lodge_host_inject(r->host, r->inject[i], err);
+	if (!ret)
+		ret = compress_option_apply(&r->compress, r->host, r->memory_bytes, r->nr_swaps, err);
 	if (ret)
 		return ret;
 	lodge_space_options_init(&o);

@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 
+struct lodge_error;
+struct lodge_host;
+
 struct swap_option {
 	char *path;	/* owned */
 	uint64_t bytes; /* 0: not given */
@@ -22,7 +25,17 @@ struct compress_option {
 	uint64_t bytes;	   /* 0: not given */
 };
 
-/* 0, or -EINVAL and nothing is changed. Whether there is such an algorithm the library says. */
+/*
+ * "none" takes back what was given. 0, or -EINVAL, nothing is changed and the user has been told. Whether there is such an algorithm the
+ * library says.
+ */
 int compress_option_parse(struct compress_option *c, const char *arg);
+
+/*
+ * Has the host do it, if it was given; memory_bytes: of which a part is taken where no size was. Errors as lodge_host_swap_compress; -EINVAL
+ * also: neither a size nor memory_bytes.
+ */
+int compress_option_apply(const struct compress_option *c, struct lodge_host *host, uint64_t memory_bytes,
+			  unsigned int nr_files, struct lodge_error *err);
 
 #endif

@@ -109,8 +109,14 @@ static void sqlite_goes_on(void **state)
 	expect_output(&o, "ok\n2001\n");
 }
 
-/* Saved at some point or other with memory enough; it goes on with so much. */
-static void sums_go_on(const char *memory, unsigned int rounds)
+static void add_words(struct command *c, const char *const *word)
+{
+	for (; *word; word++)
+		command_add(c, *word);
+}
+
+/* Saved at some point or other with memory enough; it goes on with these options. */
+static void sums_go_on(const char *const *options, unsigned int rounds)
 {
 	struct outcome native = native_run(guest_path("snap_work"), "sum", "3", "12", "12", NULL);
 	struct outcome o;
@@ -120,8 +126,7 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 		const struct timespec pause = {.tv_nsec = (long)(20 + 60 * i) * 1000000};
 		struct command run = saving_run(), c = restoring();
 		command_add(&run, guest_path("snap_work"));
-		for (const char **word = (const char *[]){"sum", "3", "12", "12", NULL}; *word; word++)
-			command_add(&run, *word);
+		add_words(&run, (const char *const[]){"sum", "3", "12", "12", NULL});
 		struct running r = start_run(&run);
 		while (access(scratch_path("control"), F_OK) && !kill(r.pid, 0))
 			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -131,9 +136,7 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 		expect_output(&o, native.out);
 		if (!saved)
 			continue;
-		for (const char **word = (const char *[]){"--memory", memory, "--swap", NULL}; *word; word++)
-			command_add(&c, *word);
-		command_add(&c, scratch_path("swap:64M"));
+		add_words(&c, options);
 		command_add(&c, scratch_path("snap"));
 		o = command_run(&c);
 		expect_output(&o, native.out);
@@ -144,13 +147,34 @@ static void sums_go_on(const char *memory, unsigned int rounds)
 static void with_memory(void **state)
 {
 	(void)state;
-	sums_go_on("256M", 4);
+	sums_go_on((const char *const[]){"--memory", "256M", NULL}, 4);
 }
 
 static void without_memory(void **state)
 {
+	char *swap = strdup(scratch_path("swap:64M")); /* its place is used again */
+
 	(void)state;
-	sums_go_on("8M", 4);
+	sums_go_on((const char *const[]){"--memory", "8M", "--swap", swap, NULL}, 4);
+	free(swap);
+}
+
+static void compressed(void **state)
+{
+	char *swap = strdup(scratch_path("swap:64M"));
+	struct command c = restoring();
+
+	(void)state;
+	sums_go_on((const char *const[]){"--memory", "64M", "--swap-compress", "lz4", NULL}, 1);
+	sums_go_on((const char *const[]){"--swap-compress", "zstd:1M", "--memory", "8M", "--swap", swap,
+					 NULL},
+		   2);
+	free(swap);
+	add_words(&c, (const char *const[]){"--swap-compress", "lz4", scratch_path("snap"), NULL});
+	struct outcome o = command_run(&c);
+	expect_status(&o, 125);
+	assert_string_equal(o.err, "lodge: --swap-compress lz4: without --memory it needs a size\n");
+	outcome_free(&o);
 }
 
 /* Recorded, and gone on with in each way; the order is described with the snapshot. */
@@ -326,6 +350,7 @@ int main(void)
 		CASE("restore: threads that share a sum [O1]", with_memory),
 		CASE("restore: the same, gone on with in less memory than they use, on swap [O1]",
 		     without_memory),
+		CASE("restore: the same, with pages compressed in memory, and then on swap [O1]", compressed),
 		CASE("restore: saved before the call that was asked for [O1]", before_a_call),
 		CASE("restore: pages that come when they are touched, before, or in a recorded order [O1]",
 		     in_each_way),
