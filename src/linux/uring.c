@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -33,6 +34,8 @@ struct uring {
 	pthread_mutex_t lock;
 	struct list_head waiting; /* (lock) struct uring_op, by node */
 	bool asleep, stop;	  /* (lock) */
+	_Atomic uint32_t
+		nr_wakers; /* (A) who were told to wake the owner and have not done so: their operation may be over already */
 	_Atomic uint64_t nr_done; /* (A) */
 };
 
@@ -243,12 +246,14 @@ int uring_start(struct uring *r)
 	return err;
 }
 
+/* The ring may be gone when this returns. */
 static void wake(struct uring *r)
 {
 	const uint64_t one = 1;
 	ssize_t n = write(r->event_fd, &one, sizeof(one));
 
 	(void)n; /* it cannot be full: each owner that sleeps is woken once */
+	atomic_fetch_sub(&r->nr_wakers, 1);
 }
 
 void uring_submit(struct uring *r, struct uring_op *const *op, unsigned int nr)
@@ -260,6 +265,7 @@ void uring_submit(struct uring *r, struct uring_op *const *op, unsigned int nr)
 	}
 	bool asleep = nr && r->asleep;
 	r->asleep &= !asleep;
+	atomic_fetch_add(&r->nr_wakers, asleep);
 	pthread_mutex_unlock(&r->lock);
 	if (asleep)
 		wake(r);
@@ -272,9 +278,12 @@ void uring_destroy(struct uring *r)
 	if (r->running) {
 		pthread_mutex_lock(&r->lock);
 		r->stop = true;
+		atomic_fetch_add(&r->nr_wakers, 1);
 		pthread_mutex_unlock(&r->lock);
 		wake(r);
 		pthread_join(r->owner, NULL);
+		while (atomic_load(&r->nr_wakers))
+			sched_yield();
 	}
 	io_uring_queue_exit(&r->ring);
 	close(r->event_fd);
