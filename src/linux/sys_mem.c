@@ -62,20 +62,22 @@ static int64_t map_dev_zero(struct task *t, struct mmap_request *r)
 
 /*
  * Segments of a library, as the C library's dynamic linker maps them: it will relocate the data and run the code in a moment, and a fault
- * for each piece would cost more than mapping all of it. What is large, or would fill the account, is left to faults.
+ * for each piece would cost more than mapping all of it. What is large, or would fill the account, is left to faults. The first of these
+ * mappings reserves the room of all, and its headers are read next: their page, with what a fault there maps around it.
  */
 #define SEGMENT_FLAGS	  (MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE)
 #define SEGMENT_MAX_PAGES 512
 #define DATA_MAX_PAGES	  64
 
-static void populate_segment(struct task *t, const struct mmap_request *r)
+static void populate_segment(struct task *t, const struct mmap_request *r, gva_t at)
 {
-	uint64_t pages = BYTES_TO_PAGES(r->length),
+	bool first = (r->flags & SEGMENT_FLAGS) == (MAP_PRIVATE | MAP_DENYWRITE) && r->prot == PROT_BITS_READ;
+	uint64_t pages = first ? 1 : BYTES_TO_PAGES(r->length),
 		 most = r->prot & PROT_BITS_WRITE ? DATA_MAX_PAGES : SEGMENT_MAX_PAGES;
 
-	if ((r->flags & SEGMENT_FLAGS) == SEGMENT_FLAGS && r->prot && pages <= most &&
+	if ((first || ((r->flags & SEGMENT_FLAGS) == SEGMENT_FLAGS && r->prot && pages <= most)) &&
 	    memcg_room(t->mm->memcg) >= 4 * pages)
-		mm_populate(t->mm, r->address, r->length);
+		mm_populate(t->mm, at, pages << PAGE_SHIFT);
 }
 
 /* A mapping that may be written makes it as long as it reaches. */
@@ -127,7 +129,7 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 		at = r->flags & MAP_HUGETLB ? -EINVAL : mm_mmap(t->mm, r);
 	backing_put(r->file);
 	if (at >= 0)
-		populate_segment(t, r);
+		populate_segment(t, r, (gva_t)at);
 	return at;
 }
 

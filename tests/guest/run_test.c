@@ -585,6 +585,16 @@ static void every_allocator_and_every_number_of_nodes_serves(void **state)
 	outcome_free(&n);
 }
 
+/* Faults cost an exit each. */
+static void libraries_and_heaps_come_without_faults(void **state)
+{
+	struct outcome o = lodge_run(guest_path("mapped_ahead"), NULL);
+
+	(void)state;
+	assert_string_equal(o.out, "headers 0\ntext 0\ndata 0\nheap 0\n");
+	outcome_free(&o);
+}
+
 static void two_lodges_run_at_once(void **state)
 {
 	struct command c = lodge_command(BUSYBOX, "cat", NULL);
@@ -708,6 +718,8 @@ int main(void)
 		     frames_are_cleared_ahead_when_asked_for),
 		CASE("run: every object allocator and number of nodes serves the same",
 		     every_allocator_and_every_number_of_nodes_serves),
+		CASE("run: a library that is mapped, and a heap that goes on, need no faults [K11][G15]",
+		     libraries_and_heaps_come_without_faults),
 		CASE("run: two lodges run at once", two_lodges_run_at_once),
 		CASE("run: a sparse file of eight times the memory is walked [O1]",
 		     a_sparse_file_larger_than_memory),
