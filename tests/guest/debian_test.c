@@ -209,6 +209,64 @@ static void gcc_and_make_build(void **state)
 		"make -j2; cat t; make; rm -f h t h.c Makefile"));
 }
 
+/* What not every machine has. */
+static void need(const char *program)
+{
+	if (access(program, X_OK))
+		skip();
+}
+
+/* Compiled in memory, four threads that allocate, a collection by threads of its own. */
+static void java_runs(void **state)
+{
+	(void)state;
+	need("/usr/bin/javac");
+	SAME(DASH(
+		"cat > H.java <<'EOF'\n"
+		"import java.util.*; import java.util.concurrent.*;\n"
+		"public class H { public static void main(String[] a) throws Exception {\n"
+		"ExecutorService e = Executors.newFixedThreadPool(4); List<Future<Long>> f = new "
+		"ArrayList<>();\n"
+		"for (int i = 0; i < 8; i++) { final int k = i; f.add(e.submit(() -> { long s = 0;\n"
+		"for (int j = 0; j < 50000; j++) s += new byte[200 + (j + k) % 50].length; return s; })); }\n"
+		"long t = 0; for (Future<Long> x : f) t += x.get(); e.shutdown(); System.gc();\n"
+		"System.out.println(\"sum \" + t); } }\n"
+		"EOF\n"
+		"java -Xmx128m -XX:+UseG1GC H.java; echo $?; rm H.java"));
+}
+
+static void node_runs(void **state)
+{
+	(void)state;
+	need("/usr/bin/node");
+	SAME("node", "-e",
+	     "const { Worker } = require('worker_threads'), fs = require('fs'), cp = "
+	     "require('child_process');\n"
+	     "const text = 'let s = 0; for (let i = 0; i < 1e5; i++) s += i % 7; '\n"
+	     "  + 'require(\"worker_threads\").parentPort.postMessage(s)';\n"
+	     "let n = 0, sum = 0;\n"
+	     "for (let i = 0; i < 3; i++) { const w = new Worker(text, { eval: true });\n"
+	     "  w.on('message', m => { sum += m; }); w.on('exit', () => { if (++n == 3) rest(); }); }\n"
+	     "async function rest() { console.log(sum); fs.writeFileSync('a', 'hello');\n"
+	     "  await fs.promises.appendFile('a', ' world'); console.log(fs.readFileSync('a', 'utf8'));\n"
+	     "  fs.unlinkSync('a'); console.log(cp.execSync('echo child').toString());\n"
+	     "  const s = require('http').createServer((q, r) => r.end('answer')).listen(0, '127.0.0.1', () "
+	     "=>\n"
+	     "    require('http').get({ port: s.address().port, agent: false }, r => {\n"
+	     "      r.on('data', d => console.log(String(d))); r.on('end', () => s.close()); })); }");
+}
+
+static void go_builds(void **state)
+{
+	(void)state;
+	need("/usr/bin/go");
+	SAME(DASH("printf 'package main\nfunc main() {\nc := make(chan int)\nfor i := 0; i < 100; i++ {\n"
+		  "go func(n int) { c <- n * n }(i)\n}\ns := 0\nfor i := 0; i < 100; i++ {\ns += <-c\n}\n"
+		  "println(s)\n}\n' > g.go; GOCACHE=$PWD/cache GOPATH=$PWD/path go build -o g g.go; ./g; "
+		  "echo $?; "
+		  "rm -rf g g.go cache path"));
+}
+
 static void large_data(void **state)
 {
 	(void)state;
@@ -333,6 +391,9 @@ int main(void)
 		CASE("debian: git [J2]", git_keeps),
 		CASE("debian: openssl, ssh-keygen [J2]", openssl_computes),
 		CASE("debian: gcc under make [J2]", gcc_and_make_build),
+		CASE("debian: java, with threads and a parallel collector [J2]", java_runs),
+		CASE("debian: node, with workers, children and a server [J2]", node_runs),
+		CASE("debian: go builds a program of many goroutines [J2]", go_builds),
 		CASE("debian: sort, xz, tar, find, lua5.4 and sqlite3 on more data [J2]", large_data),
 		CASE("debian: python3, multiprocessing and asyncio [J2]", python_shares),
 		CASE("debian: curl from a server inside [J2]", curl_fetches),
