@@ -198,7 +198,7 @@ static void find_tty(const struct files *f, struct guest_file *file)
 void files_enter_sandbox(struct files *f, struct sandbox *s)
 {
 	f->sandbox = s;
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+	for (int i = 0; i < f->end; i++)
 		if (f->fd[i].file && !f->fd[i].file->tty)
 			find_tty(f, f->fd[i].file);
 }
@@ -208,7 +208,7 @@ static int take_caller_fds(struct files *f, const int fds[3])
 	for (int i = 0; i < 3; i++) {
 		if (fds[i] < 0 || fcntl(fds[i], F_GETFD) < 0)
 			continue;
-		f->fd[i].file = guest_file_new(fds[i], false);
+		files_set(f, i, guest_file_new(fds[i], false), false);
 		if (!f->fd[i].file)
 			return -ENOMEM;
 		find_tty(f, f->fd[i].file);
@@ -247,12 +247,9 @@ struct files *files_copy(struct files *f)
 		return NULL;
 	copy->sandbox = f->sandbox;
 	pthread_mutex_lock(&f->lock);
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++) {
-		if (!f->fd[i].file)
-			continue;
-		copy->fd[i].file = guest_file_share(f->fd[i].file);
-		copy->fd[i].cloexec = f->fd[i].cloexec;
-	}
+	for (int i = 0; i < f->end; i++)
+		if (f->fd[i].file)
+			files_set(copy, i, guest_file_share(f->fd[i].file), f->fd[i].cloexec);
 	pthread_mutex_unlock(&f->lock);
 	return copy;
 }
@@ -262,7 +259,7 @@ void files_release(struct files *f)
 	if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
 		return;
 	filelocks_drop(&f->locks);
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+	for (int i = 0; i < f->end; i++)
 		if (f->fd[i].file)
 			guest_file_put(f->fd[i].file);
 	view_release(f->view);
@@ -272,7 +269,15 @@ void files_release(struct files *f)
 
 static bool in_table(int guest_fd)
 {
-	return guest_fd >= 0 && guest_fd < NR_OPEN_DEFAULT;
+	return guest_fd >= 0 && guest_fd < NR_OPEN_MAX;
+}
+
+int files_end(struct files *f)
+{
+	pthread_mutex_lock(&f->lock);
+	int end = f->end;
+	pthread_mutex_unlock(&f->lock);
+	return end;
 }
 
 struct guest_file *files_get(struct files *f, int guest_fd)
@@ -315,7 +320,7 @@ bool files_have_signalfd(struct files *f, const struct signalfd *s)
 	bool have = false;
 
 	pthread_mutex_lock(&f->lock);
-	for (int i = 0; i < NR_OPEN_DEFAULT && !have; i++)
+	for (int i = 0; i < f->end && !have; i++)
 		have = f->fd[i].file && f->fd[i].file->signalfd == s;
 	pthread_mutex_unlock(&f->lock);
 	return have;
@@ -344,7 +349,7 @@ void files_set_cloexec(struct files *f, int guest_fd, bool on)
 
 void files_close_on_exec(struct files *f)
 {
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+	for (int i = files_end(f) - 1; i >= 0; i--)
 		if (files_cloexec(f, i))
 			files_close(f, i);
 }
@@ -386,10 +391,8 @@ static int install(struct files *f, struct guest_file *file, bool cloexec, int m
 
 	pthread_mutex_lock(&f->lock);
 	n = next_free(f, min);
-	if (n >= 0) {
-		f->fd[n].file = file;
-		f->fd[n].cloexec = cloexec;
-	}
+	if (n >= 0)
+		files_set(f, n, file, cloexec);
 	pthread_mutex_unlock(&f->lock);
 	if (n < 0)
 		guest_file_put(file);
@@ -429,8 +432,7 @@ static struct guest_file *replace(struct files *f, int guest_fd, struct guest_fi
 
 	pthread_mutex_lock(&f->lock);
 	old = f->fd[guest_fd].file;
-	f->fd[guest_fd].file = file;
-	f->fd[guest_fd].cloexec = cloexec;
+	files_set(f, guest_fd, file, cloexec);
 	pthread_mutex_unlock(&f->lock);
 	return old;
 }

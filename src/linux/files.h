@@ -34,6 +34,7 @@ struct tty;
 struct view;
 
 #define NR_OPEN_DEFAULT 1024 /* soft RLIMIT_NOFILE of a guest */
+#define NR_OPEN_MAX	4096 /* hard: places of a table */
 
 /* An open file. Tables that were copied by fork share it, as they share its offset. */
 struct guest_file {
@@ -73,7 +74,8 @@ struct files {
 	struct {
 		struct guest_file *file; /* (lock) NULL: free */
 		bool cloexec;		 /* (lock) */
-	} fd[NR_OPEN_DEFAULT];
+	} fd[NR_OPEN_MAX];
+	int end;		 /* (lock) above it there was never a file */
 	struct view *view;	 /* (C) one reference */
 	struct sandbox *sandbox; /* (C) */
 	struct filelocks locks;	 /* of processes, by file */
@@ -126,7 +128,7 @@ int fs_cwd(struct fs *fs);
  * The open files that the calls of this thread use, until files_holds_drop. Where nobody says enter (or the table has one
  * user) there is nobody who could close them.
  */
-#define FILES_MAX_HOLDS (NR_OPEN_DEFAULT + 64)
+#define FILES_MAX_HOLDS (NR_OPEN_MAX + 64)
 
 struct files_holds {
 	unsigned int nr;
@@ -139,6 +141,18 @@ uint32_t files_limit(void);
 
 void files_holds_enter(struct files_holds *h);
 void files_holds_drop(struct files_holds *h);
+
+/* Gives a free number of a table to an open file, whose reference is taken over. The lock is held, or the table is nobody's yet. */
+static inline void files_set(struct files *f, int guest_fd, struct guest_file *file, bool cloexec)
+{
+	f->fd[guest_fd].file = file;
+	f->fd[guest_fd].cloexec = cloexec;
+	if (file && guest_fd >= f->end)
+		f->end = guest_fd + 1;
+}
+
+/* One above the highest number that may have a file. */
+int files_end(struct files *f);
 
 /* The host descriptor behind a guest's, or -EBADF. */
 int files_host_fd(struct files *f, int guest_fd);

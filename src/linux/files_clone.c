@@ -68,7 +68,7 @@ int file_twins_add(struct file_twins *w, struct files *f)
 {
 	int err = 0;
 
-	for (int fd = 0; fd < NR_OPEN_DEFAULT && !err; fd++)
+	for (int fd = 0; fd < f->end && !err; fd++)
 		if (f->fd[fd].file)
 			err = note(w, f->fd[fd].file, fd);
 	return err;
@@ -469,12 +469,10 @@ struct files *file_twins_table(const struct file_twins *w, struct files *f)
 {
 	struct files *table = files_new(f->view);
 
-	for (int fd = 0; table && fd < NR_OPEN_DEFAULT; fd++) {
+	for (int fd = 0; table && fd < f->end; fd++) {
 		const struct file_twin *t = f->fd[fd].file ? find(w, f->fd[fd].file) : NULL;
-		if (!t || !t->new)
-			continue;
-		table->fd[fd].file = guest_file_share(t->new);
-		table->fd[fd].cloexec = f->fd[fd].cloexec;
+		if (t && t->new)
+			files_set(table, fd, guest_file_share(t->new), f->fd[fd].cloexec);
 	}
 	return table;
 }

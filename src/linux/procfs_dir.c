@@ -94,7 +94,9 @@ static void list_process(struct listing *l, bool thread)
 
 static void list_fds(struct listing *l, struct files *f)
 {
-	for (int i = 0; i < NR_OPEN_DEFAULT; i++)
+	int end = files_end(f);
+
+	for (int i = 0; i < end; i++)
 		if (files_host_fd(f, i) >= 0)
 			list_number(l, i, DT_LNK);
 }

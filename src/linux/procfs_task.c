@@ -98,7 +98,7 @@ static unsigned int fdtable_size(struct files *f)
 {
 	unsigned int size = FDSIZE_MIN;
 
-	for (int i = NR_OPEN_DEFAULT - 1; i >= 0; i--) {
+	for (int i = files_end(f) - 1; i >= 0; i--) {
 		if (files_host_fd(f, i) < 0)
 			continue;
 		while (size <= (unsigned int)i)

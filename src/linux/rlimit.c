@@ -32,7 +32,7 @@ static struct rlimit rlimit_first(const struct process *p, const struct mm *mm, 
 	case RLIMIT_MEMLOCK:
 		return memlock_first(mm);
 	case RLIMIT_NOFILE:
-		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_DEFAULT};
+		return (struct rlimit){NR_OPEN_DEFAULT, NR_OPEN_MAX};
 	case RLIMIT_NPROC:
 		return (struct rlimit){p->sandbox->max_tasks, p->sandbox->max_tasks};
 	case RLIMIT_SIGPENDING:
@@ -84,7 +84,7 @@ static int set_limit(struct process *p, const struct mm *mm, unsigned int which,
 		return -EPERM;
 	p->rlimit[which] = (struct task_rlimit){true, *new};
 	if (which == RLIMIT_NOFILE)
-		atomic_store(&p->nr_open, (uint32_t)min_u64(new->rlim_cur, NR_OPEN_DEFAULT));
+		atomic_store(&p->nr_open, (uint32_t)min_u64(new->rlim_cur, NR_OPEN_MAX));
 	return which == RLIMIT_CPU ? timers_limit_changed(p) : 0;
 }
 

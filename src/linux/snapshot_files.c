@@ -489,10 +489,10 @@ static int write_table(struct snapshot *n, const struct files *f)
 {
 	uint32_t nr = 0;
 
-	for (uint32_t fd = 0; fd < NR_OPEN_DEFAULT; fd++)
+	for (uint32_t fd = 0; fd < NR_OPEN_MAX; fd++)
 		nr += f->fd[fd].file != NULL;
-	codec_count(&n->c, nr, NR_OPEN_DEFAULT);
-	for (uint32_t fd = 0; fd < NR_OPEN_DEFAULT; fd++) {
+	codec_count(&n->c, nr, NR_OPEN_MAX);
+	for (uint32_t fd = 0; fd < NR_OPEN_MAX; fd++) {
 		if (!f->fd[fd].file)
 			continue;
 		uint32_t number = numbered_note(&n->file, f->fd[fd].file), cloexec = f->fd[fd].cloexec;
@@ -506,7 +506,7 @@ static int write_table(struct snapshot *n, const struct files *f)
 static int read_table(struct snapshot *n)
 {
 	struct files *f = files_new(n->view);
-	uint32_t nr = codec_count(&n->c, 0, NR_OPEN_DEFAULT), fd, number, cloexec;
+	uint32_t nr = codec_count(&n->c, 0, NR_OPEN_MAX), fd, number, cloexec;
 
 	if (!f || !numbered_add(&n->files, f)) {
 		files_release(f);
@@ -517,10 +517,9 @@ static int read_table(struct snapshot *n)
 		CODE(&n->c, number);
 		CODE(&n->c, cloexec);
 		struct guest_file *file = numbered_get(&n->file, number);
-		if (n->c.bad || fd >= NR_OPEN_DEFAULT || f->fd[fd].file || !file)
+		if (n->c.bad || fd >= NR_OPEN_MAX || f->fd[fd].file || !file)
 			return -EBADMSG;
-		f->fd[fd].file = guest_file_share(file);
-		f->fd[fd].cloexec = cloexec;
+		files_set(f, (int)fd, guest_file_share(file), cloexec);
 	}
 	files_enter_sandbox(f, n->sandbox);
 	return 0;
@@ -570,7 +569,7 @@ int snapshot_note_files(struct snapshot *n)
 {
 	for (uint32_t i = 0; i < n->files.nr; i++) {
 		const struct files *f = n->files.at[i];
-		for (uint32_t fd = 0; fd < NR_OPEN_DEFAULT; fd++)
+		for (uint32_t fd = 0; fd < NR_OPEN_MAX; fd++)
 			if (f->fd[fd].file && numbered_note(&n->file, f->fd[fd].file) == UINT32_MAX)
 				return -ENOMEM;
 	}

@@ -390,7 +390,7 @@ static void code_rlimits(struct codec *c, struct process *p)
 	}
 	uint32_t nr_open = atomic_load(&p->nr_open);
 	CODE(c, nr_open);
-	c->bad |= nr_open > NR_OPEN_DEFAULT;
+	c->bad |= nr_open > NR_OPEN_MAX;
 	if (!c->writing)
 		atomic_store(&p->nr_open, nr_open);
 }

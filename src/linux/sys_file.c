@@ -66,7 +66,8 @@ static int64_t sys_close_range(struct task *t, const uint64_t a[6])
 		files_release(t->files);
 		t->files = own;
 	}
-	for (unsigned int i = first; i <= last && i < NR_OPEN_DEFAULT; i++) {
+	int end = files_end(t->files);
+	for (unsigned int i = first; i <= last && i < (unsigned int)end; i++) {
 		if (flags & CLOSE_RANGE_CLOEXEC)
 			files_set_cloexec(t->files, (int)i, true);
 		else

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/select.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -183,16 +183,21 @@ static int64_t sys_ppoll(struct task *t, const uint64_t a[6])
 struct select_set {
 	gva_t address; /* 0: not given */
 	short events;
-	fd_set bits;
+	uint64_t bits[NR_OPEN_MAX / 64];
 };
 
 struct select_op {
 	int nr; /* descriptors 0..nr-1 */
 	struct select_set set[3];
-	struct pollfd fds[NR_OPEN_DEFAULT];
-	int guest_fd[NR_OPEN_DEFAULT]; /* of fds[] */
 	unsigned int nr_fds;
+	struct pollfd fds[NR_OPEN_MAX];
+	int guest_fd[NR_OPEN_MAX]; /* of fds[] */
 };
+
+static bool has_bit(const uint64_t *bits, int n)
+{
+	return bits[n / 64] >> n % 64 & 1;
+}
 
 static size_t set_bytes(int nr)
 {
@@ -202,16 +207,16 @@ static size_t set_bytes(int nr)
 static int select_get(struct task *t, struct select_op *op)
 {
 	for (int s = 0; s < 3; s++) {
-		FD_ZERO(&op->set[s].bits);
+		memset(op->set[s].bits, 0, set_bytes(op->nr));
 		if (op->set[s].address &&
-		    copy_from_user(t->mm, &op->set[s].bits, op->set[s].address, set_bytes(op->nr)))
+		    copy_from_user(t->mm, op->set[s].bits, op->set[s].address, set_bytes(op->nr)))
 			return -EFAULT;
 	}
 	for (int fd = 0; fd < op->nr; fd++) {
 		short events = 0;
 
 		for (int s = 0; s < 3; s++)
-			if (FD_ISSET(fd, &op->set[s].bits))
+			if (has_bit(op->set[s].bits, fd))
 				events |= op->set[s].events;
 		if (!events)
 			continue;
@@ -229,32 +234,45 @@ static int64_t select_put(struct task *t, struct select_op *op)
 	int64_t nr_ready = 0;
 
 	for (int s = 0; s < 3; s++) {
-		fd_set asked = op->set[s].bits;
+		uint64_t ready[NR_OPEN_MAX / 64];
 
-		FD_ZERO(&op->set[s].bits);
+		memset(ready, 0, set_bytes(op->nr));
 		for (unsigned int i = 0; i < op->nr_fds; i++) {
-			if (!FD_ISSET(op->guest_fd[i], &asked) || !(op->fds[i].revents & op->set[s].events))
+			if (!has_bit(op->set[s].bits, op->guest_fd[i]) ||
+			    !(op->fds[i].revents & op->set[s].events))
 				continue;
-			FD_SET(op->guest_fd[i], &op->set[s].bits);
+			ready[op->guest_fd[i] / 64] |= 1ull << op->guest_fd[i] % 64;
 			nr_ready++;
 		}
-		if (op->set[s].address &&
-		    copy_to_user(t->mm, op->set[s].address, &op->set[s].bits, set_bytes(op->nr)))
+		if (op->set[s].address && copy_to_user(t->mm, op->set[s].address, ready, set_bytes(op->nr)))
 			return -EFAULT;
 	}
 	return nr_ready;
 }
 
+/* Linux looks at no more of a set than it has places for files; a table here begins with the first 1024. */
+static int select_bits(struct task *t, int nr)
+{
+	int places = files_end(t->files);
+
+	places = places > NR_OPEN_DEFAULT ? places : NR_OPEN_DEFAULT;
+	return nr < places ? nr : places;
+}
+
 static int64_t select_guest(struct task *t, const uint64_t a[6], const struct poll_deadline *d)
 {
-	struct select_op op = {.nr = (int)a[0] < NR_OPEN_DEFAULT ? (int)a[0] : NR_OPEN_DEFAULT,
-			       .set = {{.address = a[1], .events = SELECT_IN},
-				       {.address = a[2], .events = SELECT_OUT},
-				       {.address = a[3], .events = SELECT_EX}}};
+	static const short events[3] = {SELECT_IN, SELECT_OUT, SELECT_EX};
+	struct select_op op; /* what is large of it is not cleared */
 	int64_t ret;
 
-	if (op.nr < 0)
+	if ((int)a[0] < 0)
 		return -EINVAL;
+	op.nr = select_bits(t, (int)a[0]);
+	op.nr_fds = 0;
+	for (int s = 0; s < 3; s++) {
+		op.set[s].address = a[1 + s];
+		op.set[s].events = events[s];
+	}
 	ret = select_get(t, &op);
 	if (ret)
 		return ret;

@@ -292,6 +292,41 @@ static void processes(void)
 {
 	case_in_child(processes_of_a_user);
 }
+/* Beyond what a set of the C library holds. In a child: the limit and the files go with it. */
+static void many_files(void)
+{
+	struct rlimit limit = {2000, 2000};
+	unsigned long set[2048 / 64] = {0};
+	struct pollfd p = {.events = POLLIN};
+	int pair[2], n = 0, last = -1, fd;
+
+	fflush(stdout);
+	if (fork()) {
+		wait(NULL);
+		return;
+	}
+	TELL(setrlimit(RLIMIT_NOFILE, &limit));
+	pipe(pair);
+	while ((fd = eventfd(0, 0)) >= 0) {
+		last = fd;
+		n++;
+	}
+	printf("%d opened at least, the last %d: %s\n", n > 1900, last, strerrorname_np(errno));
+	TELL(dup2(pair[0], 1500));
+	write(pair[1], "x", 1);
+	p.fd = 1500;
+	TELL(poll(&p, 1, 0));
+	set[1500 / 64] = 1ul << 1500 % 64;
+	set[1700 / 64] |= 1ul << 1700 % 64;
+	TELL(select(2000, (fd_set *)set, NULL, NULL, &(struct timeval){0}));
+	printf("%lx %lx\n", set[1500 / 64], set[1700 / 64]);
+	TELL(close_range(100, ~0u, 0));
+	TELL(fcntl(1500, F_GETFD));
+	TELL(fcntl(1, F_DUPFD, 1999));
+	TELL(fcntl(1, F_DUPFD, 2000));
+	fflush(stdout);
+	_exit(0);
+}
 
 static const struct guest_case cases[] = {
 	{"RLIMIT_MEMLOCK at the start", memlock_at_start},
@@ -301,6 +336,7 @@ static const struct guest_case cases[] = {
 	{"RLIMIT_DATA limits what is private and writable", data},
 	{"arguments of the limits' calls", limit_arguments},
 	{"RLIMIT_NOFILE limits the numbers of files", open_files},
+	{"more than 1024 files, with poll, select and close_range [J2]", many_files},
 	{"RLIMIT_NPROC limits the tasks of who is not root", processes},
 	{"65530 areas are the most", map_count},
 	{"with so many areas nothing can be split", map_count_splits},
