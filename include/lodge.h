@@ -389,13 +389,19 @@ int64_t lodge_space_dirty(struct lodge_space *space, struct lodge_space *since, 
  */
 int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err);
 
-/*
- * The same, but for pages that another snapshot, `base`, has at the same addresses: those are read from there. So it has to stay where it is,
- * or lie beside the new one, as it is, for as long as that is used; it may be based on another one itself. Errors besides: as
- * lodge_snapshot_load for the base.
- */
-int lodge_snapshot_save_delta(struct lodge_space *space, const char *path, const char *base,
-			      struct lodge_error *err);
+/* All zero: as lodge_snapshot_save has it. */
+struct lodge_save_options {
+	/*
+	 * Pages that another snapshot has at the same addresses are read from there. So it has to stay where it is, or lie beside the new one, as
+	 * it is, for as long as that is used; it may be based on another one itself. NULL: none.
+	 */
+	const char *base;
+	int compress; /* not 0: pages are stored by 64 KiB, which zstd makes smaller, and unpacked when one of them is touched */
+};
+
+/* Errors besides: as lodge_snapshot_load for the base. */
+int lodge_snapshot_save_as(struct lodge_space *space, const char *path, const struct lodge_save_options *opt,
+			   struct lodge_error *err);
 
 /*
  * A space in the state that a file has, which may be used as a clone that does not run yet. Its memory comes from the file when it is touched, so

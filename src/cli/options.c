@@ -176,6 +176,13 @@ static int set_snapshot_base(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_snapshot_compress(struct run_options *o, const char *arg)
+{
+	(void)arg;
+	o->saver.compress = true;
+	return 0;
+}
+
 static int set_snapshot_at(struct run_options *o, const char *arg)
 {
 	if (!saver_parse_at(&o->saver, arg))
@@ -563,6 +570,7 @@ static const struct option_spec specs[] = {
 	 "TIME:S: after S seconds; SIGNAL:NAME: whenever lodge gets it; SYSCALL:NAME[@n=N]: before that call",
 	 set_snapshot_at},
 	{"snapshot-base", "FILE", "save only what this snapshot does not have", set_snapshot_base},
+	{"snapshot-compress", NULL, "snapshots are compressed (zstd)", set_snapshot_compress},
 	{"control", "SOCKET", "save when 'lodge snapshot SOCKET FILE' asks for it", set_control},
 	{"inject", "RULE", "for tests: make transfers fail, as in swap.read=eio@n=100; repeatable",
 	 set_inject},
@@ -648,8 +656,8 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 		message("no program given; see 'lodge run --help'");
 		return -EINVAL;
 	}
-	if (o->saver.base && !o->saver.file && !o->saver.control) {
-		message("--snapshot-base without --snapshot or --control");
+	if ((o->saver.base || o->saver.compress) && !o->saver.file && !o->saver.control) {
+		message("--snapshot-%s without --snapshot or --control", o->saver.base ? "base" : "compress");
 		return -EINVAL;
 	}
 	if (!o->saver.file == !(o->saver.after_ns || o->saver.signo || o->saver.call[0]))

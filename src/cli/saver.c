@@ -87,9 +87,9 @@ static uint64_t now_ns(void)
 
 static int save_as(struct saver *s, const char *path, struct lodge_error *err)
 {
-	if (s->request.base)
-		return lodge_snapshot_save_delta(s->space, path, s->request.base, err);
-	return lodge_snapshot_save(s->space, path, err);
+	const struct lodge_save_options o = {.base = s->request.base, .compress = s->request.compress};
+
+	return lodge_snapshot_save_as(s->space, path, &o, err);
 }
 
 static void save(struct saver *s)

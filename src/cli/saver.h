@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct lodge_space;
@@ -25,6 +26,7 @@ struct saver_request {
 	char call[32];	     /* its name, or "" */
 	uint64_t nth;	     /* which of them, from 1 on */
 	const char *base;    /* what all of them are based on */
+	bool compress;	     /* all of them */
 	const char *control; /* path of the socket */
 };
 

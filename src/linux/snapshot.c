@@ -55,11 +55,17 @@ static const char *compare_machines(const struct image_machine *saved, const str
 
 /* --- saving ------------------------------------------------------------------------------------------- */
 
-static int write_image(struct snapshot *n, const struct image_machine *m, const char *path,
-		       const struct image *base, const char *base_path)
+/* Into which file, and how. */
+struct saving {
+	const char *path, *base_path;
+	const struct image *base; /* or NULL */
+	enum image_packing packing;
+};
+
+static int write_image(struct snapshot *n, const struct image_machine *m, const struct saving *how)
 {
 	struct image_writer *w;
-	int err = image_create(path, base, base_path, &w);
+	int err = image_create(how->path, how->base, how->base_path, how->packing, &w);
 
 	if (err)
 		return err;
@@ -72,8 +78,7 @@ static int write_image(struct snapshot *n, const struct image_machine *m, const 
 	return err;
 }
 
-static int save(struct lodge_space *clone, const char *path, const struct image *base, const char *base_path,
-		struct lodge_error *err)
+static int save(struct lodge_space *clone, const struct saving *how, struct lodge_error *err)
 {
 	struct snapshot n = {.c.writing = true, .sandbox = clone->sandbox};
 	struct image_machine m;
@@ -82,41 +87,47 @@ static int save(struct lodge_space *clone, const char *path, const struct image 
 	if (!ret)
 		ret = describe_machine(clone->host, &m);
 	if (!ret)
-		ret = write_image(&n, &m, path, base, base_path);
+		ret = write_image(&n, &m, how);
 	free(n.c.bytes);
 	snapshot_destroy(&n);
-	return ret ? report_error(err, ret, "%s: %s", path, n.why[0] ? n.why : strerror(-ret)) : 0;
+	return ret ? report_error(err, ret, "%s: %s", how->path, n.why[0] ? n.why : strerror(-ret)) : 0;
 }
 
-static int clone_and_save(struct lodge_space *space, const char *path, const struct image *base,
-			  const char *base_path, struct lodge_error *err)
+static int clone_and_save(struct lodge_space *space, const struct saving *how, struct lodge_error *err)
 {
 	struct lodge_space *clone;
 	int ret = lodge_space_clone(space, NULL, &clone, err);
 
 	if (ret)
 		return ret;
-	ret = save(clone, path, base, base_path, err);
+	ret = save(clone, how, err);
 	lodge_space_destroy(clone);
 	return ret;
 }
 
 int lodge_snapshot_save(struct lodge_space *space, const char *path, struct lodge_error *err)
 {
-	return clone_and_save(space, path, NULL, NULL, err);
+	const struct lodge_save_options o = {0};
+
+	return lodge_snapshot_save_as(space, path, &o, err);
 }
 
-int lodge_snapshot_save_delta(struct lodge_space *space, const char *path, const char *base,
-			      struct lodge_error *err)
+int lodge_snapshot_save_as(struct lodge_space *space, const char *path, const struct lodge_save_options *o,
+			   struct lodge_error *err)
 {
+	struct saving how = {.path = path,
+			     .base_path = o->base,
+			     .packing = o->compress ? IMAGE_PACKED : IMAGE_PLAIN};
 	const char *why = NULL;
-	struct image *i;
-	int ret = image_open(base, &i, &why);
+	struct image *base = NULL;
+	int ret = o->base ? image_open(o->base, &base, &why) : 0;
 
 	if (ret)
-		return report_error(err, ret, "%s: %s", base, why);
-	ret = clone_and_save(space, path, i, base, err);
-	image_close(i);
+		return report_error(err, ret, "%s: %s", o->base, why);
+	how.base = base;
+	ret = clone_and_save(space, &how, err);
+	if (base)
+		image_close(base);
 	return ret;
 }
 
@@ -326,6 +337,9 @@ int lodge_snapshot_info(const char *path, FILE *out, struct lodge_error *err)
 		"\nof one word %" PRIu64 "\nstate bytes %zu\nvector state bytes %u\n",
 		IMAGE_VERSION, i->id, i->file_bytes, spaces, i->nr_pages, i->nr_words, i->state_bytes,
 		i->machine.xsave_bytes);
+	if (i->nr_packed)
+		fprintf(out, "compressed pages %" PRIu64 "\ncompressed bytes %" PRIu64 "\n", i->nr_packed,
+			image_packed_bytes(i));
 	if (i->nr_layers > 1)
 		fprintf(out, "based on id %016" PRIx64 "\nlayers %u\n", i->base->id, i->nr_layers);
 	uint64_t nr_order = 0;

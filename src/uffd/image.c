@@ -13,6 +13,7 @@
 
 #include <xxhash.h>
 
+#include "image_chunks.h"
 #include "image_format.h"
 #include "image_order.h"
 #include "image_ring.h"
@@ -120,12 +121,18 @@ static bool run_is_good(const struct image_run *r, const struct image_run *befor
 		r->address >= before->address + ((uint64_t)before->nr << PAGE_SHIFT));
 }
 
+/* That the index may speak of. */
+static uint64_t stored_pages(const struct image_header *h)
+{
+	return h->nr_packed ? h->nr_packed : h->section[SECTION_INDEX].offset / PAGE_SIZE - IMAGE_FIRST_PAGE;
+}
+
 static bool entry_is_good(const struct image_entry *e, const struct image_header *h)
 {
 	if (e->where != IMAGE_WORD && (e->where & IMAGE_BASE))
 		return h->base_id && (e->where ^ IMAGE_BASE) < SWAP_MAX_SLOTS;
 	return e->where == IMAGE_WORD ||
-	       (e->where >= IMAGE_FIRST_PAGE && e->where < h->section[SECTION_INDEX].offset / PAGE_SIZE);
+	       (e->where >= IMAGE_FIRST_PAGE && e->where - IMAGE_FIRST_PAGE < stored_pages(h));
 }
 
 /* Every number of the index. */
@@ -173,12 +180,30 @@ static int load_index(struct image *i, const struct source *s, const struct imag
 	return 0;
 }
 
+static int load_chunks(struct image *i, const struct source *s, const struct image_header *h,
+		       const char **why)
+{
+	const struct image_section *table = &h->section[SECTION_CHUNKS];
+	int err;
+
+	if (h->nr_packed >= SWAP_MAX_SLOTS ||
+	    table->bytes != image_nr_chunks(h->nr_packed) * sizeof(struct image_chunk))
+		return bad(why, -EBADMSG, "the table of chunks is damaged");
+	i->chunk = get_section(s, table, &err);
+	if (!i->chunk || !image_chunks_good(i->chunk, h->nr_packed, PAGE_SIZE, s->nr))
+		return bad(why, err ? err : -EBADMSG, "the table of chunks is damaged");
+	i->nr_packed = h->nr_packed;
+	return 0;
+}
+
 static int load(struct image *i, const struct source *s, struct image_header *header, const char **why)
 {
 	struct image_header h;
 	int err = check_header(s, &h, why);
 
 	*header = h;
+	if (!err)
+		err = load_chunks(i, s, &h, why);
 	if (!err)
 		err = load_index(i, s, &h, why);
 	if (err)
@@ -197,8 +222,10 @@ static void unload(struct image *i)
 {
 	free(i->run);
 	free(i->state);
+	free(i->chunk);
 	i->run = NULL;
 	i->state = NULL;
+	i->chunk = NULL;
 }
 
 /* --- what it is based on -------------------------------------------------------------------------- */
@@ -291,17 +318,25 @@ static unsigned int row_of(const struct image *i, uint64_t slot, unsigned int nr
 	return n;
 }
 
-static int get_row(const struct image_row *r)
+/* What was in the way says itself. */
+static void get_singly(struct image_row *r)
 {
 	const struct source s = {.fd = r->fd};
-	int err = 0;
 
-	if (preadv(r->fd, r->iov, (int)r->nr, (off_t)(r->where * PAGE_SIZE)) ==
-	    (ssize_t)r->nr * (ssize_t)PAGE_SIZE)
-		return 0;
-	for (unsigned int n = 0; n < r->nr && !err; n++) /* what was in the way says itself */
-		err = get(&s, r->iov[n].iov_base, PAGE_SIZE, (r->where + n) * PAGE_SIZE);
-	return err;
+	r->err = 0;
+	for (r->nr_read = 0; r->nr_read < r->nr && !r->err; r->nr_read += !r->err)
+		r->err = get(&s, r->iov[r->nr_read].iov_base, PAGE_SIZE, (r->where + r->nr_read) * PAGE_SIZE);
+}
+
+static void get_row(struct image_row *r)
+{
+	r->err = 0;
+	if (r->chunks)
+		r->nr_read =
+			image_chunks_read(r->chunks, r->where - IMAGE_FIRST_PAGE, r->iov, r->nr, &r->err);
+	else if (preadv(r->fd, r->iov, (int)r->nr, (off_t)(r->where * PAGE_SIZE)) !=
+		 (ssize_t)r->nr * (ssize_t)PAGE_SIZE)
+		get_singly(r);
 }
 
 /* Pages of a row that are what they should be, up to the first that is not. */
@@ -333,9 +368,10 @@ static void judge_row(struct image *i, const struct image_row *r, struct swap_io
 {
 	if (x->result)
 		return;
-	unsigned int right = r->err ? 0 : count_right(i, x->slot + x->nr_done, r->iov, r->nr);
+	unsigned int nr = r->err ? r->nr_read : r->nr;
+	unsigned int right = count_right(i, x->slot + x->nr_done, r->iov, nr);
 	x->nr_done += right;
-	x->result = r->err ? r->err : right < r->nr ? -EBADMSG : 0;
+	x->result = right < nr ? -EBADMSG : r->err;
 }
 
 /* A row alone is read by the thread that asks: it waits for it anyway. */
@@ -351,7 +387,7 @@ static void bring_rows(struct batch *b)
 		if (r->where == IMAGE_WORD)
 			r->err = 0;
 		else if (r->err)
-			r->err = get_row(r);
+			get_row(r);
 		judge_row(i, r, b->io[n]);
 	}
 	b->nr = 0;
@@ -365,7 +401,8 @@ static struct image_row row_at(const struct image *i, uint64_t where, struct iov
 		return (struct image_row){.iov = iov, .nr = nr, .where = where, .fd = -1};
 	for (uint64_t n = entry_layer(where); n; n--)
 		layer = layer->base;
-	return (struct image_row){.iov = iov, .nr = nr, .where = entry_page(where), .fd = layer->fd};
+	return (struct image_row){
+		.iov = iov, .nr = nr, .where = entry_page(where), .fd = layer->fd, .chunks = layer->chunks};
 }
 
 static void add_rows(struct batch *b, struct swap_io *x)
@@ -432,8 +469,9 @@ bool image_page_is(const struct image *i, uint64_t page, const void *bytes)
 
 	if (i->entry[page].where == IMAGE_WORD)
 		return false;
-	const struct image_row r = row_at(i, i->entry[page].where, &iov, 1);
-	return !get_row(&r) && !memcmp(own, bytes, PAGE_SIZE);
+	struct image_row r = row_at(i, i->entry[page].where, &iov, 1);
+	get_row(&r);
+	return !r.err && !memcmp(own, bytes, PAGE_SIZE);
 }
 
 void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address)
@@ -449,6 +487,15 @@ void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t
 	}
 	*space = i->run[low].space;
 	*address = i->run[low].address + ((page - i->run[low].first) << PAGE_SHIFT);
+}
+
+uint64_t image_packed_bytes(const struct image *i)
+{
+	uint64_t bytes = 0;
+
+	for (uint64_t n = 0; n < image_nr_chunks(i->nr_packed); n++)
+		bytes += i->chunk[n].bytes;
+	return bytes;
 }
 
 void image_describe(const struct image *i, uint64_t first, uint64_t nr, struct image_page *page)
@@ -490,9 +537,11 @@ static int open_layer(const char *path, unsigned int depth, struct image **resul
 	i->nr_layers = 1;
 	if (!err && h.base_id)
 		err = load_base(i, path, &h, depth, why);
+	if (!err && i->nr_packed)
+		i->chunks = image_chunks_create(i->fd, i->chunk, i->nr_packed);
 	if (!err) {
 		i->ring = image_ring_create();
-		err = i->ring ? 0 : bad(why, -ENOMEM, "out of memory");
+		err = i->ring && !i->chunks == !i->nr_packed ? 0 : bad(why, -ENOMEM, "out of memory");
 	}
 	if (err) {
 		image_close(i);
@@ -524,6 +573,7 @@ void image_close(struct image *i)
 	if (i->fd >= 0)
 		close(i->fd);
 	image_ring_destroy(i->ring);
+	image_chunks_destroy(i->chunks);
 	image_order_put(atomic_load(&i->order));
 	unload(i);
 	free(i);

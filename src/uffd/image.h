@@ -3,9 +3,10 @@
  * image.h - the file of a snapshot: pages that are read when they are touched, an index of them, and a state that others make and read.
  *
  *	0	header: magic, version, machine, where the sections are and their checksums, its own
- *	4096	pages, in the order in which they were added, each content once
+ *	4096	pages, in the order in which they were added, each content once; or those in compressed chunks (image_chunks.h)
  *	...	section INDEX: runs of pages of a space that lie one behind the other; for each page where it is and its checksum
  *	...	section STATE: bytes
+ *	...	section CHUNKS: where they are, if pages are in chunks
  *
  *   G1  a file of that name is a whole image or what was there before: it is written beside it, synced, and renamed
  *   G2  nothing is taken from an image before the header, both sections and every number in the index have been checked
@@ -20,6 +21,8 @@
 #include "../mm/restore.h"
 
 struct image;
+struct image_chunk;
+struct image_chunks;
 struct image_order;
 struct image_ring;
 
@@ -41,12 +44,14 @@ void image_machine_cpu(struct image_machine *m);
 
 struct image_writer;
 
+enum image_packing { IMAGE_PLAIN, IMAGE_PACKED };
+
 /*
  * base: what is there at the same address is not written again; it stays open until the writer is gone, and its file (base_path) has to be there for
  * whoever uses this one. NULL: none. 0 or -errno.
  */
 int image_create(const char *path, const struct image *base, const char *base_path,
-		 struct image_writer **result);
+		 enum image_packing packing, struct image_writer **result);
 
 /* A page of a space; addresses of one space ascend. 0, or -errno of the write. */
 int image_add_page(struct image_writer *w, uint32_t space, uint64_t address, const void *page);
@@ -75,6 +80,9 @@ struct image {
 	uint64_t nr_pages, nr_words;
 	char *state;
 	size_t state_bytes;
+	struct image_chunk *chunk; /* the table */
+	uint64_t nr_packed;	   /* pages in chunks; 0: they are stored as they are */
+	struct image_chunks *chunks;
 	_Atomic uint64_t nr_read, nr_bad; /* (A) pages brought; pages that were not what they should be */
 	struct image *base;		  /* or NULL */
 	unsigned int nr_layers;
@@ -104,6 +112,9 @@ bool image_page_is(const struct image *i, uint64_t page, const void *bytes);
 
 /* The space and address of a page. */
 void image_where(const struct image *i, uint64_t page, uint32_t *space, uint64_t *address);
+
+/* Of the file, that its chunks take. */
+uint64_t image_packed_bytes(const struct image *i);
 
 /* Pages [first, first + nr) as the core wants to know of them. */
 void image_describe(const struct image *i, uint64_t first, uint64_t nr, struct image_page *page);

@@ -13,7 +13,7 @@
 #define IMAGE_BASE	 (1ull << 62) /* with the number of a page of the base */
 #define IMAGE_PATH	 1024
 
-enum image_section_kind { SECTION_INDEX, SECTION_STATE, NR_SECTIONS };
+enum image_section_kind { SECTION_INDEX, SECTION_STATE, SECTION_CHUNKS, NR_SECTIONS };
 
 struct image_section {
 	uint64_t offset, bytes, sum;
@@ -26,13 +26,14 @@ struct image_header {
 	uint64_t nr_runs, nr_pages; /* in the index */
 	struct image_section section[NR_SECTIONS];
 	struct image_machine machine;
+	uint64_t nr_packed;    /* pages that are stored in chunks; 0: pages are stored as they are */
 	uint64_t base_id;      /* 0: there is none */
 	char base[IMAGE_PATH]; /* its absolute path */
 	uint64_t sum;	       /* of all before it */
 };
 
 /*
- * A page in the index: where it is in the file, in pages, and its checksum; or IMAGE_WORD, and the word; or IMAGE_BASE with the number of a
+ * A page in the index: where it is in the file, in pages (of an image in chunks: as if these were unpacked), and its checksum; or IMAGE_WORD, and the word; or IMAGE_BASE with the number of a
  * page of the base, which is no word, and its checksum. Of an image that is open the last has become where it is in the file of its layer.
  */
 struct image_entry {

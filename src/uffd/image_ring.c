@@ -48,7 +48,8 @@ static unsigned int queue_rows(struct image_ring *r, struct image_row *row, unsi
 
 	for (unsigned int i = 0; i < nr; i++) {
 		row[i].err = -EAGAIN;
-		struct io_uring_sqe *sqe = row[i].where == IMAGE_WORD ? NULL : io_uring_get_sqe(&r->ring);
+		bool plain = row[i].where != IMAGE_WORD && !row[i].chunks;
+		struct io_uring_sqe *sqe = plain ? io_uring_get_sqe(&r->ring) : NULL;
 		if (!sqe)
 			continue;
 		io_uring_prep_readv(sqe, row[i].fd, row[i].iov, row[i].nr, row[i].where * PAGE_SIZE);

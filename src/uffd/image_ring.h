@@ -15,6 +15,7 @@
 
 #define IMAGE_RING_ROWS 64u
 
+struct image_chunks;
 struct image_ring;
 
 /* Pages that lie one behind the other in the file. */
@@ -23,7 +24,9 @@ struct image_row {
 	unsigned int nr;
 	int fd;
 	uint64_t where; /* the first one in the file, in pages; IMAGE_WORD: there is nothing to read */
-	int err;	/* 0: all of it was read */
+	struct image_chunks *chunks; /* what has the pages; NULL: the file has them as they are */
+	int err;		     /* 0: all of it was read */
+	unsigned int nr_read;	     /* if not: pages from the first on that were */
 };
 
 /* NULL: no memory. */
@@ -31,7 +34,7 @@ struct image_ring *image_ring_create(void);
 /* NULL is allowed. */
 void image_ring_destroy(struct image_ring *r);
 
-/* Reads nr <= IMAGE_RING_ROWS rows, and waits. False: the ring is not to be had, and nothing was read. */
+/* Reads those of nr <= IMAGE_RING_ROWS rows that the file has as they are, and waits. False: the ring is not to be had, and nothing was read. */
 bool image_ring_read(struct image_ring *r, struct image_row *row, unsigned int nr);
 
 #endif

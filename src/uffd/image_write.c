@@ -14,6 +14,7 @@
 
 #include <xxhash.h>
 
+#include "image_chunks.h"
 #include "image_format.h"
 
 #define BUFFER_PAGES 256u
@@ -32,7 +33,11 @@ struct image_writer {
 	int fd, error;
 	char *buffer;
 	unsigned int nr_buffered;
-	uint64_t at; /* the next page of the file, in pages, with what is buffered */
+	uint64_t at;		     /* the next page of the file, in pages, with what is buffered */
+	struct image_packer *packer; /* NULL: pages are stored as they are */
+	struct image_chunk *chunk;
+	uint64_t nr_chunks, chunk_room;
+	uint64_t packed_end; /* of the last chunk, in bytes */
 	struct image_run *run;
 	uint64_t nr_runs, run_room;
 	struct image_entry *entry;
@@ -51,6 +56,8 @@ static void writer_free(struct image_writer *w)
 	free(w->run);
 	free(w->entry);
 	free(w->content);
+	free(w->chunk);
+	image_packer_destroy(w->packer);
 	free(w);
 }
 
@@ -67,7 +74,7 @@ static int note_base(struct image_writer *w, const struct image *base, const cha
 }
 
 int image_create(const char *path, const struct image *base, const char *base_path,
-		 struct image_writer **result)
+		 enum image_packing packing, struct image_writer **result)
 {
 	struct image_writer *w = calloc(1, sizeof(*w));
 
@@ -80,11 +87,14 @@ int image_create(const char *path, const struct image *base, const char *base_pa
 	}
 	w->fd = -1;
 	w->at = IMAGE_FIRST_PAGE;
+	w->packed_end = IMAGE_FIRST_PAGE * PAGE_SIZE;
+	w->packer = packing == IMAGE_PACKED ? image_packer_create() : NULL;
 	w->path = strdup(path);
 	w->buffer = malloc((size_t)BUFFER_PAGES * PAGE_SIZE);
 	w->content = calloc(FIRST_ROOM, sizeof(*w->content));
 	w->content_room = FIRST_ROOM;
-	if (!w->path || !w->buffer || !w->content || asprintf(&w->temporary, "%s.XXXXXX", path) < 0) {
+	if (!w->path || !w->buffer || !w->content || (packing == IMAGE_PACKED && !w->packer) ||
+	    asprintf(&w->temporary, "%s.XXXXXX", path) < 0) {
 		writer_free(w);
 		return -ENOMEM;
 	}
@@ -121,10 +131,50 @@ static int write_all(int fd, const void *from, size_t bytes, uint64_t offset)
 	return 0;
 }
 
+static int grow(void **at, uint64_t *room, uint64_t nr, size_t bytes)
+{
+	if (nr < *room)
+		return 0;
+	uint64_t more = *room ? 2 * *room : FIRST_ROOM;
+	void *bigger = realloc(*at, more * bytes);
+	if (!bigger)
+		return -ENOMEM;
+	*at = bigger;
+	*room = more;
+	return 0;
+}
+
+static int write_chunk(struct image_writer *w, const char *pages, unsigned int nr)
+{
+	int err = grow((void **)&w->chunk, &w->chunk_room, w->nr_chunks, sizeof(*w->chunk));
+
+	if (err)
+		return err;
+	struct image_chunk *c = &w->chunk[w->nr_chunks++];
+	const void *bytes = image_pack(w->packer, pages, nr, c);
+	c->offset = w->packed_end;
+	w->packed_end += c->bytes;
+	return write_all(w->fd, bytes, c->bytes, c->offset);
+}
+
+_Static_assert(!(BUFFER_PAGES % IMAGE_CHUNK_PAGES), "only the last chunk of all has fewer pages");
+
+static int write_chunks(struct image_writer *w)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < w->nr_buffered && !err; i += IMAGE_CHUNK_PAGES)
+		err = write_chunk(w, w->buffer + (size_t)i * PAGE_SIZE,
+				  (unsigned int)min_u64(w->nr_buffered - i, IMAGE_CHUNK_PAGES));
+	return err;
+}
+
 static int flush(struct image_writer *w)
 {
 	uint64_t first = w->at - w->nr_buffered;
-	int err = write_all(w->fd, w->buffer, (size_t)w->nr_buffered * PAGE_SIZE, first * PAGE_SIZE);
+	int err = w->packer ? write_chunks(w)
+			    : write_all(w->fd, w->buffer, (size_t)w->nr_buffered * PAGE_SIZE,
+					first * PAGE_SIZE);
 
 	w->nr_buffered = 0;
 	return err;
@@ -180,19 +230,6 @@ static int put_page(struct image_writer *w, const void *page, uint64_t *where)
 }
 
 /* --- the index ---------------------------------------------------------------------------------- */
-
-static int grow(void **at, uint64_t *room, uint64_t nr, size_t bytes)
-{
-	if (nr < *room)
-		return 0;
-	uint64_t more = *room ? 2 * *room : FIRST_ROOM;
-	void *bigger = realloc(*at, more * bytes);
-	if (!bigger)
-		return -ENOMEM;
-	*at = bigger;
-	*room = more;
-	return 0;
-}
 
 static bool continues(const struct image_run *r, uint32_t space, uint64_t address)
 {
@@ -258,7 +295,8 @@ static int write_index(struct image_writer *w, struct image_header *h)
 	XXH3_64bits_reset(sum);
 	XXH3_64bits_update(sum, w->run, runs);
 	XXH3_64bits_update(sum, w->entry, pages);
-	*s = (struct image_section){w->at * PAGE_SIZE, runs + pages, XXH3_64bits_digest(sum)};
+	*s = (struct image_section){w->packer ? w->packed_end : w->at * PAGE_SIZE, runs + pages,
+				    XXH3_64bits_digest(sum)};
 	XXH3_freeState(sum);
 	err = write_all(w->fd, w->run, runs, s->offset);
 	return err ? err : write_all(w->fd, w->entry, pages, s->offset + runs);
@@ -270,8 +308,19 @@ static int write_state(struct image_writer *w, struct image_header *h, const voi
 	const struct image_section *before = &h->section[SECTION_INDEX];
 
 	*s = (struct image_section){before->offset + before->bytes, bytes, XXH3_64bits(state, bytes)};
-	h->file_bytes = s->offset + bytes;
 	return write_all(w->fd, state, bytes, s->offset);
+}
+
+static int write_table(struct image_writer *w, struct image_header *h)
+{
+	struct image_section *s = &h->section[SECTION_CHUNKS];
+	const struct image_section *before = &h->section[SECTION_STATE];
+	size_t bytes = w->nr_chunks * sizeof(*w->chunk);
+
+	*s = (struct image_section){before->offset + before->bytes, bytes, XXH3_64bits(w->chunk, bytes)};
+	h->nr_packed = w->packer ? w->at - IMAGE_FIRST_PAGE : 0;
+	h->file_bytes = s->offset + bytes;
+	return write_all(w->fd, w->chunk, bytes, s->offset);
 }
 
 static int write_header(struct image_writer *w, struct image_header *h)
@@ -316,6 +365,8 @@ int image_finish(struct image_writer *w, const struct image_machine *m, const vo
 		err = write_index(w, &h);
 	if (!err)
 		err = write_state(w, &h, state, bytes);
+	if (!err)
+		err = write_table(w, &h);
 	if (!err)
 		err = write_header(w, &h);
 	if (!err)

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include "../../include/lodge.h"
+#include "../../src/uffd/image_chunks.h"
+#include "../../src/uffd/image.h"
 #include "spaces.h"
 
 #define SUM_LINE  "sum c475ab095464a3c8 of 60 turns\n"
@@ -26,10 +28,14 @@ static int remove_directory(void **state)
 	return 0;
 }
 
+static bool compressed; /* how the next one is saved */
+
 static void save(struct run *r)
 {
+	const struct lodge_save_options o = {.compress = compressed};
 	struct lodge_error err = {""};
-	int ret = lodge_snapshot_save(r->space, path, &err);
+	int ret = compressed ? lodge_snapshot_save_as(r->space, path, &o, &err)
+			     : lodge_snapshot_save(r->space, path, &err);
 
 	if (ret)
 		print_error("# save: %d %s\n", ret, err.text);
@@ -131,6 +137,65 @@ static void goes_on(void **state)
 	goes_on_so(LODGE_PAGES_AUTO);
 }
 
+static off_t bytes_of(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(name, &st), 0);
+	return st.st_size;
+}
+
+static void cut_and_loaded(const char *const *words, const char *line, uint64_t seed)
+{
+	struct lodge_error err = {""};
+	uint64_t rng = random_seed(seed);
+	const struct timespec pause = {.tv_nsec = (long)random_below(&rng, 150000000)};
+	struct run r = {0}, c = {0};
+
+	create(&r, words);
+	start(&r);
+	nanosleep(&pause, NULL);
+	const struct lodge_save_options o = {.compress = compressed};
+	int ret = lodge_snapshot_save_as(r.space, path, &o, &err);
+	hear(&r, line);
+	join(&r);
+	destroy(&r);
+	if (ret) {
+		assert_string_equal(err.text, "the program has ended");
+		return;
+	}
+	load(&c);
+	start(&c);
+	hear(&c, line);
+	join(&c);
+	destroy(&c);
+}
+
+/* Packed and unpacked it is the same; what has the same contents again and again is small. */
+static void compressed_ones(void **state)
+{
+	static const char *const sum[] = {"sum", "3", "9", "20", NULL};
+	struct run r = {0};
+
+	(void)state;
+	compressed = true;
+	goes_on_so(LODGE_PAGES_LAZY);
+	goes_on_so(LODGE_PAGES_EAGER);
+	goes_on_so(LODGE_PAGES_UFFD);
+	for (uint64_t seed = 0; seed < 3; seed++) {
+		pages = seed % 2 ? LODGE_PAGES_UFFD : LODGE_PAGES_LAZY;
+		cut_and_loaded(sum, SUM_LINE, seed);
+	}
+	pages = LODGE_PAGES_AUTO;
+	talk(&r, "16");
+	save(&r);
+	assert_in_range(bytes_of(path), 1, 4 << 20);
+	compressed = false;
+	save(&r);
+	assert_true(bytes_of(path) > 16 << 20);
+	quit(&r);
+}
+
 static void serves_many_so(enum lodge_pages how)
 {
 	struct run r = {0}, snapshot = {0}, c[6] = {{0}};
@@ -162,31 +227,6 @@ static void serves_many(void **state)
 	serves_many_so(LODGE_PAGES_LAZY);
 	serves_many_so(LODGE_PAGES_UFFD);
 	pages = LODGE_PAGES_AUTO;
-}
-
-static void cut_and_loaded(const char *const *words, const char *line, uint64_t seed)
-{
-	struct lodge_error err = {""};
-	uint64_t rng = random_seed(seed);
-	const struct timespec pause = {.tv_nsec = (long)random_below(&rng, 150000000)};
-	struct run r = {0}, c = {0};
-
-	create(&r, words);
-	start(&r);
-	nanosleep(&pause, NULL);
-	int ret = lodge_snapshot_save(r.space, path, &err);
-	hear(&r, line);
-	join(&r);
-	destroy(&r);
-	if (ret) {
-		assert_string_equal(err.text, "the program has ended");
-		return;
-	}
-	load(&c);
-	start(&c);
-	hear(&c, line);
-	join(&c);
-	destroy(&c);
 }
 
 static void results_are_the_same(void **state)
@@ -395,19 +435,12 @@ static void refused(struct run *r, const char *why)
 static void save_on(struct run *r, const char *name, const char *base)
 {
 	struct lodge_error err = {""};
-	int ret = lodge_snapshot_save_delta(r->space, name, base, &err);
+	const struct lodge_save_options o = {.base = base, .compress = compressed};
+	int ret = lodge_snapshot_save_as(r->space, name, &o, &err);
 
 	if (ret)
 		print_error("# save: %d %s\n", ret, err.text);
 	assert_int_equal(ret, 0);
-}
-
-static off_t bytes_of(const char *name)
-{
-	struct stat st;
-
-	assert_int_equal(stat(name, &st), 0);
-	return st.st_size;
 }
 
 static void goes_on_with(const char *line)
@@ -435,10 +468,12 @@ static void layers(void **state)
 	assert_int_equal(lodge_snapshot_save(r.space, base, NULL), 0);
 	say(&r, "w 30\n");
 	hear(&r, "done\n");
+	compressed = true;
 	save_on(&r, middle, base);
 	say(&r, "w 10\n");
 	hear(&r, "done\n");
 	save_on(&r, path, middle);
+	compressed = false;
 	say(&r, "w 100\n");
 	hear(&r, "done\n");
 	quit(&r);
@@ -564,7 +599,7 @@ static void broken_are_refused(void **state)
 	save(&r);
 	off_t bytes = file_bytes();
 	for (int i = 0; i < 40; i++) {
-		off_t at = (off_t)random_below(&rng, 136);
+		off_t at = (off_t)random_below(&rng, 168);
 		flip(at);
 		refused(&r, at < 8 ? "not a snapshot" : at < 16 ? "version" : "damaged");
 		flip(at);
@@ -597,6 +632,19 @@ static int run_to_end(struct run *r)
 	return r->ended.signal;
 }
 
+/* A byte of each chunk but those that it needs to come to its memory. */
+static void spoil_chunks(void)
+{
+	const char *why;
+	struct image *i;
+
+	assert_int_equal(image_open(path, &i, &why), 0);
+	assert_in_range(image_nr_chunks(i->nr_packed), 60, 100);
+	for (unsigned int n = 10; n < 50; n++)
+		flip((off_t)(i->chunk[n].offset + i->chunk[n].bytes / 2));
+	image_close(i);
+}
+
 static void spoil_pages(void)
 {
 	struct run r = {0};
@@ -604,18 +652,18 @@ static void spoil_pages(void)
 	talk(&r, "4");
 	save(&r);
 	quit(&r);
-	for (off_t at = 4096 + 40 * 4096; at < 4096 + 900 * 4096; at += 4096)
-		flip(at);
+	if (compressed)
+		spoil_chunks();
+	else
+		for (off_t at = 4096 + 40 * 4096; at < 4096 + 900 * 4096; at += 4096)
+			flip(at);
 }
 
 /* A page of the data is not what it was: the program dies of it, and of nothing else. */
-static void bad_page_is_sigbus(void **state)
+static void dies_of_bad_pages(void)
 {
 	static const enum lodge_pages ways[] = {LODGE_PAGES_LAZY, LODGE_PAGES_EAGER, LODGE_PAGES_UFFD};
 
-	(void)state;
-	if (!host)
-		skip();
 	spoil_pages();
 	for (unsigned int i = 0; i < 3; i++) {
 		struct run c = {0};
@@ -630,6 +678,17 @@ static void bad_page_is_sigbus(void **state)
 			assert_non_null(strstr(said, "not what was saved"));
 	}
 	pages = LODGE_PAGES_AUTO;
+}
+
+static void bad_page_is_sigbus(void **state)
+{
+	(void)state;
+	if (!host)
+		skip();
+	dies_of_bad_pages();
+	compressed = true;
+	dies_of_bad_pages();
+	compressed = false;
 }
 
 /* All that it writes until its end is what it had saved: page n begins with n + 1. */
@@ -742,6 +801,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE("snapshot: a program goes on from a file, its pages coming in each of the ways [O1][M4]",
 		     goes_on),
+		CASE("snapshot: one that is compressed is small, and the same [O1]", compressed_ones),
 		CASE("snapshot: one file serves many, which share what they did not write [O1][M4]",
 		     serves_many),
 		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
