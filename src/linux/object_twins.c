@@ -9,6 +9,7 @@
 #include "../mm/restore.h"
 #include "../mm/shmem.h"
 #include "memfd.h"
+#include "shm.h"
 
 #define PART_BYTES 65536u
 
@@ -19,7 +20,9 @@ bool object_has_twins(const struct backing *b)
 
 struct backing *object_of_area(const struct vma *v)
 {
-	return (v->flags & VM_MAYSHARE) && v->file && object_has_twins(v->file) ? v->file : NULL;
+	bool is_one = (v->flags & VM_MAYSHARE) && v->file && (object_has_twins(v->file) || shm_is_shown(v));
+
+	return is_one ? v->file : NULL;
 }
 
 /* --- twins ------------------------------------------------------------------------------------------------ */
@@ -46,8 +49,7 @@ struct backing *object_twins_find(const struct object_twins *w, const struct bac
 	return NULL;
 }
 
-/* The twin, made if there is none; NULL: no memory. */
-static struct backing *twin_of(struct object_twins *w, struct mm_host *h, struct backing *old)
+struct backing *object_twin_of(struct object_twins *w, struct mm_host *h, struct backing *old)
 {
 	struct backing *new = object_twins_find(w, old);
 
@@ -91,11 +93,14 @@ static int note_areas(struct object_twins *w, struct mm *mm, struct saved_area *
 	const struct vma *v;
 
 	vma_for_each (v, &mm->vmas) {
-		struct backing *old = object_of_area(v), *new = old ? twin_of(w, mm->host, old) : NULL;
+		struct backing *old = object_of_area(v), *new = old ? object_twin_of(w, mm->host, old) : NULL;
 		if (old && !new)
 			return -ENOMEM;
-		if (old)
-			*a++ = (struct saved_area){v->start, v->end, v->flags, new, v->pgoff};
+		if (!old)
+			continue;
+		*a = (struct saved_area){
+			.start = v->start, .end = v->end, .flags = v->flags, .file = new, .pgoff = v->pgoff};
+		shm_area(w->shm, new, a++);
 	}
 	return 0;
 }

@@ -38,6 +38,8 @@ struct cloning {
 	struct twins mm, files, fs, sighand;
 	struct file_twins file;
 	struct object_twins object;
+	struct shm_segment *segment; /* of the original */
+	unsigned int nr_segments;
 	struct lodge_error *err;
 };
 
@@ -389,6 +391,30 @@ static int note_files(struct cloning *c)
 	return err;
 }
 
+/* Before the areas that show them. */
+static int clone_segments(struct cloning *c)
+{
+	int err = shm_ns_list(c->setup->from_shm, &c->segment, &c->nr_segments);
+
+	if (err == -ENOTSUP)
+		report_error(c->err, err, "segments of a pool's pages cannot be cloned");
+	for (unsigned int i = 0; i < c->nr_segments && !err; i++) {
+		struct shm_segment g = c->segment[i];
+		g.object = object_twin_of(&c->object, c->from->first_mm->host, g.object);
+		err = g.object ? shm_ns_add(c->setup->shm, &g) : -ENOMEM;
+	}
+	return err;
+}
+
+static void settle_segments(struct cloning *c)
+{
+	if (!c->segment)
+		return;
+	shm_ns_settle(c->setup->from_shm, c->segment, c->nr_segments);
+	shm_ns_settle(c->setup->shm, c->segment, c->nr_segments);
+	free(c->segment);
+}
+
 static int clone_open_files(struct cloning *c)
 {
 	int err = note_files(c);
@@ -418,6 +444,8 @@ static int fill(struct cloning *c)
 {
 	int err = room_for_twins(c);
 
+	if (!err)
+		err = clone_segments(c);
 	if (!err)
 		err = clone_open_files(c);
 	if (!err)
@@ -450,10 +478,12 @@ int sandbox_clone(const struct sandbox_clone_setup *setup, struct sandbox **resu
 	c.file.old_caller_fds = c.from->caller_fds;
 	c.file.new_caller_fds = c.to->caller_fds;
 	c.file.object = &c.object;
+	c.object.shm = setup->shm;
 	c.file.mm_host = c.from->first_mm->host;
 	copy_fields(c.to, c.from);
 	c.to->view = c.from->view ? view_share(c.from->view) : NULL;
 	int ret = fill(&c);
+	settle_segments(&c);
 	file_twins_destroy(&c.file);
 	object_twins_destroy(&c.object);
 	free(c.mm.at);

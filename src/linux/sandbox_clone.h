@@ -17,10 +17,10 @@
 struct shm_ns;
 
 struct sandbox_clone_setup {
-	struct sandbox *from;  /* stands still */
-	const int *fds;	       /* in the place of the caller's 0, 1, 2; NULL: the same */
-	struct memcg *account; /* NULL: a new one like the original's */
-	struct shm_ns *shm;    /* of the clone */
+	struct sandbox *from;	       /* stands still */
+	const int *fds;		       /* in the place of the caller's 0, 1, 2; NULL: the same */
+	struct memcg *account;	       /* NULL: a new one like the original's */
+	struct shm_ns *from_shm, *shm; /* segments of the original; of the clone, empty */
 };
 
 /* 0; -ENOTSUP: there is what cannot be cloned; -ENOMEM, -EMFILE. */

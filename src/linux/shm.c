@@ -10,6 +10,7 @@
 #include "../mm/hugetlb.h"
 #include "../mm/hugetlb_object.h"
 #include "../mm/lock.h"
+#include "../mm/restore.h"
 #include "../mm/shmem.h"
 #include "ipc.h"
 #include "shm.h"
@@ -53,14 +54,6 @@ struct shm_ns *shm_ns_create(struct mm_host *h)
 		ns->mm_host = h;
 	}
 	return ns;
-}
-
-bool shm_ns_is_empty(struct shm_ns *ns)
-{
-	pthread_mutex_lock(&ns->lock);
-	bool empty = !ns->nr;
-	pthread_mutex_unlock(&ns->lock);
-	return empty;
 }
 
 /* Takes a segment out; the caller puts its object and frees it without the lock. */
@@ -258,6 +251,94 @@ int64_t shm_get(struct task *t, key_t key, uint64_t bytes, int flags)
 		ret = new_segment(t, key, bytes, flags);
 	pthread_mutex_unlock(&t->shm->lock);
 	return ret;
+}
+
+/* --- copies --------------------------------------------------------------------------------------------------------- */
+
+int shm_ns_list(struct shm_ns *ns, struct shm_segment **list, unsigned int *nr)
+{
+	int err = 0;
+
+	*nr = 0;
+	pthread_mutex_lock(&ns->lock);
+	*list = calloc(ns->nr + 1ul, sizeof(**list));
+	for (unsigned int i = 0; *list && i < SHM_MAX_SEGMENTS; i++) {
+		const struct segment *s = ns->segment[i];
+		if (s && hugetlb_object_of(s->object))
+			err = -ENOTSUP;
+		if (s)
+			(*list)[(*nr)++] = (struct shm_segment){s->ds, s->id, s->object};
+	}
+	pthread_mutex_unlock(&ns->lock);
+	if (*list && !err)
+		return 0;
+	free(*list);
+	*list = NULL;
+	return err ? err : -ENOMEM;
+}
+
+static bool can_be(const struct shm_ns *ns, const struct shm_segment *g)
+{
+	return g->id >= 0 && g->id % SEQUENCE_STEP < SHM_MAX_SEGMENTS &&
+	       !ns->segment[g->id % SEQUENCE_STEP] && g->ds.shm_segsz && g->object->cache.shmem &&
+	       g->ds.shm_segsz == (uint64_t)g->object->ops->size(g->object);
+}
+
+int shm_ns_add(struct shm_ns *ns, const struct shm_segment *g)
+{
+	struct segment *s = calloc(1, sizeof(*s));
+	unsigned int sequence = (unsigned int)(g->id / SEQUENCE_STEP) + 1;
+
+	if (!s)
+		return -ENOMEM;
+	pthread_once(&shm_vm_ops_once, make_vm_ops);
+	pthread_mutex_lock(&ns->lock);
+	bool good = can_be(ns, g);
+	if (good) {
+		*s = (struct segment){.ns = ns, .object = backing_get(g->object), .ds = g->ds, .id = g->id};
+		s->removed = g->ds.shm_perm.mode & SHM_DEST;
+		s->ds.shm_nattch = 0;
+		s->object->ino = (uint64_t)s->id;
+		atomic_store(&s->object->cache.unevictable, (g->ds.shm_perm.mode & SHM_LOCKED) != 0);
+		ns->segment[s->id % SEQUENCE_STEP] = s;
+		ns->nr++;
+		ns->nr_pages += BYTES_TO_PAGES(s->ds.shm_segsz);
+		ns->sequence = ns->sequence > sequence ? ns->sequence : sequence;
+	}
+	pthread_mutex_unlock(&ns->lock);
+	if (!good)
+		free(s);
+	return good ? 0 : -EINVAL;
+}
+
+void shm_ns_settle(struct shm_ns *ns, const struct shm_segment *list, unsigned int nr)
+{
+	pthread_mutex_lock(&ns->lock);
+	for (unsigned int i = 0; i < nr; i++) {
+		struct segment *s;
+		if (find_id(ns, list[i].id, &s))
+			continue;
+		s->ds.shm_atime = list[i].ds.shm_atime;
+		s->ds.shm_dtime = list[i].ds.shm_dtime;
+	}
+	pthread_mutex_unlock(&ns->lock);
+}
+
+bool shm_is_shown(const struct vma *vma)
+{
+	return vma->vm_ops == &shm_vm_ops;
+}
+
+void shm_area(struct shm_ns *ns, const struct backing *object, struct saved_area *a)
+{
+	pthread_mutex_lock(&ns->lock);
+	for (unsigned int i = 0; i < SHM_MAX_SEGMENTS && !a->vm_ops; i++) {
+		if (!ns->segment[i] || ns->segment[i]->object != object)
+			continue;
+		a->vm_ops = &shm_vm_ops;
+		a->private_data = ns->segment[i];
+	}
+	pthread_mutex_unlock(&ns->lock);
 }
 
 /* --- attaching ------------------------------------------------------------------------------------------------------ */

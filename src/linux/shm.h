@@ -15,13 +15,32 @@
 
 #define SHM_MAX_SEGMENTS 4096 /* SHMMNI */
 
+struct saved_area;
 struct shm_ns;
 struct task;
+struct vma;
 
 struct shm_ns *shm_ns_create(struct mm_host *h);
 
-/* Whether there is a segment. */
-bool shm_ns_is_empty(struct shm_ns *ns);
+/*
+ * Copies of segments, for clones and snapshots: whoever makes one lists what there is, adds it elsewhere over objects of its own, maps areas as
+ * shm_area says, and settles both, since areas that came and went left their times. Nobody runs who has the namespace.
+ */
+struct shm_segment {
+	struct shmid_ds ds;
+	int id;
+	struct backing *object; /* the namespace's reference */
+};
+
+/* All of them, freed by the caller; NULL: no memory. -ENOTSUP: one has pages of a pool. */
+int shm_ns_list(struct shm_ns *ns, struct shm_segment **list, unsigned int *nr);
+/* With that id and a reference of the object; nothing shows it yet. 0, -ENOMEM, -EINVAL: there can be no such. */
+int shm_ns_add(struct shm_ns *ns, const struct shm_segment *g);
+void shm_ns_settle(struct shm_ns *ns, const struct shm_segment *list, unsigned int nr);
+/* Whether an area shows a segment that can be listed. */
+bool shm_is_shown(const struct vma *vma);
+/* What an area of the object does, if that is a segment's. */
+void shm_area(struct shm_ns *ns, const struct backing *object, struct saved_area *a);
 
 /* Nobody is in it any more. */
 void shm_ns_destroy(struct shm_ns *ns);

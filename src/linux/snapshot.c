@@ -80,7 +80,7 @@ static int write_image(struct snapshot *n, const struct image_machine *m, const 
 
 static int save(struct lodge_space *clone, const struct saving *how, struct lodge_error *err)
 {
-	struct snapshot n = {.c.writing = true, .sandbox = clone->sandbox};
+	struct snapshot n = {.c.writing = true, .sandbox = clone->sandbox, .shm = clone->shm};
 	struct image_machine m;
 	int ret = snapshot_note(&n);
 

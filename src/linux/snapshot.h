@@ -39,6 +39,7 @@ struct snapshot {
 	struct codec c;
 	struct sandbox *sandbox;
 	struct numbered mm, files, fs, sighand, file, object;
+	struct shm_ns *shm;
 	int64_t monotonic_shift, boottime_shift; /* ns that are added to what was saved */
 	char why[SNAPSHOT_WHY];			 /* what stands in the way, or "" */
 	/* reading */
@@ -48,10 +49,11 @@ struct snapshot {
 	struct vm *vm;
 	struct hostfile_table *hostfiles;
 	struct vdso *vdso;
-	struct shm_ns *shm;
 	struct view *view;
 	struct snapshot_memfd *memfd; /* of each object */
 	uint32_t nr_memfds;
+	struct shm_segment *segment; /* all of shm */
+	unsigned int nr_segments;
 	uint64_t max_pages; /* of the space; 0: as saved */
 	struct memcg *account;
 };

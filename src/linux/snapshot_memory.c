@@ -15,6 +15,7 @@
 #include "../vmm/vm.h"
 #include "hostfile.h"
 #include "object_twins.h"
+#include "shm.h"
 #include "snapshot.h"
 #include "snapshot_supply.h"
 #include "vdso.h"
@@ -141,7 +142,11 @@ static bool area_is_good(const struct mm *mm, const struct area_record *a, gva_t
 /* file: of AREA_FILE and AREA_OBJECT. */
 static int map_area(struct snapshot *n, struct mm *mm, const struct area_record *a, struct backing *file)
 {
-	const struct saved_area area = {a->start, a->end, a->flags, file, a->pgoff};
+	struct saved_area area = {
+		.start = a->start, .end = a->end, .flags = a->flags, .file = file, .pgoff = a->pgoff};
+
+	if (a->kind == AREA_OBJECT)
+		shm_area(n->shm, file, &area);
 	int err = mm_restore_area(mm, &area);
 
 	return err ? snapshot_refuse(n, err, "no room for an area at %#lx", a->start) : 0;

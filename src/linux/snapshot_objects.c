@@ -11,6 +11,7 @@
 #include "../vmm/vm.h"
 #include "memfd.h"
 #include "object_twins.h"
+#include "shm.h"
 #include "snapshot.h"
 #include "task.h"
 
@@ -22,6 +23,12 @@
 struct snapshot_memfd {
 	int fd;
 	struct memfd *m; /* a reference, or NULL */
+};
+
+struct segment_record {
+	struct shmid_ds ds;
+	int64_t id;
+	uint64_t object; /* its number */
 };
 
 struct object_record {
@@ -53,8 +60,22 @@ static struct backing *object_of_file(const struct guest_file *f)
 	return b && object_has_twins(b) ? b : NULL;
 }
 
+static int note_segments(struct snapshot *n)
+{
+	int err = shm_ns_list(n->shm, &n->segment, &n->nr_segments);
+
+	for (unsigned int i = 0; i < n->nr_segments && !err; i++)
+		if (numbered_note(&n->object, n->segment[i].object) == UINT32_MAX)
+			err = -ENOMEM;
+	return err;
+}
+
 int snapshot_note_objects(struct snapshot *n)
 {
+	int err = note_segments(n);
+
+	if (err)
+		return err;
 	for (uint32_t i = 0; i < n->mm.nr; i++)
 		if (!note_areas(n, n->mm.at[i]))
 			return -ENOMEM;
@@ -124,12 +145,50 @@ static int read_objects(struct snapshot *n)
 	return err;
 }
 
+/* What is read names an object that is there. */
+static int read_segment(struct snapshot *n, struct shm_segment *g)
+{
+	struct segment_record r;
+
+	CODE(&n->c, r);
+	if (n->c.bad || r.object >= n->object.nr || r.id < 0 || r.id > INT32_MAX)
+		return -EBADMSG;
+	*g = (struct shm_segment){r.ds, (int)r.id, n->object.at[r.object]};
+	int err = shm_ns_add(n->shm, g);
+	return err == -EINVAL ? -EBADMSG : err;
+}
+
+static int read_segments(struct snapshot *n)
+{
+	uint32_t nr = codec_count(&n->c, 0, SHM_MAX_SEGMENTS);
+	int err = 0;
+
+	n->segment = calloc(nr + 1ul, sizeof(*n->segment));
+	if (!n->segment)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nr && !err; i++)
+		err = read_segment(n, &n->segment[n->nr_segments++]);
+	return err;
+}
+
+static void write_segments(struct snapshot *n)
+{
+	codec_count(&n->c, n->nr_segments, SHM_MAX_SEGMENTS);
+	for (unsigned int i = 0; i < n->nr_segments; i++) {
+		const struct shm_segment *g = &n->segment[i];
+		struct segment_record r = {g->ds, g->id, numbered_note(&n->object, g->object)};
+		CODE(&n->c, r);
+	}
+}
+
 int snapshot_code_objects(struct snapshot *n)
 {
 	struct object_record r;
 
-	if (!n->c.writing)
-		return read_objects(n);
+	if (!n->c.writing) {
+		int err = read_objects(n);
+		return err ? err : read_segments(n);
+	}
 	codec_count(&n->c, n->object.nr, MAX_OBJECTS);
 	for (uint32_t i = 0; i < n->object.nr; i++) {
 		struct backing *b = n->object.at[i];
@@ -139,6 +198,7 @@ int snapshot_code_objects(struct snapshot *n)
 		CODE(&n->c, r);
 		codec_string(&n->c, &path);
 	}
+	write_segments(n);
 	return 0;
 }
 
@@ -209,6 +269,8 @@ int snapshot_code_contents(struct snapshot *n)
 	for (uint32_t i = 0; i < n->object.nr && !err; i++)
 		err = n->c.writing ? write_contents(&n->c, n->object.at[i])
 				   : read_contents(n, n->object.at[i]);
+	if (!n->c.writing)
+		shm_ns_settle(n->shm, n->segment, n->nr_segments);
 	if (!err && n->c.writing && n->c.nr > IMAGE_MAX_STATE)
 		return snapshot_refuse(n, -EFBIG, "more than %llu MiB of shared memory cannot be saved",
 				       IMAGE_MAX_STATE >> 20);
@@ -239,6 +301,7 @@ void snapshot_destroy_objects(struct snapshot *n)
 				close(n->memfd[i].fd);
 		}
 	}
+	free(n->segment);
 	free(n->memfd);
 	free(n->object.at);
 }

@@ -40,8 +40,6 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 		return report_error(err, ret, "a task is in a call that does not end");
 	if (!space->sandbox->first->exe_path)
 		ret = report_error(err, -EINVAL, "no program is loaded");
-	else if (!shm_ns_is_empty(space->shm))
-		ret = report_error(err, -ENOTSUP, "segments of shared memory cannot be cloned");
 	else if (!ipc_ns_is_empty(space->sandbox->ipc))
 		ret = report_error(err, -ENOTSUP, "semaphores and message queues cannot be cloned");
 	else if (!aio_ns_is_empty(space->sandbox->aio))
@@ -53,14 +51,12 @@ static int stop(struct lodge_space *space, struct lodge_error *err)
 	return ret;
 }
 
-/* A sandbox like that of `from`, in a space that has none yet. */
-static int clone_into(struct lodge_space *to, struct lodge_space *from, const int *fds, struct memcg *account,
+/* A sandbox like that of `from`, with segments of its own in `shm`. */
+static int clone_into(struct shm_ns *shm, struct lodge_space *from, const int *fds, struct memcg *account,
 		      struct sandbox **result, struct lodge_error *err)
 {
-	const struct sandbox_clone_setup setup = {.from = from->sandbox,
-						  .fds = fds,
-						  .account = account,
-						  .shm = to->shm};
+	const struct sandbox_clone_setup setup = {
+		.from = from->sandbox, .fds = fds, .account = account, .from_shm = from->shm, .shm = shm};
 	int ret = stop(from, err);
 
 	if (ret)
@@ -81,7 +77,7 @@ int lodge_space_clone(struct lodge_space *space, const int fds[3], struct lodge_
 	clone->host = space->host;
 	clone->shm = shm_ns_create(vm_mm_host(space->host->vm));
 	if (clone->shm)
-		ret = clone_into(clone, space, fds, NULL, &clone->sandbox, err);
+		ret = clone_into(clone->shm, space, fds, NULL, &clone->sandbox, err);
 	else
 		report_error(err, -ENOMEM, "out of memory");
 	if (ret) {
@@ -96,21 +92,29 @@ int lodge_space_clone(struct lodge_space *space, const int fds[3], struct lodge_
 int lodge_space_reset(struct lodge_space *space, struct lodge_space *to, struct lodge_error *err)
 {
 	struct sandbox *old = space->sandbox, *new;
+	struct shm_ns *old_shm = space->shm, *shm;
 	int ret;
 
 	if (space == to || space->host != to->host)
 		return report_error(err, -EINVAL, "a space is reset to another one of its host");
 	if (sandbox_is_running(old))
 		return report_error(err, -EBUSY, "the space runs");
-	ret = clone_into(space, to, old->caller_fds, old->first_mm->memcg, &new, err);
-	if (ret)
+	shm = shm_ns_create(vm_mm_host(space->host->vm));
+	if (!shm)
+		return report_error(err, -ENOMEM, "out of memory");
+	ret = clone_into(shm, to, old->caller_fds, old->first_mm->memcg, &new, err);
+	if (ret) {
+		shm_ns_destroy(shm);
 		return ret;
+	}
 	prefetch_destroy(space->prefetch);
 	space->prefetch = NULL;
 	space->sandbox = new;
+	space->shm = shm;
 	space->loaded = true;
 	space->ended = false;
 	sandbox_destroy(old);
+	shm_ns_destroy(old_shm);
 	return 0;
 }
 

@@ -87,6 +87,8 @@ int mm_restore_area(struct mm *mm, const struct saved_area *a)
 				       .file = a->file,
 				       .pgoff = a->pgoff,
 				       .may_not_write = shared && !(a->flags & VM_MAYWRITE),
+				       .vm_ops = a->vm_ops,
+				       .private_data = a->private_data,
 				       .stays_empty = true};
 	int64_t at = mm_mmap(mm, &r);
 

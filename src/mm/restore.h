@@ -16,9 +16,11 @@
 /* An area as it is in its space. */
 struct saved_area {
 	gva_t start, end;
-	uint64_t flags;	      /* of the area */
-	struct backing *file; /* or NULL; of memory that spaces share, its object */
-	uint64_t pgoff;	      /* with a file */
+	uint64_t flags;			    /* of the area */
+	struct backing *file;		    /* or NULL; of memory that spaces share, its object */
+	uint64_t pgoff;			    /* with a file */
+	const struct vm_operations *vm_ops; /* what it does, in the place of what its file says; or NULL */
+	void *private_data;		    /* of vm_ops */
 };
 
 /* Called in the order of addresses, with page_table_lock. */

@@ -150,7 +150,7 @@ static bool save_running(struct fuzz *f, struct lodge_space *space, int in, int 
 {
 	const struct lodge_save_options delta = {.base = f->base, .compress = 1}, plain = {0};
 
-	return talk(in, out, "m 5\n", 2) && save(f, space, &plain) && !rename(f->path, f->base) &&
+	return talk(in, out, "m 5\nv 5\n", 3) && save(f, space, &plain) && !rename(f->path, f->base) &&
 	       talk(in, out, "w 9\n", 1) && save(f, space, &delta);
 }
 

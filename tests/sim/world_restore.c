@@ -139,7 +139,11 @@ static int restore_areas(struct restoring *r)
 	int err = 0;
 
 	vma_for_each (v, &r->from->vmas) {
-		const struct saved_area a = {v->start, v->end, v->flags, v->file, v->pgoff};
+		const struct saved_area a = {.start = v->start,
+					     .end = v->end,
+					     .flags = v->flags,
+					     .file = v->file,
+					     .pgoff = v->pgoff};
 		err = mm_restore_area(r->to, &a);
 		if (err)
 			return err;

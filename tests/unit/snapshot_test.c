@@ -275,6 +275,39 @@ static void shared_memory(void **state)
 	}
 }
 
+/* The original's are its own; and the loaded one's, also of a snapshot of a snapshot, and of a clone. */
+static void segments(void **state)
+{
+	struct run r = {0}, c = {0}, d = {0};
+
+	(void)state;
+	talk(&r, "1");
+	say(&r, "v 5\n");
+	hear(&r, "5 5, attached 2, mode 640\n");
+	save(&r);
+	say(&r, "v 100\n");
+	hear(&r, "105 105, attached 2, mode 640\n");
+	quit(&r);
+	load(&c);
+	start(&c);
+	say(&c, "v 1\n");
+	hear(&c, "6 6, attached 2, mode 640\n");
+	clone_of(&d, &c);
+	say(&c, "v 1\n");
+	hear(&c, "7 7, attached 2, mode 640\n");
+	save(&c);
+	quit(&c);
+	start(&d);
+	say(&d, "v 10\n");
+	hear(&d, "16 16, attached 2, mode 640\n");
+	quit(&d);
+	load(&c);
+	start(&c);
+	say(&c, "v -1\n");
+	hear(&c, "6 6, attached 2, mode 640\n");
+	quit(&c);
+}
+
 static uint64_t anon_pages(struct run *r)
 {
 	struct lodge_stats stats;
@@ -807,6 +840,7 @@ int main(void)
 		CASE("snapshot: threads and processes saved at random points end as they would have [O1]",
 		     results_are_the_same),
 		CASE("snapshot: memory that processes share, and memfds [O1]", shared_memory),
+		CASE("snapshot: System V segments [O1]", segments),
 		CASE("snapshot: areas are locked and shared as they were [O1]", areas_as_they_were),
 		CASE("snapshot: all pages come before the run, where that is asked for [O1]", all_at_once),
 		CASE("snapshot: pages that a recorded run touched come ahead of the next one [O1]",

@@ -65,10 +65,13 @@ static void goes_back(void **state)
 
 	(void)state;
 	talk(&r, "4");
+	say(&r, "v 5\n");
+	hear(&r, "5 5, attached 2, mode 640\n");
 	clone_of(&snapshot, &r);
 	for (int i = 0; i < 20; i++) {
-		say(&r, "w 1000\n");
+		say(&r, "w 1000\nv 7\n");
 		hear(&r, "done\n");
+		hear(&r, "12 12, attached 2, mode 640\n");
 		if (!i)
 			assert_int_equal(lodge_space_reset(r.space, snapshot.space, &err), -EBUSY);
 		say(&r, "s\nq\n");

@@ -10,7 +10,8 @@
  *	snap_work share CHILDREN ROUNDS		processes that change a number by turns in memory that they share; prints it
  *
  * talk: "w N" writes to N pages, "s" prints the sum of all, "o" writes all of it out, "k" makes a pair of sockets, "c" closes them, "m N" adds
- * to a number in shared memory and to one in a memfd and prints both, "a" tells of areas that are locked or shared, "q" ends.
+ * to a number in shared memory and to one in a memfd and prints both, "v N" the same to two in System V segments, "a" tells of
+ * areas that are locked or shared, "q" ends.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -143,6 +145,42 @@ static void add_shared(uint64_t more)
 	printf("%lu %lu\n", *number, *mapped);
 }
 
+static int own_segment = -1, key_segment;
+
+static uint64_t *attach(int id, int flags)
+{
+	void *at = shmat(id, NULL, flags);
+
+	if (id < 0 || at == (void *)-1)
+		exit(8);
+	return at;
+}
+
+/* One segment that is gone when it is let go, and one with a key, which is attached twice: once for reading. */
+static void add_segments(uint64_t more)
+{
+	static uint64_t *alone, *with_key;
+	static const uint64_t *again;
+	struct shmid_ds a, b;
+
+	if (own_segment < 0) {
+		own_segment = shmget(IPC_PRIVATE, 5 * PAGE, IPC_CREAT | 0600);
+		key_segment = shmget(0x10d9e, 3 * PAGE + 1, IPC_CREAT | 0640);
+		alone = attach(own_segment, 0) + PAGE / 4;
+		with_key = attach(key_segment, 0) + PAGE / 8;
+		again = attach(key_segment, SHM_RDONLY) + PAGE / 8;
+		shmctl(own_segment, IPC_RMID, NULL);
+	}
+	*alone += more;
+	*with_key += more;
+	if (shmctl(own_segment, IPC_STAT, &a) || shmctl(key_segment, IPC_STAT, &b) ||
+	    shmget(0x10d9e, 0, 0) != key_segment || a.shm_dtime || a.shm_nattch != 1 ||
+	    !(a.shm_perm.mode & 01000))
+		exit(9);
+	printf("%lu %lu, attached %lu, mode %o\n", *alone, *again, (unsigned long)b.shm_nattch,
+	       b.shm_perm.mode);
+}
+
 /* --- areas with attributes ------------------------------------------------------------------------ */
 
 #define LOCKED_PAGES 1024ul
@@ -223,6 +261,9 @@ static int talk(uint64_t mib)
 			break;
 		case 'm':
 			add_shared(strtoul(line + 2, NULL, 10));
+			break;
+		case 'v':
+			add_segments(strtoul(line + 2, NULL, 10));
 			break;
 		case 'a':
 			tell_areas();
