@@ -102,6 +102,12 @@ static bool has_room(const struct memcg *cg)
 	return memcg_room(cg) >= ROOM_PAGES;
 }
 
+/* There is room, and that was not said too often already. */
+static bool room_will_do(const struct memcg *cg, unsigned int attempts)
+{
+	return attempts < ROOM_ATTEMPTS && has_room(cg);
+}
+
 /* Is somebody on the way out whose memory is still there, or the embedder thinking? sandbox->lock is held. */
 static bool memory_comes(const struct sandbox *s)
 {
@@ -161,8 +167,11 @@ static void die(struct task *t)
 	task_die(t, SIGKILL);
 }
 
-/* Chooses and kills; true when that was not the caller, or nobody, since memory comes. */
-static bool kill_worst(struct task *t)
+/*
+ * Chooses and kills; true when that was not the caller, or nobody, since memory comes, or has come by now: who was leaving a moment ago
+ * may be gone.
+ */
+static bool kill_worst(struct task *t, unsigned int attempts)
 {
 	struct sandbox *s = t->sandbox;
 	char text[OOM_TEXT_BYTES];
@@ -171,7 +180,7 @@ static bool kill_worst(struct task *t)
 
 	describe(t->mm->memcg, text, sizeof(text));
 	pthread_mutex_lock(&s->lock);
-	bool comes = memory_comes(s);
+	bool comes = memory_comes(s) || room_will_do(t->mm->memcg, attempts);
 	struct process *p = comes ? NULL : worst_process(s);
 	struct mm *mm = p ? space_of(p) : NULL;
 	if (mm && mm != t->mm) {
@@ -214,13 +223,13 @@ static void stop_space(struct task *t)
 	task_die(t, SIGKILL);
 }
 
-/* True: the embedder was asked and has seen to it, or another task asks. */
-static bool ask_first(struct task *t)
+/* True: the embedder was asked and has seen to it, or another task asks, or there is no need by now. */
+static bool ask_first(struct task *t, unsigned int attempts)
 {
 	struct sandbox *s = t->sandbox;
 
 	pthread_mutex_lock(&s->lock);
-	bool mine = !memory_comes(s);
+	bool mine = !memory_comes(s) && !room_will_do(t->mm->memcg, attempts);
 	if (mine)
 		s->oom.asking = true;
 	pthread_mutex_unlock(&s->lock);
@@ -230,7 +239,7 @@ static bool ask_first(struct task *t)
 	case LODGE_OOM_RETRY:
 		return true;
 	case LODGE_OOM_KILL_LARGEST:
-		return kill_worst(t);
+		return kill_worst(t, attempts);
 	default:
 		stop_space(t);
 		return false;
@@ -243,13 +252,13 @@ bool oom_wait(struct task *t, struct memcg *cg, unsigned int attempts)
 
 	if (is_killed(t))
 		return false;
-	if (attempts < ROOM_ATTEMPTS && has_room(cg))
+	if (room_will_do(cg, attempts))
 		return true;
 	if (s->oom.policy == LODGE_OOM_ENOMEM && t->call_may_fail) {
 		t->call_failed = true;
 		return false;
 	}
-	bool hope = s->oom.policy == LODGE_OOM_STOP ? ask_first(t) : kill_worst(t);
+	bool hope = s->oom.policy == LODGE_OOM_STOP ? ask_first(t, attempts) : kill_worst(t, attempts);
 	if (hope && wait_for_memory(t, cg))
 		return true;
 	if (!is_killed(t))
@@ -269,7 +278,7 @@ void oom_fault_served(struct task *t)
 		t->nr_thrashings = 0;
 	} else if (++t->nr_thrashings == THRASHING_FAULTS) {
 		t->nr_thrashings = 0;
-		oom_wait(t, t->mm->memcg, ROOM_ATTEMPTS);
+		oom_wait(t, t->mm->memcg, 0);
 	}
 }
 
