@@ -61,19 +61,38 @@ static bool parse_path(const struct task *t, const char *path, int *pid, int *ti
 	return *pid >= 0;
 }
 
-/* Is there such a process, and thread (-1: any)? */
+/* Is there such a process, and thread (-1: any)? A thread's number leads to a directory too, though none of those that are listed. */
 static bool find_peer(struct task *t, int pid, int tid, struct proc_who *who)
 {
 	struct sandbox *s = t->sandbox;
 
 	pthread_mutex_lock(&s->lock);
 	struct process *p = process_find(s, pid);
-	struct task *thread = p && tid >= 0 ? task_find(s, tid) : NULL;
+	struct task *thread = tid >= 0 ? task_find(s, tid) : NULL;
+	if (!p && tid < 0) {
+		thread = task_find(s, pid);
+		p = thread ? thread->process : NULL;
+		tid = pid;
+	}
 	bool found = p && (tid < 0 || (thread && thread->process == p));
 	if (found)
 		*who = (struct proc_who){.serial = p->serial, .tid = tid < 0 ? 0 : tid};
 	pthread_mutex_unlock(&s->lock);
 	return found;
+}
+
+/* What a process's own directory says of its first thread alone, whichever thread asks. */
+static bool is_of_first_thread(const char *rest)
+{
+	return !strcmp(rest, "/status") || !strcmp(rest, "/stat");
+}
+
+/* Whether what the path leads to is the caller's, and may be looked at where it is. */
+static bool is_own(const struct task *t, const struct proc_who *who, const char *rest)
+{
+	if (who->serial != t->process->serial)
+		return false;
+	return who->tid ? who->tid == t->tid : t->tid == t->pid || !is_of_first_thread(rest);
 }
 
 int procfs_redirect(struct task *t, char path[PATH_MAX], struct proc_who *who)
@@ -87,7 +106,9 @@ int procfs_redirect(struct task *t, char path[PATH_MAX], struct proc_who *who)
 	if (!find_peer(t, pid, tid,
 		       who)) /* the host's are not there; ours and the first are refused where they are */
 		return pid == getpid() || pid == FIRST_ORPHANS_PARENT || tid == gettid() ? 0 : -ENOENT;
-	const char *dir = who->tid ? "/proc/thread-self" : "/proc/self";
+	const char *dir = tid >= 0 ? "/proc/thread-self" : "/proc/self";
+	if (is_own(t, who, rest))
+		*who = (struct proc_who){0};
 	size_t head = strlen(dir), length = strlen(rest);
 	/* The directory itself, not the link that leads to it. */
 	const char *tail = length ? "" : "/.";
@@ -96,8 +117,6 @@ int procfs_redirect(struct task *t, char path[PATH_MAX], struct proc_who *who)
 	memmove(path + head, rest, length + 1);
 	memcpy(path, dir, head);
 	strcat(path, tail);
-	if (who->serial == t->process->serial && (!who->tid || who->tid == t->tid))
-		*who = (struct proc_who){0};
 	return 0;
 }
 

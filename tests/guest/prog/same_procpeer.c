@@ -221,6 +221,51 @@ static void threads(void)
 	TELL(pthread_join(thread, NULL));
 }
 
+/* The number after a key, and whose it is. */
+static void whose(const char *name, const char *key)
+{
+	char line[256];
+	FILE *in = fopen(name, "r");
+	int number = 0;
+
+	while (!number && in && fgets(line, sizeof(line), in))
+		if (!strncmp(line, key, strlen(key)))
+			number = atoi(line + strlen(key));
+	if (in)
+		fclose(in);
+	printf("%s%s\n", key,
+	       number == getpid()		    ? "the process's"
+	       : number == (int)syscall(SYS_gettid) ? "the thread's"
+						    : "of nobody");
+}
+
+static void *thread_that_looks(void *arg)
+{
+	int tid = (int)syscall(SYS_gettid);
+	char name[64];
+
+	whose("/proc/self/status", "Pid:");
+	whose("/proc/self/stat", "");
+	whose(path_of(getpid(), "status"), "Pid:");
+	whose("/proc/thread-self/status", "Pid:");
+	whose(path_of(tid, "status"), "Pid:");
+	whose(path_of(tid, "status"), "Tgid:");
+	whose(path_of(tid, "stat"), "");
+	snprintf(name, sizeof(name), "task/%d", tid);
+	TELL(access(path_of(getpid(), name), F_OK));
+	TELL(access(path_of(tid, "task"), F_OK));
+	TELL(access(path_of(tid, "cmdline"), R_OK));
+	return arg;
+}
+
+static void a_thread_looks(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, thread_that_looks, NULL);
+	pthread_join(thread, NULL);
+}
+
 static const struct guest_case cases[] = {
 	{"/proc/PID/stat: a child sleeps, stands still, is dead, is gone", states},
 	{"/proc/PID/stat: a child runs", a_child_that_runs},
@@ -229,6 +274,7 @@ static const struct guest_case cases[] = {
 	{"/proc/PID: names", names},
 	{"/proc/PID: a child's own, and its parent's", in_a_child},
 	{"/proc/self/task/TID: another thread", threads},
+	{"/proc/self is the first thread's, whoever asks; /proc/TID is the thread's", a_thread_looks},
 };
 
 CASES_MAIN(cases)
