@@ -160,6 +160,7 @@ static int host_init(struct lodge_host *host, const struct lodge_host_options *o
 		return report_error(err, host_error(why.error), "%s: %s", why.what ? why.what : "KVM",
 				    strerror(why.error));
 	vm_mm_host(host->vm)->out_of_memory = oom_copy;
+	vm_mm_host(host->vm)->is_dying = oom_is_dying;
 	hostfile_table_init(&host->hostfiles, vm_mm_host(host->vm), host->inject);
 	if (vdso_init(&host->vdso, &host->arena.frames))
 		return report_error(err, -ENOMEM, "no memory for the vDSO");

@@ -51,6 +51,11 @@ static bool is_killed(struct task *t)
 	return atomic_load(&t->attention) & ATTENTION_KILLED;
 }
 
+bool oom_is_dying(void)
+{
+	return current && is_killed(current);
+}
+
 /* --- who ------------------------------------------------------------------------------------- */
 
 /* The space of a process; sandbox->lock is held. NULL: it has none any more. */

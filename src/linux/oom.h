@@ -40,8 +40,10 @@ void oom_fault(struct task *t);
  */
 void oom_fault_served(struct task *t);
 
-/* The calling thread is the task's, for oom_copy; NULL: nobody's any more. */
+/* The calling thread is the task's, for oom_copy and oom_is_dying; NULL: nobody's any more. */
 void oom_enter(struct task *t);
+/* The same as mm_host.is_dying. */
+bool oom_is_dying(void);
 /* The same as mm_host.out_of_memory: for the calling thread's task. */
 bool oom_copy(void *ctx, struct memcg *cg, unsigned int attempts);
 

@@ -196,7 +196,7 @@ static void task_fault(struct task *t, const struct trap *trap)
 		return;
 	}
 	oom_fault_served(t);
-	if (fs.signo) {
+	if (fs.signo && !task_dying(t)) {
 		struct fault_context fc = {fs.address, VECTOR_PF, error_code};
 		signal_force(t, fs.signo, fs.code, &fc);
 	}

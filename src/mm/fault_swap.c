@@ -192,12 +192,15 @@ static enum vm_fault_result map_pages(struct fault *f, struct swap_around *a, bo
 	return write && !(f->orig & PTE_DIRTY) ? do_wp_page(f) : VM_FAULT_DONE;
 }
 
-/* Waits for those that come along as well: they are on their way in the same transfers. */
-static enum vm_fault_result wait_for_pages(const struct swap_around *a, bool asked)
+/*
+ * Waits for those that come along as well: they are on their way in the same transfers. Who has been killed does not wait; the pages stay
+ * locked until their transfers are over, whoever had them.
+ */
+static enum vm_fault_result wait_for_pages(const struct fault *f, const struct swap_around *a, bool asked)
 {
 	for (unsigned int i = a->nr; i-- > 0;) /* the last ones come last: one sleep for all, mostly */
-		if (a->at[i].page)
-			page_wait_unlocked(a->at[i].page);
+		if (a->at[i].page && !page_wait_or_stop(a->at[i].page, f->mm->host->is_dying))
+			return VM_FAULT_SIGBUS;
 	bool filled = atomic_load(&a->at[a->main].page->flags) & PG_UPTODATE;
 	return filled || !asked ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
@@ -236,7 +239,7 @@ static enum vm_fault_result do_swap_small(struct fault *f)
 	if (r == VM_FAULT_DONE) {
 		waited = f->vmf.major || !(atomic_load(&a.at[a.main].page->flags) & PG_UPTODATE);
 		read_ahead(f, &ahead);
-		r = wait_for_pages(&a, asked);
+		r = wait_for_pages(f, &a, asked);
 	}
 	if (recent)
 		stall_end(&f->mm->memcg->stall);

@@ -97,7 +97,8 @@ static void read_all(struct whole *w)
 	}
 	swap_plug_end(&plug);
 	for (unsigned int i = 0; i < w->nr_added; i++)
-		page_wait_unlocked(&w->head[i]);
+		if (!page_wait_or_stop(&w->head[i], mm->host->is_dying))
+			return; /* they are found locked, and left */
 }
 
 /* --- mapping -------------------------------------------------------------------------------------------------------- */

@@ -96,6 +96,8 @@ struct mm_host {
 	 */
 	bool (*out_of_memory)(void *ctx, struct memcg *cg, unsigned int attempts);
 	void *out_of_memory_ctx;
+	/* Whether the program on this thread has been killed: it does not wait for a device any more. NULL: it never is. */
+	bool (*is_dying)(void);
 	pthread_mutex_t reclaim_lock; /* who reclaims of all accounts; ageing locks are taken under it */
 	uint64_t reclaim_round;	      /* (reclaim_lock) */
 	pthread_mutex_t spaces_lock;  /* nothing is taken under it */

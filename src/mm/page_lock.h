@@ -27,4 +27,7 @@ void page_unlock(struct page *page);
 /* Returns when the page has been unlocked once. The caller need not hold a reference: a frame's struct page stays. */
 void page_wait_unlocked(struct page *page);
 
+/* The same, but false when `stop`, which is asked every now and then, says that there is no point in waiting. NULL: nobody is asked. */
+bool page_wait_or_stop(struct page *page, bool (*stop)(void));
+
 #endif

@@ -211,11 +211,13 @@ static bool take_in(struct address_space *as, const struct along *a)
 	return same;
 }
 
-/* Of the page itself: 0, -EIO, or -EAGAIN. */
+/* Of the page itself: 0, -EIO (or nobody will miss it), or -EAGAIN. */
 static int settle(struct bring *b, unsigned int i)
 {
 	struct page *page = b->at[i].page;
 
+	if (!page_wait_or_stop(page, b->as->mm_host->is_dying))
+		return -EIO;
 	page_lock(page);
 	bool in = take_in(b->as, &b->at[i]), filled = atomic_load(&page->flags) & PG_UPTODATE;
 	swap_cache_unlock(b->as->mm_host, page);

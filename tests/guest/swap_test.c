@@ -256,6 +256,22 @@ static void stuck_disks_do_not_hold_us(void **state)
 	}
 }
 
+/* Who is killed meanwhile is gone, and his parent goes on. */
+static void the_killed_do_not_wait(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		struct outcome o =
+			lodge_run("--memory", "8M", "--swap", swap_option("swap", ":64M"), "--thp",
+				  i == 2 ? "always" : "never", "--inject", "swap.read=stuck@from=30",
+				  guest_path("kill_stuck"), i == 1 ? "shared" : NULL, NULL);
+		expect_status(&o, 0);
+		assert_string_equal(o.out, "ended by signal 9\n");
+		assert_string_equal(o.err, "");
+		outcome_free(&o);
+	}
+}
+
 /* A small pool, so that most of it goes on to the file; private pages and shared ones. */
 static void compressed_first(void **state)
 {
@@ -334,6 +350,7 @@ int main(void)
 		CASE("swap: short transfers are finished [O1]", short_transfers_lose_nothing),
 		CASE("swap: a page that cannot be had again is SIGBUS to who touches it",
 		     damage_is_the_touchers),
+		CASE("swap: who is killed does not wait for a stuck disk [K24]", the_killed_do_not_wait),
 		CASE("swap: --timeout ends a program that waits for a stuck disk",
 		     stuck_disks_do_not_hold_us),
 		CASE("swap-compress: most of it goes on to the file, every page as it was [O1]",
