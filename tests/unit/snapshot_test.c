@@ -656,15 +656,6 @@ static void broken_are_refused(void **state)
 	quit(&r);
 }
 
-/* Runs it to an end that may be a signal. */
-static int run_to_end(struct run *r)
-{
-	pthread_join(r->thread, NULL);
-	r->runs = false;
-	assert_int_equal(r->ret, 0);
-	return r->ended.signal;
-}
-
 /* A byte of each chunk but those that it needs to come to its memory. */
 static void spoil_chunks(void)
 {
@@ -704,7 +695,7 @@ static void dies_of_bad_pages(void)
 		load(&c);
 		start(&c);
 		say(&c, "s\n");
-		assert_int_equal(run_to_end(&c), SIGBUS);
+		assert_int_equal(end_of(&c).signal, SIGBUS);
 		destroy(&c);
 		assert_non_null(strstr(said, "died of SIGBUS"));
 		if (pages == LODGE_PAGES_UFFD && have_userfaultfd())
@@ -730,7 +721,7 @@ static uint64_t read_out(struct run *r)
 	struct pollfd p = {.fd = r->out, .events = POLLIN};
 	uint64_t page[512], bytes = 0;
 
-	while (pthread_tryjoin_np(r->thread, NULL)) {
+	while (!atomic_load(&r->course->over)) {
 		if (poll(&p, 1, 50) != 1)
 			continue;
 		ssize_t n = read(r->out, (char *)page + bytes % 4096, 4096 - bytes % 4096);
@@ -739,7 +730,6 @@ static uint64_t read_out(struct run *r)
 		if (bytes % 4096 == 0)
 			assert_int_equal(page[0], bytes / 4096);
 	}
-	r->runs = false;
 	return bytes / 4096;
 }
 
@@ -756,7 +746,8 @@ static void bad_page_is_not_written(void **state)
 	start(&c);
 	say(&c, "o\n");
 	assert_true(read_out(&c) < 1024);
-	assert_true(c.ended.signal == SIGBUS || c.ended.status == 3);
+	struct lodge_exit ended = end_of(&c);
+	assert_true(ended.signal == SIGBUS || ended.status == 3);
 	destroy(&c);
 	pages = LODGE_PAGES_AUTO;
 }
@@ -779,7 +770,7 @@ static void with_trouble(const char *rule, const char *cause)
 		say(&c[i], "s\nq\n");
 	}
 	for (unsigned int i = 0; i < 3; i++) {
-		int signal = run_to_end(&c[i]);
+		int signal = end_of(&c[i]).signal;
 		assert_int_equal(signal, dies ? SIGBUS : 0);
 		if (!dies)
 			hear(&c[i], "8390656\n");

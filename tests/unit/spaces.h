@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,19 +16,28 @@
 #define MEMORY	    (256ull << 20)
 #define LINE_BYTES  256
 #define SHARE_LINE  "value 6a87bd2246b6c418 after 4500 turns, 3 children\n" /* of snap_work share 3 1500 */
-#define PATIENCE_MS 60000
+/* Processes that wait for each other, by --traps=poll, on a machine whose cores are taken: minutes. */
+#define PATIENCE_MS 300000
 
-/* A space, the thread that runs it, and the other ends of its input and output. */
-struct run {
+/* The thread that runs a space, and how that ended. A test that fails leaves its own variables behind, but not this. */
+struct course {
+	struct course *next;
 	struct lodge_space *space;
 	pthread_t thread;
-	bool runs;
-	int fds[3], in, out;
 	struct lodge_exit ended;
 	int ret;
+	_Atomic bool over;
+};
+
+/* A space, and the other ends of its input and output. */
+struct run {
+	struct lodge_space *space;
+	struct course *course; /* NULL: it does not run */
+	int fds[3], in, out;
 };
 
 static struct lodge_host *host;
+static struct course *courses; /* that nobody has joined */
 
 static inline int setup(void **state)
 {
@@ -37,9 +47,51 @@ static inline int setup(void **state)
 	return 0;
 }
 
+/* --- threads of spaces ----------------------------------------------------------------------------- */
+
+static inline void *course_main(void *arg)
+{
+	struct course *c = arg;
+
+	c->ret = lodge_space_run(c->space, &c->ended, NULL);
+	atomic_store(&c->over, true);
+	return NULL;
+}
+
+static inline struct course *course_start(struct lodge_space *space)
+{
+	struct course *c = calloc(1, sizeof(*c));
+
+	assert_non_null(c);
+	c->space = space;
+	assert_int_equal(pthread_create(&c->thread, NULL, course_main, c), 0);
+	c->next = courses;
+	courses = c;
+	return c;
+}
+
+static inline void course_join(struct course *c)
+{
+	struct course **at = &courses;
+
+	assert_int_equal(pthread_join(c->thread, NULL), 0);
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+}
+
+/* A machine must not go while somebody runs on it; where one does, his test has failed. */
 static inline int teardown(void **state)
 {
 	(void)state;
+	while (courses) {
+		struct course *c = courses;
+		print_error("# a space still runs, and is ended\n");
+		lodge_space_kill(c->space, SIGKILL);
+		course_join(c);
+		lodge_space_destroy(c->space);
+		free(c);
+	}
 	if (host)
 		assert_int_equal(lodge_host_close(host), 0);
 	host = NULL;
@@ -91,32 +143,33 @@ static inline void create(struct run *r, const char *const *words)
 	assert_int_equal(lodge_space_load(r->space, path, argv, envp, NULL), 0);
 }
 
-static inline void *run_main(void *arg)
-{
-	struct run *r = arg;
-
-	r->ret = lodge_space_run(r->space, &r->ended, NULL);
-	return NULL;
-}
-
 static inline void start(struct run *r)
 {
-	assert_int_equal(pthread_create(&r->thread, NULL, run_main, r), 0);
-	r->runs = true;
+	r->course = course_start(r->space);
+}
+
+/* How it ends. */
+static inline struct lodge_exit end_of(struct run *r)
+{
+	course_join(r->course);
+	struct course c = *r->course;
+	free(r->course);
+	r->course = NULL;
+	assert_int_equal(c.ret, 0);
+	return c.ended;
 }
 
 static inline void join(struct run *r)
 {
-	assert_int_equal(pthread_join(r->thread, NULL), 0);
-	r->runs = false;
-	assert_int_equal(r->ret, 0);
-	assert_int_equal(r->ended.signal, 0);
-	assert_int_equal(r->ended.status, 0);
+	struct lodge_exit ended = end_of(r);
+
+	assert_int_equal(ended.signal, 0);
+	assert_int_equal(ended.status, 0);
 }
 
 static inline void destroy(struct run *r)
 {
-	if (r->runs)
+	if (r->course)
 		join(r);
 	lodge_space_destroy(r->space);
 	close(r->fds[0]);
