@@ -107,6 +107,8 @@ static double printed_value(const char *output, const char *variant)
 static double value_of(const struct group *g, const struct side *side, const char *variant,
 		       const struct reading *r)
 {
+	if (g->cpu)
+		return r->cpu_ms;
 	if (!g->wall)
 		return printed_value(r->output, variant);
 	if (side->output && strcmp(side->output, r->output) != 0)

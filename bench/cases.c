@@ -92,6 +92,7 @@
 			   .options = {"--memory", "64M", "--swap-compress", "zstd"},                      \
 			   .program = {"swapset", how, "128"}}},                                           \
 	}
+#define IDLE_SHELL "/bin/sh", "-c", "echo; sleep 5; :"
 #define SQLITE_TEXT                                                                        \
 	"create table t(a integer primary key, b text);"                                   \
 	"with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) " \
@@ -561,6 +562,16 @@ const struct group groups[] = {
 	CALL_GROUP("pwrite-4K", "calls", "pwrite"),
 	CALL_GROUP("clock_gettime", "calls", "clock"),
 	CALL_GROUP("clock_gettime-call", "calls", "clockcall"),
+	{.case_name = "idle",
+	 .variants = {"sleeping-shell"},
+	 .unit = "ms/s",
+	 .cpu = true,
+	 .needs_kvm = true,
+	 .samples = 3,
+	 .sides = {{"lodge", .under_lodge = true, .program = {IDLE_SHELL}},
+		   {"lodge_poll", .under_lodge = true, .options = {"--traps", "poll"},
+		    .program = {IDLE_SHELL}},
+		   {"native", .program = {IDLE_SHELL}}}},
 	PAIR_GROUP("spawn", "fork", "us", "spawn", "fork"),
 	PAIR_GROUP("spawn", "exec-static", "us", "spawn", "exec"),
 	PAIR_GROUP("spawn", "exec-dynamic", "us", "spawn", "exec", "/bin/true"),

@@ -32,6 +32,7 @@ struct group {
 	const char *variants[MAX_VARIANTS + 1]; /* NULL-terminated */
 	const char *unit;
 	bool wall; /* the measure is the wall time of the process, in us; one variant */
+	bool cpu; /* the measure is what it uses of a processor from its first output to its end; one variant */
 	bool needs_kvm;
 	bool optional;	      /* a program that was not built is no failure */
 	unsigned int samples; /* per side, after one that is not counted */

@@ -7,7 +7,9 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "prog/clock.h"
@@ -78,16 +80,27 @@ static int start(const struct command *c, const int fds[2], pid_t *pid)
 	return err ? -1 : 0;
 }
 
+/* Waits for output, or the end of it, and says when it came. -1: it took too long. */
+static int await_output(int fd, uint64_t deadline_ns, uint64_t *came_ns)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+	uint64_t now = clock_now_ns();
+
+	if (now >= deadline_ns || poll(&p, 1, (int)((deadline_ns - now) / 1000000) + 1) == 0)
+		return -1;
+	*came_ns = clock_now_ns();
+	return 0;
+}
+
 /* Reads until the other end is closed. -1: it took too long. */
 static int read_output(int fd, uint64_t deadline_ns, char *to, size_t bytes)
 {
 	char rest[512];
 	size_t used = 0;
+	uint64_t came_ns;
 
 	for (;;) {
-		struct pollfd p = {fd, POLLIN, 0};
-		uint64_t now = clock_now_ns();
-		if (now >= deadline_ns || poll(&p, 1, (int)((deadline_ns - now) / 1000000) + 1) == 0)
+		if (await_output(fd, deadline_ns, &came_ns))
 			return -1;
 		bool full = used + 1 == bytes;
 		ssize_t n = full ? read(fd, rest, sizeof(rest)) : read(fd, to + used, bytes - 1 - used);
@@ -119,10 +132,40 @@ static int ended_well(const struct command *c, int status, bool late)
 	return -1;
 }
 
+/* What a process has used of processors; 0 when it is gone. */
+static uint64_t process_cpu_ns(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts))
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t timeval_ns(struct timeval tv)
+{
+	return ((uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec) * 1000u;
+}
+
+/* Waits for its end; since then it had used so much. */
+static int wait_for_end(pid_t pid, uint64_t since_ns, uint64_t used_ns, struct reading *reading)
+{
+	struct rusage u = {0};
+	int status = 0;
+
+	while (wait4(pid, &status, 0, &u) < 0 && errno == EINTR)
+		;
+	double more_ns = (double)(timeval_ns(u.ru_utime) + timeval_ns(u.ru_stime)) - (double)used_ns;
+	reading->cpu_ms = more_ns * 1e3 / (double)(clock_now_ns() - since_ns);
+	return status;
+}
+
 int side_run(const struct places *places, const struct side *side, struct reading *reading)
 {
 	struct command c;
-	int fds[2], status = 0;
+	int fds[2];
+	uint64_t first_ns;
 	pid_t pid;
 
 	command_build(&c, places, side);
@@ -137,11 +180,12 @@ int side_run(const struct places *places, const struct side *side, struct readin
 		close(fds[0]);
 		return -1;
 	}
-	bool late = read_output(fds[0], begin + LIMIT_NS, reading->output, sizeof(reading->output));
+	bool late = await_output(fds[0], begin + LIMIT_NS, &first_ns);
+	uint64_t used_ns = process_cpu_ns(pid);
+	late = late || read_output(fds[0], begin + LIMIT_NS, reading->output, sizeof(reading->output));
 	if (late)
 		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_for_end(pid, late ? begin : first_ns, used_ns, reading);
 	reading->wall_us = (double)(clock_now_ns() - begin) / 1e3;
 	close(fds[0]);
 	return ended_well(&c, status, late);

@@ -13,7 +13,8 @@ struct places {
 };
 
 struct reading {
-	double wall_us;	   /* from before the process was made until it had been waited for */
+	double wall_us; /* from before the process was made until it had been waited for */
+	double cpu_ms; /* of the processor, per second from its first output until then; its children's too */
 	char output[2048]; /* its standard output, cut */
 };
 
