@@ -132,7 +132,7 @@ static int take_sample(const struct places *places, struct result *results, unsi
 	for (unsigned int i = 0; g->variants[i]; i++) {
 		struct series *s = &results[i].series[nr_side];
 		double value = value_of(g, side, g->variants[i], &reading);
-		if (value <= 0) {
+		if (value < 0 || (!value && !g->counts)) {
 			fprintf(stderr, "bench: %s: no number for %s, or wrong output\n", side->program[0],
 				g->variants[i]);
 			return -1;

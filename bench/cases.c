@@ -552,6 +552,7 @@ const struct group groups[] = {
 	{.case_name = "swaplimit",
 	 .variants = {"overshoot", "overshoot-huge", "overshoot-high", "overshoot-lz4"},
 	 .unit = "frames",
+	 .counts = true,
 	 .needs_kvm = true,
 	 .samples = 3,
 	 .sides = {{"lodge", .program = {"overshoot.sh", SWAP_FILE}}}},

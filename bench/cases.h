@@ -36,6 +36,7 @@ struct group {
 	bool needs_kvm;
 	bool optional;	      /* a program that was not built is no failure */
 	unsigned int samples; /* per side, after one that is not counted */
+	bool counts;	      /* what is counted may be nothing: 0 is a value */
 	size_t warm_bytes;    /* memory that is touched before each run, so that the machine has it at hand */
 	const char *warm_file;		  /* read before each run: in the directory of programs */
 	const char *cold_file;		  /* dropped from the machine's cache before each run */
