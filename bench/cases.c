@@ -32,7 +32,7 @@
 /* A set of twice the memory, and what the device does meanwhile when nothing else is done. */
 #define SWAP_SET(variant, of, what, part, ...)                                                              \
 	{                                                                                                   \
-		.case_name = "swap", .variants = {variant}, .unit = of, .needs_kvm = true, .samples = 5,    \
+		.case_name = "swap", .variants = {variant}, .unit = of, .needs_kvm = true, .samples = 2,    \
 		.warm_bytes = 160 * MIB, .sides = {                                                         \
 			{"lodge", .under_lodge = true, .options = {"--memory", "64M", "--swap", SWAP_FILE}, \
 			 .program = {"swapset", what, "128", ##__VA_ARGS__}},                               \
@@ -339,7 +339,7 @@ const struct group groups[] = {
 	 .variants = {"16MiB"},
 	 .unit = "us",
 	 .needs_kvm = true,
-	 .samples = 3,
+	 .samples = 2,
 	 .warm_bytes = 80 * MIB,
 	 .sides = {{"lodge", .program = {"snapshot", "pause", "16"}},
 		   {"stopped", .program = {"snapshot", "stopped", "16"}}}},
@@ -347,7 +347,7 @@ const struct group groups[] = {
 	 .variants = {"64MiB"},
 	 .unit = "us",
 	 .needs_kvm = true,
-	 .samples = 3,
+	 .samples = 2,
 	 .warm_bytes = 160 * MIB,
 	 .sides = {{"lodge", .program = {"snapshot", "pause", "64"}},
 		   {"stopped", .program = {"snapshot", "stopped", "64"}}}},
@@ -360,13 +360,13 @@ const struct group groups[] = {
 	 .sides = {{"lodge", .program = {"snapshot", "pause", "256"}},
 		   {"stopped", .program = {"snapshot", "stopped", "256"}}}},
 	{.case_name = "pause",
-	 .variants = {"1024MiB"},
+	 .variants = {"512MiB"},
 	 .unit = "us",
 	 .needs_kvm = true,
 	 .samples = 1,
-	 .warm_bytes = 2560 * MIB,
-	 .sides = {{"lodge", .program = {"snapshot", "pause", "1024"}},
-		   {"stopped", .program = {"snapshot", "stopped", "1024"}}}},
+	 .warm_bytes = 640 * MIB,
+	 .sides = {{"lodge", .program = {"snapshot", "pause", "512"}},
+		   {"stopped", .program = {"snapshot", "stopped", "512"}}}},
 	{.case_name = "restore",
 	 .variants = {"warm-first", "warm-end", "cold-first", "cold-end"},
 	 .unit = "us",
@@ -494,14 +494,14 @@ const struct group groups[] = {
 	{.case_name = "swap",
 	 .variants = {"device-write", "device-read"},
 	 .unit = "ns/page",
-	 .samples = 5,
+	 .samples = 2,
 	 .sides = {{"lodge", .program = {"swapdev", "lodge"}},
 		   {"floor", .program = {"swapdev", "floor"}},
 		   {"fio", .program = {"swapdev", "fio"}}}},
 	{.case_name = "swap",
 	 .variants = {"device-latency"},
 	 .unit = "ns",
-	 .samples = 5,
+	 .samples = 2,
 	 .sides = {{"lodge", .program = {"swapdev", "lodge"}},
 		   {"floor", .program = {"swapdev", "floor"}},
 		   {"fio", .program = {"swapdev", "fio"}}}},
@@ -515,7 +515,7 @@ const struct group groups[] = {
 	 .variants = {"wait-fill", "wait-sequential", "wait-update", "wait-random", "wait-objects"},
 	 .unit = "%",
 	 .needs_kvm = true,
-	 .samples = 3,
+	 .samples = 1,
 	 .sides = {{"lodge", .program = {"swapwaits.sh", SWAP_FILE}}}},
 	SWAP_SET("set-random", "ns", "random", "single"),
 	SWAP_SET("set-objects", "ns", "objects", "object"),
