@@ -325,6 +325,7 @@ static void do_brk(struct world *w, const struct op *o, struct mm *mm, struct mo
 	if (o->fail && got == model->brk)
 		return;
 	world_same_result(w, (int64_t)got, (int64_t)model_brk(model, brk));
+	world_resync(w, o->space); /* a heap in use has its next pages at once */
 }
 
 /* --- spaces ------------------------------------------------------------------------------------------------------- */
