@@ -11,12 +11,12 @@
 
 void identity_init(struct identity *o)
 {
-	*o = (struct identity){getuid(), getgid()};
+	*o = (struct identity){getuid(), getgid(), getuid(), getgid()};
 }
 
 bool identity_is_other(const struct identity *o)
 {
-	return o->uid != getuid() || o->gid != getgid();
+	return o->uid != o->host_uid || o->gid != o->host_gid;
 }
 
 static uint32_t shown(uint32_t hosts, uint32_t own, uint32_t as)
@@ -28,12 +28,12 @@ static uint32_t shown(uint32_t hosts, uint32_t own, uint32_t as)
 
 uint32_t identity_shown_uid(const struct identity *o, uint32_t hosts)
 {
-	return shown(hosts, getuid(), o->uid);
+	return shown(hosts, o->host_uid, o->uid);
 }
 
 uint32_t identity_shown_gid(const struct identity *o, uint32_t hosts)
 {
-	return shown(hosts, getgid(), o->gid);
+	return shown(hosts, o->host_gid, o->gid);
 }
 
 void identity_show_ucred(const struct identity *o, struct ucred *cred)
@@ -49,8 +49,8 @@ int identity_meant(const struct identity *o, uint32_t *uid, uint32_t *gid)
 	if ((*uid != KEEP && *uid != o->uid) || (*gid != KEEP && *gid != o->gid))
 		return -EPERM;
 	if (*uid != KEEP)
-		*uid = getuid();
+		*uid = o->host_uid;
 	if (*gid != KEEP)
-		*gid = getgid();
+		*gid = o->host_gid;
 	return 0;
 }

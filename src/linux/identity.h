@@ -14,9 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What who runs lodge is shown as. */
+/* What who runs lodge is shown as, and who that is. */
 struct identity {
 	uint32_t uid, gid;
+	uint32_t host_uid, host_gid; /* lodge never changes them */
 };
 
 /* As who he is. */

@@ -375,8 +375,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .cwd = o->cwd,
 					    .net = o->net,
 					    .max_pids = o->max_pids,
-					    .identity = o->user ? (struct identity){o->user[0], o->user[1]}
-								: (struct identity){getuid(), getgid()},
+					    .user = o->user,
 					    .first_pid = getpid()};
 	const char *bad = NULL;
 	struct task *t;

@@ -22,9 +22,9 @@
 #include "../../include/lodge.h"
 #include "../mm/list.h"
 #include "../vmm/vcpu.h"
+#include "identity.h"
 #include "notice.h"
 #include "oom.h"
-#include "identity.h"
 #include "pause.h"
 #include "pressure.h"
 #include "signal.h"
@@ -159,7 +159,7 @@ struct sandbox_setup {
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
 	int first_pid;
-	struct identity identity;
+	const uint32_t *user; /* the uid and gid that who runs lodge is shown as, or NULL: his own */
 };
 
 /* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: what could not be opened, or NULL. */

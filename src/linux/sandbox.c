@@ -133,7 +133,10 @@ int sandbox_create(const struct sandbox_setup *setup, struct sandbox **result, c
 	if (!s)
 		return -ENOMEM;
 	s->last_pid = setup->first_pid;
-	s->identity = setup->identity;
+	if (setup->user) {
+		s->identity.uid = setup->user[0];
+		s->identity.gid = setup->user[1];
+	}
 	memcpy(s->caller_fds, setup->fds, sizeof(s->caller_fds));
 	err = first_task(s, setup, bad);
 	if (err)

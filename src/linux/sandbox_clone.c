@@ -376,6 +376,7 @@ static void copy_fields(struct sandbox *to, const struct sandbox *from)
 	to->oom.ctx = from->oom.ctx;
 	atomic_store(&to->traps, atomic_load(&from->traps));
 	to->patch = from->patch;
+	to->identity = from->identity;
 }
 
 static int note_files(struct cloning *c)

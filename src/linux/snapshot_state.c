@@ -485,7 +485,8 @@ static void code_sandbox(struct codec *c, struct sandbox *s)
 
 	CODE(c, s->max_tasks);
 	CODE(c, s->last_pid);
-	CODE(c, s->identity);
+	CODE(c, s->identity.uid); /* who runs lodge is another one where it is restored */
+	CODE(c, s->identity.gid);
 	CODE(c, serial);
 	if (!c->writing)
 		atomic_store(&s->last_serial, serial);

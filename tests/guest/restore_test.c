@@ -273,6 +273,30 @@ static void clones_go_on(void **state)
 	outcome_free(&o);
 }
 
+/* They own what the original owned, by the names that it knew them by. */
+static void clones_stay_whom_they_were_shown_as(void **state)
+{
+	struct command c = restoring();
+	struct outcome o;
+
+	(void)state;
+	if (access("/usr/bin/busybox", X_OK))
+		skip();
+	o = lodge_run("--user", "1234:567", "--snapshot", scratch_path("snap"), "--snapshot-at",
+		      "SYSCALL:write@n=1", "/usr/bin/busybox", "sh", "-c",
+		      "echo; busybox stat -c '%u %g' /tmp", NULL);
+	expect_output(&o, "\n1234 567\n");
+	command_add(&c, "--clones");
+	command_add(&c, "2");
+	command_add(&c, scratch_path("snap"));
+	o = command_run(&c);
+	expect_status(&o, 0);
+	for (const char *at = o.out; (at = strpbrk(at, "0123456789")); at += strcspn(at, "\n"))
+		assert_memory_equal(at, "1234 567\n", 9);
+	assert_int_equal(strlen(o.out), 20);
+	outcome_free(&o);
+}
+
 /* The call that it was saved before is the first that the other one makes. */
 static void before_a_call(void **state)
 {
@@ -356,6 +380,8 @@ int main(void)
 		     in_each_way),
 		CASE("restore: a snapshot that is based on another [O1][O3]", on_a_base),
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
+		CASE("restore: clones of a run for a named user see files as its own [O1]",
+		     clones_stay_whom_they_were_shown_as),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),
 	};
