@@ -13,6 +13,7 @@
 
 #include <xxhash.h>
 
+#include "image_bytes.h"
 #include "image_chunks.h"
 #include "image_format.h"
 #include "image_order.h"
@@ -45,22 +46,9 @@ struct source {
 
 static int get(const struct source *s, void *to, uint64_t bytes, uint64_t offset)
 {
-	char *at = to;
-
-	if (s->bytes) {
-		memcpy(to, s->bytes + offset, bytes); /* what lies within was checked */
-		return 0;
-	}
-	while (bytes) {
-		ssize_t n = pread(s->fd, at, bytes, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EBADMSG;
-		at += n;
-		bytes -= (uint64_t)n;
-		offset += (uint64_t)n;
-	}
+	if (!s->bytes)
+		return image_bytes_read(s->fd, to, bytes, offset);
+	memcpy(to, s->bytes + offset, bytes); /* what lies within was checked */
 	return 0;
 }
 

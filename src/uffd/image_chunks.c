@@ -6,12 +6,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 #include <zstd.h>
 
 #include "../mm/types.h"
+#include "image_bytes.h"
 
 #define CHUNK_BYTES ((size_t)IMAGE_CHUNK_PAGES * PAGE_SIZE)
 #define LEVEL	    1 /* the program copies what it overwrites until all is written */
@@ -168,21 +168,6 @@ static void give(struct image_chunks *c, struct unpacker *u)
 	pthread_mutex_unlock(&c->lock);
 }
 
-static int read_bytes(int fd, char *to, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = pread(fd, to, bytes, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EBADMSG;
-		to += n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static int unpack(const struct image_chunks *c, struct unpacker *u, uint64_t chunk)
 {
 	const struct image_chunk *t = &c->table[chunk];
@@ -193,7 +178,7 @@ static int unpack(const struct image_chunks *c, struct unpacker *u, uint64_t chu
 	if (u->chunk == chunk)
 		return 0;
 	u->chunk = NO_CHUNK;
-	int err = read_bytes(c->fd, to, t->bytes, t->offset);
+	int err = image_bytes_read(c->fd, to, t->bytes, t->offset);
 	if (!err && XXH3_64bits(to, t->bytes) != t->sum)
 		err = -EBADMSG;
 	if (!err && !as_it_is &&

@@ -14,6 +14,7 @@
 
 #include <xxhash.h>
 
+#include "image_bytes.h"
 #include "image_chunks.h"
 #include "image_format.h"
 
@@ -114,23 +115,6 @@ void image_abort(struct image_writer *w)
 	writer_free(w);
 }
 
-static int write_all(int fd, const void *from, size_t bytes, uint64_t offset)
-{
-	const char *at = from;
-
-	while (bytes) {
-		ssize_t n = pwrite(fd, at, bytes, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		at += n;
-		bytes -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static int grow(void **at, uint64_t *room, uint64_t nr, size_t bytes)
 {
 	if (nr < *room)
@@ -154,7 +138,7 @@ static int write_chunk(struct image_writer *w, const char *pages, unsigned int n
 	const void *bytes = image_pack(w->packer, pages, nr, c);
 	c->offset = w->packed_end;
 	w->packed_end += c->bytes;
-	return write_all(w->fd, bytes, c->bytes, c->offset);
+	return image_bytes_write(w->fd, bytes, c->bytes, c->offset);
 }
 
 _Static_assert(!(BUFFER_PAGES % IMAGE_CHUNK_PAGES), "only the last chunk of all has fewer pages");
@@ -173,8 +157,8 @@ static int flush(struct image_writer *w)
 {
 	uint64_t first = w->at - w->nr_buffered;
 	int err = w->packer ? write_chunks(w)
-			    : write_all(w->fd, w->buffer, (size_t)w->nr_buffered * PAGE_SIZE,
-					first * PAGE_SIZE);
+			    : image_bytes_write(w->fd, w->buffer, (size_t)w->nr_buffered * PAGE_SIZE,
+						first * PAGE_SIZE);
 
 	w->nr_buffered = 0;
 	return err;
@@ -298,8 +282,8 @@ static int write_index(struct image_writer *w, struct image_header *h)
 	*s = (struct image_section){w->packer ? w->packed_end : w->at * PAGE_SIZE, runs + pages,
 				    XXH3_64bits_digest(sum)};
 	XXH3_freeState(sum);
-	err = write_all(w->fd, w->run, runs, s->offset);
-	return err ? err : write_all(w->fd, w->entry, pages, s->offset + runs);
+	err = image_bytes_write(w->fd, w->run, runs, s->offset);
+	return err ? err : image_bytes_write(w->fd, w->entry, pages, s->offset + runs);
 }
 
 static int write_state(struct image_writer *w, struct image_header *h, const void *state, size_t bytes)
@@ -308,7 +292,7 @@ static int write_state(struct image_writer *w, struct image_header *h, const voi
 	const struct image_section *before = &h->section[SECTION_INDEX];
 
 	*s = (struct image_section){before->offset + before->bytes, bytes, XXH3_64bits(state, bytes)};
-	return write_all(w->fd, state, bytes, s->offset);
+	return image_bytes_write(w->fd, state, bytes, s->offset);
 }
 
 static int write_table(struct image_writer *w, struct image_header *h)
@@ -320,7 +304,7 @@ static int write_table(struct image_writer *w, struct image_header *h)
 	*s = (struct image_section){before->offset + before->bytes, bytes, XXH3_64bits(w->chunk, bytes)};
 	h->nr_packed = w->packer ? w->at - IMAGE_FIRST_PAGE : 0;
 	h->file_bytes = s->offset + bytes;
-	return write_all(w->fd, w->chunk, bytes, s->offset);
+	return image_bytes_write(w->fd, w->chunk, bytes, s->offset);
 }
 
 static int write_header(struct image_writer *w, struct image_header *h)
@@ -334,7 +318,7 @@ static int write_header(struct image_writer *w, struct image_header *h)
 	h->nr_pages = w->nr_pages;
 	h->sum = XXH3_64bits(h, offsetof(struct image_header, sum));
 	memcpy(page, h, sizeof(*h));
-	return write_all(w->fd, page, sizeof(page), 0);
+	return image_bytes_write(w->fd, page, sizeof(page), 0);
 }
 
 /* A name that is there after a crash is there with what it names. */
