@@ -75,6 +75,15 @@ static unsigned int prot_of(uint64_t flags)
 	       (flags & VM_EXEC ? PROT_BITS_EXEC : 0);
 }
 
+/* Seals are kept from the program, and it does not run. */
+static void unseal(struct mm *mm, gva_t start, gva_t end)
+{
+	mm_write_lock(mm);
+	for (struct vma *v = vma_find(&mm->vmas, start); v && v->start < end; v = v->next)
+		v->flags &= ~VM_SEALED;
+	mm_write_unlock(mm);
+}
+
 int mm_restore_area(struct mm *mm, const struct saved_area *a)
 {
 	bool shared = a->flags & VM_MAYSHARE;
@@ -90,8 +99,9 @@ int mm_restore_area(struct mm *mm, const struct saved_area *a)
 				       .vm_ops = a->vm_ops,
 				       .private_data = a->private_data,
 				       .stays_empty = true};
-	int64_t at = mm_mmap(mm, &r);
 
+	unseal(mm, a->start, a->end);
+	int64_t at = mm_mmap(mm, &r);
 	return at < 0 ? (int)at : 0;
 }
 

@@ -33,8 +33,8 @@ struct own_page_ops {
 void mm_each_own_page(struct mm *mm, const struct vma *vma, const struct own_page_ops *ops, void *ctx);
 
 /*
- * The area, empty also where it is locked (mm_populate_locked), in place of what lies there; it merges with its neighbours. Policies it has
- * none. 0, or what mm_mmap gives.
+ * The area, empty also where it is locked (mm_populate_locked), in place of what lies there, sealed or not; it merges with its neighbours.
+ * Policies it has none. 0, or what mm_mmap gives.
  */
 int mm_restore_area(struct mm *mm, const struct saved_area *a);
 

@@ -25,11 +25,16 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 
 static uint64_t mix(uint64_t x)
 {
@@ -122,7 +127,7 @@ static int make_memfd(uint64_t nr)
 	return fd;
 }
 
-/* Both numbers are where they were put, and the memfd is what it was. */
+/* Both numbers are where they were put, the memfd is what it was, and its area stays sealed. */
 static void add_shared(uint64_t more)
 {
 	static uint64_t *number, *mapped;
@@ -133,6 +138,7 @@ static void add_shared(uint64_t more)
 		number = share_pages(3, -1) + PAGE / 4;
 		fd = make_memfd(20);
 		mapped = share_pages(20, fd) + PAGE;
+		syscall(SYS_mseal, mapped - PAGE, 20 * PAGE, 0);
 		lseek(fd, 7, SEEK_SET);
 	}
 	*number += more;
@@ -140,7 +146,8 @@ static void add_shared(uint64_t more)
 		exit(5);
 	x += more;
 	if (pwrite(fd, &x, sizeof(x), 8 * PAGE) != sizeof(x) || lseek(fd, 0, SEEK_CUR) != 7 ||
-	    fcntl(fd, F_GET_SEALS) != F_SEAL_SHRINK || ftruncate(fd, PAGE) != -1)
+	    fcntl(fd, F_GET_SEALS) != F_SEAL_SHRINK || ftruncate(fd, PAGE) != -1 ||
+	    munmap(mapped - PAGE, PAGE) != -1)
 		exit(6);
 	printf("%lu %lu\n", *number, *mapped);
 }
