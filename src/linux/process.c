@@ -51,6 +51,13 @@ struct task *task_find(struct sandbox *s, int tid)
 	return NULL;
 }
 
+void task_get_comm(const struct task *t, char comm[16])
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	memcpy(comm, t->comm, sizeof(t->comm));
+	pthread_mutex_unlock(&t->sandbox->lock);
+}
+
 bool process_is_zombie(const struct process *p)
 {
 	return !p->nr_threads;

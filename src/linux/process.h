@@ -84,7 +84,7 @@ struct process {
 	int next_timer_id;		 /* (P) */
 	uint64_t cpu_warned_s;		 /* (P) seconds of processor time at which SIGXCPU comes next */
 	uint64_t cpu_ns;		 /* (P) processor time of threads that have ended */
-	int oom_score_adj;		 /* as procfs was told */
+	int oom_score_adj;		 /* (P) as procfs was told */
 	char *exe_path;	   /* host path of the program, absolute; owned; set by the only thread */
 	int exit_event;	   /* (P) an eventfd that is readable after the end, or -1: nobody has asked */
 	uint64_t start_ns; /* (C) CLOCK_MONOTONIC */
@@ -188,6 +188,9 @@ bool sandbox_kick_dying(struct sandbox *s);
 
 /* Waits until no task is left, asking those that are again and again. */
 void sandbox_drain(struct sandbox *s);
+
+/* Its name, which other threads of its process may change. */
+void task_get_comm(const struct task *t, char comm[16]);
 
 /* --- with sandbox->lock held ---------------------------------------------------------------- */
 

@@ -228,11 +228,12 @@ static bool may_open(const struct stat *st, mode_t wanted)
 	return (mode & wanted) == wanted;
 }
 
-/* A task's own settings are its own to change: of another there is the memory. */
+/* Most of a task's own settings are its own to change: of another there is the memory. */
 static bool is_writable(const struct proc_entry *e)
 {
-	return e->who.serial ? e->file->write_at || e->file->about_memory
-			     : e->file->write || e->file->write_at || e->file->pressure;
+	const struct proc_file *f = e->file;
+
+	return f->set || f->write_at || (e->who.serial ? f->about_memory : f->write || f->pressure);
 }
 
 static int check_open(const struct proc_entry *entry, const struct stat *st, int flags)
@@ -317,6 +318,8 @@ static int64_t write_text(struct task *t, struct task *who, const struct guest_f
 	if (bytes && copy_from_user(t->mm, text, (gva_t)u->iov[0].iov_base, bytes))
 		return -EFAULT;
 	text[bytes] = '\0';
+	if (file->proc.file->set)
+		return procfs_set(t, file->proc.file, &file->proc.who, text, bytes);
 	return at && file->proc.file->strict ? (int64_t)bytes
 					     : file->proc.file->write(who, file->proc.file, text, bytes);
 }

@@ -21,6 +21,7 @@
 
 struct guest_file;
 struct task;
+struct process;
 struct uio;
 struct uio_transfer;
 
@@ -30,6 +31,9 @@ struct proc_file {
 	int (*show)(struct task *t, const struct proc_file *file, FILE *out);
 	/* Takes what a guest wrote, with a NUL behind it: bytes taken, or -errno. NULL: not to be written. */
 	int64_t (*write)(struct task *t, const struct proc_file *file, char *text, size_t bytes);
+	/* In write's place, where others may be changed as well. With sandbox->lock; `of` is the thread that the file is of, NULL: a zombie's. */
+	int64_t (*set)(const struct task *by, struct process *p, struct task *of, const char *text,
+		       size_t bytes);
 	/* In the place of a text: the bytes at an offset. How many, or -errno. */
 	int64_t (*read_at)(struct task *t, void *to, size_t bytes, uint64_t offset);
 	/* And those that are written there. */
@@ -113,6 +117,10 @@ bool procfs_is_stranger(const struct task *t, const struct proc_who *who);
 struct proc_view;
 struct task *procfs_subject(struct task *t, const struct proc_who *who, struct proc_view **view);
 void procfs_subject_put(struct proc_view *view);
+
+/* What t wrote into a file that has `set`: bytes taken or -errno, -ESRCH where its process is gone. */
+int64_t procfs_set(struct task *t, const struct proc_file *file, const struct proc_who *who, const char *text,
+		   size_t bytes);
 
 /* What a file of the host says, for one whose text is the guest's as well. 0 or -errno. */
 int procfs_copy_host(const char *path, FILE *out);

@@ -84,7 +84,7 @@ static bool find_peer(struct task *t, int pid, int tid, struct proc_who *who)
 /* What a process's own directory says of its first thread alone, whichever thread asks. */
 static bool is_of_first_thread(const char *rest)
 {
-	return !strcmp(rest, "/status") || !strcmp(rest, "/stat");
+	return !strcmp(rest, "/status") || !strcmp(rest, "/stat") || !strcmp(rest, "/comm");
 }
 
 /* Whether what the path leads to is the caller's, and may be looked at where it is. */
@@ -188,7 +188,7 @@ static void name_zombie(struct proc_view *v, const char *exe_path)
 		 slash ? slash + 1 : exe_path);
 }
 
-static const struct task *find_task(struct sandbox *s, const struct process *p, int tid)
+static struct task *find_task(struct sandbox *s, const struct process *p, int tid)
 {
 	if (tid)
 		return task_find(s, tid);
@@ -228,6 +228,21 @@ struct task *procfs_subject(struct task *t, const struct proc_who *who, struct p
 	v->task.process = &v->process;
 	*view = v;
 	return &v->task;
+}
+
+int64_t procfs_set(struct task *t, const struct proc_file *file, const struct proc_who *who, const char *text,
+		   size_t bytes)
+{
+	struct sandbox *s = t->sandbox;
+	int64_t ret = -ESRCH;
+
+	pthread_mutex_lock(&s->lock);
+	struct process *p = who->serial ? process_find_serial(s, who->serial) : t->process;
+	struct task *of = !who->serial ? t : p ? find_task(s, p, who->tid) : NULL;
+	if (p && (of || !who->tid))
+		ret = file->set(t, p, of, text, bytes);
+	pthread_mutex_unlock(&s->lock);
+	return ret;
 }
 
 void procfs_subject_put(struct proc_view *view)

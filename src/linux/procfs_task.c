@@ -112,8 +112,10 @@ static void show_ids(struct task *t, FILE *out)
 {
 	const struct cred_ids *uid = &t->cred.uid, *gid = &t->cred.gid;
 	struct process_ids ids = process_ids(t->process);
+	char comm[sizeof(t->comm)];
 
-	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", t->comm,
+	task_get_comm(t, comm);
+	fprintf(out, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\n", comm,
 		atomic_load(&t->fs->umask), state_name(host_thread(t).state), t->pid,
 		t->tid ? t->tid : t->pid);
 	fprintf(out, "PPid:\t%d\nTracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\n",
@@ -296,8 +298,10 @@ static int show_stat(struct task *t, const struct proc_file *file, FILE *out)
 
 	(void)file;
 	struct process_ids ids = process_ids(t->process);
+	char comm[sizeof(t->comm)];
 
-	fprintf(out, "%d (%s) %c %d %d %d %u %d %u", t->tid ? t->tid : t->pid, t->comm, h.state, ids.ppid,
+	task_get_comm(t, comm);
+	fprintf(out, "%d (%s) %c %d %d %d %u %d %u", t->tid ? t->tid : t->pid, comm, h.state, ids.ppid,
 		ids.pgid, ids.sid, ids.tty_nr, ids.tty_pgid, t->aslr ? PF_RANDOMIZE : 0u);
 	if (!mm) {
 		stat_zombie(t, out);
@@ -405,55 +409,71 @@ static int show_auxv(struct task *t, const struct proc_file *file, FILE *out)
 
 static int show_comm(struct task *t, const struct proc_file *file, FILE *out)
 {
+	char comm[sizeof(t->comm)];
+
 	(void)file;
-	fprintf(out, "%s\n", t->comm);
+	task_get_comm(t, comm);
+	fprintf(out, "%s\n", comm);
 	return 0;
 }
 
-static int64_t comm_write(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+/* Threads name each other. */
+static int64_t comm_set(const struct task *by, struct process *p, struct task *of, const char *text,
+			size_t bytes)
 {
-	size_t length = strnlen(text, bytes < sizeof(t->comm) - 1 ? bytes : sizeof(t->comm) - 1);
+	size_t length = strnlen(text, bytes < sizeof(of->comm) - 1 ? bytes : sizeof(of->comm) - 1);
 
-	(void)file;
-	memset(t->comm, 0, sizeof(t->comm));
-	memcpy(t->comm, text, length);
+	if (by->process != p || !of)
+		return -EINVAL;
+	memset(of->comm, 0, sizeof(of->comm));
+	memcpy(of->comm, text, length);
 	return (int64_t)bytes;
 }
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
+static int oom_score_adj(struct task *t)
+{
+	pthread_mutex_lock(&t->sandbox->lock);
+	int adj = t->process->oom_score_adj;
+	pthread_mutex_unlock(&t->sandbox->lock);
+	return adj;
+}
+
 /* oom_badness: its share of the memory that there is, in thousandths, moved into 0..2000 and scaled as proc_oom_score does. */
 static int show_oom_score(struct task *t, const struct proc_file *file, FILE *out)
 {
 	int64_t total = (int64_t)t->mm->memcg->max_pages;
-	int64_t points = (int64_t)(mm_rss_pages(t->mm) + t->mm->pgt.nr_tables) +
-			 t->process->oom_score_adj * total / 1000;
+	int adj = oom_score_adj(t);
+	int64_t points = (int64_t)(mm_rss_pages(t->mm) + t->mm->pgt.nr_tables) + adj * total / 1000;
 	int64_t score = (1000 + points * 1000 / total) * 2 / 3;
 
 	(void)file;
-	fprintf(out, "%" PRId64 "\n",
-		t->process->oom_score_adj == -OOM_SCORE_ADJ_MAX || score < 0 ? 0 : score);
+	fprintf(out, "%" PRId64 "\n", adj == -OOM_SCORE_ADJ_MAX || score < 0 ? 0 : score);
 	return 0;
 }
 
 static int show_oom_score_adj(struct task *t, const struct proc_file *file, FILE *out)
 {
 	(void)file;
-	fprintf(out, "%d\n", t->process->oom_score_adj);
+	fprintf(out, "%d\n", oom_score_adj(t));
 	return 0;
 }
 
 /* To lower it takes a privilege. */
-static int64_t oom_score_adj_write(struct task *t, const struct proc_file *file, char *text, size_t bytes)
+static int64_t oom_score_adj_set(const struct task *by, struct process *p, struct task *of, const char *text,
+				 size_t bytes)
 {
 	int64_t value;
 
-	(void)file;
+	(void)by;
 	if (sysctl_parse_whole(text, &value) || value < -OOM_SCORE_ADJ_MAX || value > OOM_SCORE_ADJ_MAX)
 		return -EINVAL;
-	if (value < 0 && value < t->process->oom_score_adj)
+	if (!of)
+		return -ESRCH;
+	if (value < 0 && value < p->oom_score_adj)
 		return -EACCES;
-	t->process->oom_score_adj = (int)value;
+	p->oom_score_adj = (int)value;
 	return (int64_t)bytes;
 }
 
@@ -507,9 +527,9 @@ const struct proc_file proc_task_files[] = {
 	{.name = "cmdline", .show = show_cmdline},
 	{.name = "environ", .show = show_environ},
 	{.name = "auxv", .show = show_auxv},
-	{.name = "comm", .show = show_comm, .zombie = true, .write = comm_write},
+	{.name = "comm", .show = show_comm, .zombie = true, .set = comm_set},
 	{.name = "oom_score", .show = show_oom_score},
-	{.name = "oom_score_adj", .show = show_oom_score_adj, .write = oom_score_adj_write},
+	{.name = "oom_score_adj", .show = show_oom_score_adj, .set = oom_score_adj_set},
 	{.name = "mounts", .show = show_mounts},
 	{.name = "mountinfo", .show = show_mountinfo},
 	{.name = "personality", .show = show_personality},

@@ -20,15 +20,20 @@ static int64_t set_name(struct task *t, gva_t from)
 		return -EFAULT;
 	if (len == -ENAMETOOLONG && copy_from_user(t->mm, name, from, sizeof(name) - 1))
 		return -EFAULT;
-	/* The copy may have read on behind the NUL. */
+	pthread_mutex_lock(&t->sandbox->lock);
 	memset(t->comm, 0, sizeof(t->comm));
+	/* The copy may have read on behind the NUL. */
 	memcpy(t->comm, name, strnlen(name, sizeof(t->comm) - 1));
+	pthread_mutex_unlock(&t->sandbox->lock);
 	return 0;
 }
 
 static int64_t get_name(struct task *t, gva_t to)
 {
-	return copy_to_user(t->mm, to, t->comm, sizeof(t->comm)) ? -EFAULT : 0;
+	char comm[sizeof(t->comm)];
+
+	task_get_comm(t, comm);
+	return copy_to_user(t->mm, to, comm, sizeof(comm)) ? -EFAULT : 0;
 }
 
 static int64_t set_death_signal(struct task *t, uint64_t signo)

@@ -81,7 +81,7 @@ struct task {
 	int pid;		 /* (C) of the process */
 	int tid;		 /* (P) to change; exec gives it the number of its process */
 	gva_t clear_child_tid, set_child_tid, robust_list;
-	char comm[16];
+	char comm[16];	    /* (P) task_get_comm */
 	unsigned int trace; /* enum lodge_trace */
 	struct log_hook log;
 	bool aslr;

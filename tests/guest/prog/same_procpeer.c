@@ -3,6 +3,7 @@
  * same_procpeer.c - what /proc says of other processes and threads, and what can be done to their memory there.
  */
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -266,6 +267,75 @@ static void a_thread_looks(void)
 	pthread_join(thread, NULL);
 }
 
+static void put_text(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY);
+
+	if (fd < 0)
+		TELL(fd);
+	else
+		COUNT(write(fd, text, strlen(text)));
+	close(fd);
+}
+
+static void show_text(const char *name)
+{
+	char text[64] = "";
+	int fd = open(name, O_RDONLY);
+
+	COUNT(read(fd, text, sizeof(text) - 1));
+	printf("%s", text);
+	close(fd);
+}
+
+static void *thread_that_names(void *arg)
+{
+	char first[64], own[16] = "";
+
+	prctl(PR_SET_NAME, "second");
+	snprintf(first, sizeof(first), "/proc/self/task/%d/comm", getpid());
+	show_text("/proc/self/comm");
+	show_text("/proc/thread-self/comm");
+	put_text("/proc/self/comm", "named by another");
+	put_text("/proc/thread-self/comm", "by itself");
+	show_text("/proc/self/comm");
+	prctl(PR_GET_NAME, own);
+	puts(own);
+	put_text(first, "");
+	show_text(first);
+	put_text(path_of(getpid(), "comm"), "short\n");
+	show_text(path_of(getpid(), "comm"));
+	show_text(path_of((int)syscall(SYS_gettid), "comm"));
+	return arg;
+}
+
+static void names_of_threads(void)
+{
+	pthread_t thread;
+	char own[16] = "";
+
+	prctl(PR_SET_NAME, "first");
+	pthread_create(&thread, NULL, thread_that_names, NULL);
+	pthread_join(thread, NULL);
+	prctl(PR_GET_NAME, own);
+	puts(own);
+}
+
+/* What a process may say of a child. */
+static void settings_of_a_child(void)
+{
+	int pid = child_that_waits();
+
+	put_text(path_of(pid, "oom_score_adj"), "300");
+	show_text(path_of(pid, "oom_score_adj"));
+	put_text(path_of(pid, "oom_score_adj"), "1001");
+	put_text(path_of(pid, "oom_score_adj"), "x");
+	show_text(path_of(pid, "oom_score_adj"));
+	show_text("/proc/self/oom_score_adj");
+	put_text(path_of(pid, "comm"), "named");
+	end(pid);
+}
+
 static const struct guest_case cases[] = {
 	{"/proc/PID/stat: a child sleeps, stands still, is dead, is gone", states},
 	{"/proc/PID/stat: a child runs", a_child_that_runs},
@@ -275,6 +345,8 @@ static const struct guest_case cases[] = {
 	{"/proc/PID: a child's own, and its parent's", in_a_child},
 	{"/proc/self/task/TID: another thread", threads},
 	{"/proc/self is the first thread's, whoever asks; /proc/TID is the thread's", a_thread_looks},
+	{"/proc/PID/comm: of threads, which name each other", names_of_threads},
+	{"/proc/PID/oom_score_adj, comm: a child's, set by its parent", settings_of_a_child},
 };
 
 CASES_MAIN(cases)
