@@ -6,8 +6,8 @@
  *	lodge_space	one guest address space with limits, a view of the file system, and one program
  *
  * Functions return 0 (or a count) or -errno unless they say otherwise. A host may be used by several threads; one space
- * by one thread at a time, except for lodge_space_kill, which any thread may call. The library installs an empty handler
- * for the signal SIGRTMAX-1 and uses it to interrupt its own threads; it changes nothing else of the process.
+ * by one thread at a time, except for lodge_space_kill and lodge_space_signal, which any thread may call. The library
+ * installs an empty handler for the signal SIGRTMAX-1 and uses it to interrupt its own threads; it changes nothing else of the process.
  */
 #ifndef LODGE_H
 #define LODGE_H
@@ -242,6 +242,11 @@ struct lodge_space_options {
 	 * gets no other rights to them. NULL: who runs lodge.
 	 */
 	const uint32_t *user;
+	/*
+	 * Signals that the program begins with as ignored, as one does whose parent ignores them (nohup): bit n-1 stands for signal n.
+	 * SIGKILL and SIGSTOP do not count.
+	 */
+	uint64_t ignored_signals;
 };
 
 /* Fills in the defaults: fds 0, 1, 2, swappiness 60, everything else 0. */
@@ -274,6 +279,19 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *exit, struct l
 
 /* Ends the program with `signal`, soon. Any thread; not from a signal handler. */
 void lodge_space_kill(struct lodge_space *space, int signal);
+
+/* What a program makes of a signal. */
+enum lodge_signal_use {
+	LODGE_SIGNAL_TAKEN,   /* it has a handler for it, or holds it back until it asks for it */
+	LODGE_SIGNAL_IGNORED, /* or its default does nothing */
+	LODGE_SIGNAL_DEFAULT, /* it would end it, or stop it */
+};
+
+/*
+ * Sends a signal from outside to the program's first process, as kill(2) does, if it is LODGE_SIGNAL_TAKEN there: whoever is told otherwise
+ * has lodge_space_kill. Returns its enum lodge_signal_use; -ESRCH: the process has ended; -EINVAL: there is no such signal. Any thread.
+ */
+int lodge_space_signal(struct lodge_space *space, int signal);
 
 /*
  * Hands on a signal that the host has made for the terminal of the caller's session (SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SIGHUP,

@@ -103,6 +103,19 @@ static int set_timeout(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_grace(struct run_options *o, const char *arg)
+{
+	if (!strcmp(arg, "never")) {
+		o->grace_ns = 0;
+		return 0;
+	}
+	if (quantity_ns(arg, &o->grace_ns) || !o->grace_ns || o->grace_ns > INT64_MAX) {
+		message("--grace '%s': not never, nor a number of seconds above 0", arg);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int set_env(struct run_options *o, const char *arg)
 {
 	if (*arg == '=' || !strchr(arg, '=')) {
@@ -365,6 +378,7 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
+#define DEFAULT_GRACE_NS   10000000000ull
 #define DEFAULT_SWAPPINESS 60
 #define MAX_SWAPPINESS	   200
 
@@ -525,6 +539,8 @@ static const struct option_spec specs[] = {
 	{"oom", "WHAT", "with its memory full: kill the largest process (default), enomem for calls, or stop",
 	 set_oom},
 	{"timeout", "SECONDS", "end the program after this wall-clock time; fractions count", set_timeout},
+	{"grace", "SECONDS",
+	 "how long it may live on after a SIGTERM that it takes itself; never: no end (10)", set_grace},
 	{"env", "NAME=VALUE", "set a variable over the caller's environment; repeatable", set_env},
 	{"rw", "PATH", "let the program see and change PATH; repeatable", set_rw},
 	{"ro", "PATH", "let the program see PATH, unchanged; repeatable", set_ro},
@@ -634,7 +650,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 {
 	int err;
 
-	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES, .swappiness = DEFAULT_SWAPPINESS};
+	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES,
+				  .swappiness = DEFAULT_SWAPPINESS,
+				  .grace_ns = DEFAULT_GRACE_NS};
 	/* No list can have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
 	o->inject = calloc((size_t)argc + 1, sizeof(*o->inject));

@@ -22,6 +22,7 @@ struct run_options {
 	uint32_t swappiness;
 	uint32_t fault_around_pages; /* 0: the library's default */
 	uint64_t timeout_ns;	     /* 0: none */
+	uint64_t grace_ns;	     /* after a SIGTERM that the program takes; 0: no end */
 	const char *timeout_text;    /* as it was given */
 	unsigned int trace;	     /* enum lodge_trace */
 	unsigned int max_pids;	     /* 0: the library's default */

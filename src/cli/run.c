@@ -115,6 +115,7 @@ static int create_space(struct run *r)
 	}
 	lodge_space_options_init(&opt);
 	opt.memory_bytes = r->options.memory_bytes;
+	opt.ignored_signals = watch_ignored(&r->watch);
 	opt.memory_high_bytes = r->options.memory_high_bytes;
 	opt.swappiness = r->options.swappiness;
 	opt.fault_around_pages = r->options.fault_around_pages;
@@ -197,7 +198,7 @@ static int run_program(struct run *r)
 	/* A write for the program that passes a limit on file sizes must fail, not end us. */
 	signal(SIGXFSZ, SIG_IGN);
 	raise_file_limit();
-	ret = watch_start(&r->watch, r->space, r->options.timeout_ns, &r->terminal);
+	ret = watch_start(&r->watch, r->space, r->options.timeout_ns, r->options.grace_ns, &r->terminal);
 	if (ret < 0) {
 		message("cannot start the watch thread: %s", strerror(-ret));
 		return EXIT_LODGE;
@@ -267,7 +268,7 @@ static int execute(struct run *r)
 		return EXIT_LODGE;
 	}
 	terminal_save(&r->terminal);
-	watch_block(&r->watch);
+	watch_block(&r->watch, r->options.saver.signo);
 	r->saver.request = r->options.saver;
 	saver_block(&r->saver);
 	status = create_space(r);

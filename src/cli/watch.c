@@ -15,7 +15,7 @@
 #include "terminal.h"
 
 #define NS_PER_SECOND 1000000000ull
-#define GRACE_NS      (5 * NS_PER_SECOND)
+#define LEAVE_NS      (5 * NS_PER_SECOND)
 
 enum event { EVENT_STOP, EVENT_SIGNAL, EVENT_DEADLINE };
 
@@ -27,20 +27,31 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_SECOND + (uint64_t)ts.tv_nsec;
 }
 
-void watch_block(struct watch *w)
+void watch_block(struct watch *w, int except)
 {
-	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+	static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
+	struct sigaction sa;
 
+	sigemptyset(&w->ignored);
+	for (int signo = 1; signo < SIGRTMIN; signo++)
+		if (!sigaction(signo, NULL, &sa) && sa.sa_handler == SIG_IGN)
+			sigaddset(&w->ignored, signo);
+	/* A blocked signal is delivered to a signalfd even if it is ignored. */
 	sigemptyset(&w->signals);
-	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++) {
-		struct sigaction sa;
-
-		/* A blocked signal is delivered to a signalfd even if it is ignored. */
-		if (!sigaction(ending[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(&w->signals, ending[i]);
-	}
-	sigaddset(&w->signals, SIGWINCH);
+	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
+		if (watched[i] != except)
+			sigaddset(&w->signals, watched[i]);
 	pthread_sigmask(SIG_BLOCK, &w->signals, &w->old_mask);
+}
+
+uint64_t watch_ignored(const struct watch *w)
+{
+	uint64_t mask = 0;
+
+	for (int signo = 1; signo < SIGRTMIN; signo++)
+		if (sigismember(&w->ignored, signo) == 1)
+			mask |= 1ull << (signo - 1);
+	return mask;
 }
 
 void watch_unblock(struct watch *w)
@@ -74,16 +85,36 @@ void watch_stop_lodge(void *ctx, int signo)
 	lodge_space_terminal_signal(w->space, SIGCONT);
 }
 
-/* Whoever holds Ctrl-\ down wants the end, whatever the program makes of it. */
-static bool insists(struct watch *w, int signo)
+/* Whoever holds Ctrl-\ down, or sends and sends, wants the end, whatever the program makes of it. */
+static bool insists(struct watch *w, const struct signalfd_siginfo *info)
 {
-	uint64_t before = w->quit_ns[0];
+	uint64_t before = w->insisted_ns[0];
+	int signo = (int)info->ssi_signo;
+	bool is_sent = info->ssi_code != SI_KERNEL;
 
-	if (signo != SIGQUIT)
+	if (signo != SIGQUIT && !(is_sent && (signo == SIGINT || signo == SIGTERM)))
 		return false;
-	w->quit_ns[0] = w->quit_ns[1];
-	w->quit_ns[1] = now_ns();
-	return before && w->quit_ns[1] - before < NS_PER_SECOND;
+	w->insisted_ns[0] = w->insisted_ns[1];
+	w->insisted_ns[1] = now_ns();
+	return before && w->insisted_ns[1] - before < NS_PER_SECOND;
+}
+
+/* True: the program has it, or it is nothing to it. */
+static bool is_taken(struct watch *w, int signo)
+{
+	if (w->told)
+		return false;
+	switch (lodge_space_signal(w->space, signo)) {
+	case LODGE_SIGNAL_TAKEN:
+		if (signo == SIGTERM && w->grace_ns && !w->grace_end_ns)
+			w->grace_end_ns = now_ns() + w->grace_ns;
+		return true;
+	case LODGE_SIGNAL_IGNORED:
+		return sigismember(&w->ignored, signo) || signo == SIGHUP || signo == SIGUSR1 ||
+		       signo == SIGUSR2;
+	default:
+		return false;
+	}
 }
 
 /* True: it was the program's, or is done. */
@@ -91,12 +122,19 @@ static bool is_programs(struct watch *w, const struct signalfd_siginfo *info)
 {
 	int signo = (int)info->ssi_signo;
 
-	if (info->ssi_code == SI_KERNEL && !insists(w, signo) &&
-	    !lodge_space_terminal_signal(w->space, signo))
+	if (insists(w, info))
+		return false;
+	if (info->ssi_code == SI_KERNEL && !lodge_space_terminal_signal(w->space, signo))
 		return true;
-	if (signo == SIGTSTP)
+	if (signo == SIGTSTP && !sigismember(&w->ignored, signo))
 		watch_stop_lodge(w, signo);
-	return signo == SIGTSTP || signo == SIGWINCH;
+	return signo == SIGTSTP || signo == SIGWINCH || is_taken(w, signo);
+}
+
+/* The earlier of two times, of which 0 is none. */
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
 }
 
 static enum event wait_event(struct watch *w, uint64_t deadline_ns, int *signo)
@@ -105,7 +143,7 @@ static enum event wait_event(struct watch *w, uint64_t deadline_ns, int *signo)
 		struct pollfd fds[] = {{w->stop_fd, POLLIN, 0}, {w->signal_fd, POLLIN, 0}};
 		struct signalfd_siginfo info;
 		struct timespec ts;
-		int n = ppoll(fds, 2, time_left(deadline_ns, &ts), NULL);
+		int n = ppoll(fds, 2, time_left(earlier(deadline_ns, w->grace_end_ns), &ts), NULL);
 
 		if (n > 0 && fds[0].revents)
 			return EVENT_STOP;
@@ -138,14 +176,16 @@ static void *watch_thread(void *arg)
 		return NULL;
 	case EVENT_SIGNAL:
 		w->cause = signo;
-		lodge_space_kill(w->space, signo);
 		break;
 	case EVENT_DEADLINE:
-		w->cause = WATCH_TIMEOUT;
-		lodge_space_kill(w->space, SIGKILL);
+		w->cause =
+			earlier(w->deadline_ns, w->grace_end_ns) == w->deadline_ns ? WATCH_TIMEOUT : SIGTERM;
 		break;
 	}
-	if (wait_event(w, now_ns() + GRACE_NS, &again) != EVENT_STOP)
+	w->told = true;
+	w->grace_end_ns = 0;
+	lodge_space_kill(w->space, w->cause == WATCH_TIMEOUT ? SIGKILL : w->cause);
+	if (wait_event(w, now_ns() + LEAVE_NS, &again) != EVENT_STOP)
 		leave_now(w, again ? again : signo);
 	return NULL;
 }
@@ -169,7 +209,7 @@ static void close_fds(struct watch *w)
 	close(w->stop_fd);
 }
 
-int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns,
+int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns, uint64_t grace_ns,
 		const struct terminal *terminal)
 {
 	int err;
@@ -177,6 +217,7 @@ int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns,
 	w->space = space;
 	w->terminal = terminal;
 	w->cause = 0;
+	w->grace_ns = grace_ns;
 	w->deadline_ns = timeout_ns ? now_ns() + timeout_ns : 0;
 	w->signal_fd = signalfd(-1, &w->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w->signal_fd < 0)

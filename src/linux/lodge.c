@@ -33,7 +33,6 @@
 #include "space.h"
 #include "syscall.h"
 #include "task.h"
-#include "tty.h"
 #include "vdso.h"
 
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
@@ -41,8 +40,6 @@
 #define MAX_FAULT_AROUND     512u
 #define TRACE_ALL	     (LODGE_TRACE_FAULT | LODGE_TRACE_SYSCALL | LODGE_TRACE_EXIT | LODGE_TRACE_VMF)
 #define DUMP_ALL	     (LODGE_DUMP_MM | LODGE_DUMP_AREAS | LODGE_DUMP_TABLES | LODGE_DUMP_PAGES)
-#define KILL_REPEAT_NS	     2000000l
-#define KILL_REPEATS	     1000
 #define GIVE_BACK_MS	     1000
 
 const char *lodge_version(void)
@@ -376,6 +373,7 @@ static int space_init(struct lodge_space *space, struct lodge_host *host, const 
 					    .net = o->net,
 					    .max_pids = o->max_pids,
 					    .user = o->user,
+					    .ignored_signals = o->ignored_signals,
 					    .first_pid = getpid()};
 	const char *bad = NULL;
 	struct task *t;
@@ -487,45 +485,6 @@ int lodge_space_run(struct lodge_space *space, struct lodge_exit *how, struct lo
 	prefetch_stop(space->prefetch);
 	*how = (struct lodge_exit){.signal = s->first->exit_code & 0x7f, .status = s->first->exit_code >> 8};
 	return s->oom.stopped ? report_error(err, -ENOMEM, "%s", s->oom.text) : 0;
-}
-
-/* Asks once more; false when the first task has seen it, or is ours. */
-static bool kill_again(struct sandbox *s)
-{
-	struct task *t = s->first_task;
-	bool pending;
-
-	pthread_mutex_lock(&s->lock);
-	pending = t->running && !pthread_equal(t->thread, pthread_self());
-	if (pending)
-		task_kick(t, ATTENTION_KILLED);
-	pthread_mutex_unlock(&s->lock);
-	return pending;
-}
-
-/*
- * A program that does not run yet ends when it begins to. A kick is lost on a thread that is just about to block in the
- * host, hence the repetition; its bound only matters to a thread that the host's kernel does not let go.
- */
-void lodge_space_kill(struct lodge_space *space, int signal)
-{
-	const struct timespec pause = {.tv_nsec = KILL_REPEAT_NS};
-
-	sandbox_kill(space->sandbox, signal > 0 && signal <= NR_SIGNALS ? signal : SIGKILL);
-	inject_abort(space->host->inject);
-	for (int i = 0; i < KILL_REPEATS && kill_again(space->sandbox); i++)
-		nanosleep(&pause, NULL);
-}
-
-int lodge_space_terminal_signal(struct lodge_space *space, int signal)
-{
-	struct sandbox *s = space->sandbox;
-	bool known;
-
-	pthread_mutex_lock(&s->lock);
-	known = tty_signal(s, signal);
-	pthread_mutex_unlock(&s->lock);
-	return known ? 0 : -ENOTTY;
 }
 
 int lodge_space_set_memory(struct lodge_space *space, uint64_t memory_bytes)

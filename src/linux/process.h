@@ -159,7 +159,8 @@ struct sandbox_setup {
 	enum lodge_net net;
 	unsigned int max_pids; /* 0: the default */
 	int first_pid;
-	const uint32_t *user; /* the uid and gid that who runs lodge is shown as, or NULL: his own */
+	uint64_t ignored_signals; /* what the program begins with as ignored: bit n-1, signal n */
+	const uint32_t *user;	  /* the uid and gid that who runs lodge is shown as, or NULL: his own */
 };
 
 /* A sandbox with a first process whose first_task is ready to be given a program. 0 or -errno; *bad: what could not be opened, or NULL. */

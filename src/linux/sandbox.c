@@ -37,6 +37,7 @@ static int first_task(struct sandbox *s, const struct sandbox_setup *setup, cons
 	t->sighand = sighand_create();
 	if (!t->process || !t->sighand)
 		return -ENOMEM;
+	sighand_ignore(t->sighand, setup->ignored_signals);
 	err = view_create(&setup->view, &view, bad);
 	if (!err)
 		err = files_create(setup->fds, view, s, &t->files);

@@ -77,6 +77,13 @@ void sighand_reset(struct sighand *h, bool all)
 	}
 }
 
+void sighand_ignore(struct sighand *h, uint64_t mask)
+{
+	for (int i = 1; i <= NR_SIGNALS; i++)
+		if (mask & ~UNBLOCKABLE & MASK(i))
+			h->action[i].handler = HANDLER_IGN;
+}
+
 struct ksigaction *signal_actions(struct process *p)
 {
 	return list_entry(p->threads.next, struct task, thread_node)->sighand->action;

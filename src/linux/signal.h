@@ -60,6 +60,9 @@ void sighand_release(struct sighand *h);
 /* What an exec leaves: handlers are gone, what is ignored stays so. Also for `all`: that too. */
 void sighand_reset(struct sighand *h, bool all);
 
+/* Ignores the signals of a mask, of which those that cannot be are left out. Nobody has it yet. */
+void sighand_ignore(struct sighand *h, uint64_t mask);
+
 /* The actions of a process that has threads. */
 struct ksigaction *signal_actions(struct process *p);
 

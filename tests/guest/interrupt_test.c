@@ -115,12 +115,19 @@ static void ignore_sigint(void *arg)
 
 static void a_signal_that_the_caller_ignores_is_ignored(void **state)
 {
-	struct command c = lodge_command(guest_path("end"), "spin", NULL);
+	struct command c = lodge_command(guest_path("end"), "spin", NULL),
+		       reset = lodge_command("/bin/busybox", "sh", "-c",
+					     "busybox grep SigIgn /proc/self/status", NULL);
 	struct running r;
 	struct outcome o;
 
 	(void)state;
-	c.in_child = ignore_sigint;
+	reset.in_child = c.in_child = ignore_sigint;
+	o = command_run(&reset);
+	expect_status(&o, 0);
+	assert_int_equal(strtoull(o.out + strlen("SigIgn:"), NULL, 16) & 1u << (SIGINT - 1),
+			 1 << (SIGINT - 1));
+	outcome_free(&o);
 	r = command_start(&c);
 	command_expect(&r, "ready");
 	kill(r.pid, SIGINT);
@@ -128,6 +135,94 @@ static void a_signal_that_the_caller_ignores_is_ignored(void **state)
 	kill(r.pid, SIGTERM);
 	o = command_wait(&r, PROMPT_S);
 	expect_status(&o, 143);
+	outcome_free(&o);
+}
+
+/* A shell does not trap what is ignored when it starts. */
+static void ignore_nothing(void *arg)
+{
+	(void)arg;
+	for (int signo = 1; signo < SIGRTMIN; signo++)
+		signal(signo, SIG_DFL);
+}
+
+static struct running start_script(const char *grace, const char *script)
+{
+	struct command c = lodge_command("--grace", grace, "/bin/busybox", "sh", "-c", script, NULL);
+
+	c.in_child = ignore_nothing;
+	struct running r = command_start(&c);
+
+	command_expect(&r, "");
+	return r;
+}
+
+static void expect_end(struct running *r, int status, const char *output)
+{
+	struct outcome o = command_wait(r, PROMPT_S);
+
+	expect_status(&o, status);
+	assert_string_equal(o.out, output);
+	outcome_free(&o);
+}
+
+/* A loop in which the shell looks for signals soon. */
+#define WAIT "echo ready; while :; do busybox sleep 0.05; done"
+
+static void a_program_takes_the_signals_that_it_handles(void **state)
+{
+	static const struct {
+		int signo;
+		const char *script;
+	} rows[] = {
+		{SIGTERM, "trap 'echo taken; exit 7' TERM;" WAIT},
+		{SIGINT, "trap 'echo taken; exit 7' INT;" WAIT},
+		{SIGQUIT, "trap 'echo taken; exit 7' QUIT;" WAIT},
+		{SIGHUP, "trap 'echo taken; exit 7' HUP;" WAIT},
+		{SIGUSR1, "trap 'echo taken; exit 7' USR1;" WAIT},
+		{SIGUSR2, "trap 'echo taken; exit 7' USR2;" WAIT},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct running r = start_script("never", rows[i].script);
+
+		kill(r.pid, rows[i].signo);
+		expect_end(&r, 7, "taken\n");
+	}
+}
+
+/* What it ignores does nothing natively; who asks for the end gets it. */
+static void a_program_that_ignores_a_signal(void **state)
+{
+	struct running r = start_script("10", "trap '' HUP USR1 TERM;" WAIT);
+
+	(void)state;
+	kill(r.pid, SIGHUP);
+	kill(r.pid, SIGUSR1);
+	nap_ms(300);
+	assert_int_equal(kill(r.pid, 0), 0);
+	kill(r.pid, SIGUSR2);
+	expect_end(&r, 128 + SIGUSR2, "");
+	r = start_script("10", "trap '' HUP TERM;" WAIT);
+	kill(r.pid, SIGTERM);
+	expect_end(&r, 143, "");
+}
+
+static void a_program_that_will_not_end_is_ended(void **state)
+{
+	struct running r = start_script("0.3", "trap 'echo taken' TERM;" WAIT);
+
+	(void)state;
+	kill(r.pid, SIGTERM);
+	expect_end(&r, 143, "taken\n");
+	r = start_script("never", "trap 'echo taken' INT TERM;" WAIT);
+	for (int i = 0; i < 3; i++) {
+		kill(r.pid, SIGINT);
+		nap_ms(100);
+	}
+	struct outcome o = command_wait(&r, PROMPT_S);
+	expect_status(&o, 130);
 	outcome_free(&o);
 }
 
@@ -233,6 +328,12 @@ int main(void)
 	struct CMUnitTest tests[] = {
 		CASE("interrupt: SIGINT, SIGTERM and SIGHUP end the program with 128+N",
 		     sigint_sigterm_and_sighup_end_the_program_with_128_plus_n),
+		CASE("interrupt: a program takes the signals that it handles ",
+		     a_program_takes_the_signals_that_it_handles),
+		CASE("interrupt: what a program ignores ends it where it should",
+		     a_program_that_ignores_a_signal),
+		CASE("interrupt: a program that handles a signal and goes on is ended in the end",
+		     a_program_that_will_not_end_is_ended),
 		CASE("interrupt: a signal ends a blocked program", a_signal_ends_a_blocked_program),
 		CASE("interrupt: a signal ends a program that waits to write",
 		     a_signal_ends_a_program_that_waits_to_write),
