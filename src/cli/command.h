@@ -18,6 +18,9 @@ int command_doctor(int argc, char **argv);
 int command_snapshot(int argc, char **argv);
 int command_restore(int argc, char **argv);
 
+/* Makes this process one that programs can run in: its own limits must not be theirs. */
+void command_prepare_process(void);
+
 /* The exit status of a command that wrote to stdout: 0, or EXIT_LODGE if not all of it arrived. */
 int command_finish_output(void);
 

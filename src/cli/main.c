@@ -3,8 +3,10 @@
  * main.c - the lodge command: finds the subcommand.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "../../include/lodge.h"
 #include "command.h"
@@ -26,6 +28,19 @@ static const struct command {
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+void command_prepare_process(void)
+{
+	struct rlimit files;
+
+	/* A write for the program that passes a limit on file sizes must fail, not end us. */
+	signal(SIGXFSZ, SIG_IGN);
+	/* Each file of the program is one of ours. */
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int command_finish_output(void)
 {
 	if (!ferror(stdout) && !fflush(stdout))
@@ -43,7 +58,7 @@ int command_print_version(void)
 static void print_usage(FILE *out)
 {
 	fputs("usage: lodge COMMAND [...]\n\n"
-	      "Runs unmodified static Linux programs in KVM address spaces whose memory lodge manages "
+	      "Runs unmodified Linux programs in KVM address spaces whose memory lodge manages "
 	      "itself.\n\n",
 	      out);
 	for (size_t i = 0; i < NR_COMMANDS; i++)

@@ -10,6 +10,7 @@
 #include "../../include/lodge.h"
 #include "message.h"
 #include "quantity.h"
+#include "watch.h"
 
 #define PAGE_BYTES	     4096
 #define DEFAULT_MEMORY_BYTES (256ull << 20)
@@ -378,7 +379,7 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
-#define DEFAULT_GRACE_NS   10000000000ull
+#define WATCH_GRACE_NS	   10000000000ull
 #define DEFAULT_SWAPPINESS 60
 #define MAX_SWAPPINESS	   200
 
@@ -652,7 +653,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 
 	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES,
 				  .swappiness = DEFAULT_SWAPPINESS,
-				  .grace_ns = DEFAULT_GRACE_NS};
+				  .grace_ns = WATCH_GRACE_NS};
 	/* No list can have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
 	o->inject = calloc((size_t)argc + 1, sizeof(*o->inject));

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../../include/lodge.h"
@@ -177,17 +176,6 @@ static int status_of(const struct run *r, const struct lodge_exit *e)
 	return 128 + e->signal;
 }
 
-/* Each file of the program is one of ours. */
-static void raise_file_limit(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files))
-		return;
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
-}
-
 /* Loads and runs under the watch, so that neither can hang for ever. */
 static int run_program(struct run *r)
 {
@@ -195,10 +183,8 @@ static int run_program(struct run *r)
 	struct lodge_error err = {""};
 	int status, ret;
 
-	/* A write for the program that passes a limit on file sizes must fail, not end us. */
-	signal(SIGXFSZ, SIG_IGN);
-	raise_file_limit();
-	ret = watch_start(&r->watch, r->space, r->options.timeout_ns, r->options.grace_ns, &r->terminal);
+	command_prepare_process();
+	ret = watch_start(&r->watch, &r->space, 1, r->options.timeout_ns, r->options.grace_ns, &r->terminal);
 	if (ret < 0) {
 		message("cannot start the watch thread: %s", strerror(-ret));
 		return EXIT_LODGE;

@@ -71,6 +71,16 @@ static struct timespec *time_left(uint64_t deadline_ns, struct timespec *ts)
 	return ts;
 }
 
+/* False: no space has the terminal. */
+static bool terminal_signal(struct watch *w, int signo)
+{
+	bool has = false;
+
+	for (unsigned int i = 0; i < w->nr; i++)
+		has |= !lodge_space_terminal_signal(w->spaces[i], signo);
+	return has;
+}
+
 void watch_stop_lodge(void *ctx, int signo)
 {
 	struct watch *w = ctx;
@@ -82,7 +92,7 @@ void watch_stop_lodge(void *ctx, int signo)
 	raise(signo); /* where nobody could continue us the kernel lets it be */
 	if (sigismember(&w->signals, signo))
 		pthread_sigmask(SIG_BLOCK, &set, NULL);
-	lodge_space_terminal_signal(w->space, SIGCONT);
+	terminal_signal(w, SIGCONT);
 }
 
 /* Whoever holds Ctrl-\ down, or sends and sends, wants the end, whatever the program makes of it. */
@@ -100,11 +110,9 @@ static bool insists(struct watch *w, const struct signalfd_siginfo *info)
 }
 
 /* True: the program has it, or it is nothing to it. */
-static bool is_taken(struct watch *w, int signo)
+static bool is_taken_by(struct watch *w, struct lodge_space *space, int signo)
 {
-	if (w->told)
-		return false;
-	switch (lodge_space_signal(w->space, signo)) {
+	switch (lodge_space_signal(space, signo)) {
 	case LODGE_SIGNAL_TAKEN:
 		if (signo == SIGTERM && w->grace_ns && !w->grace_end_ns)
 			w->grace_end_ns = now_ns() + w->grace_ns;
@@ -112,9 +120,20 @@ static bool is_taken(struct watch *w, int signo)
 	case LODGE_SIGNAL_IGNORED:
 		return sigismember(&w->ignored, signo) || signo == SIGHUP || signo == SIGUSR1 ||
 		       signo == SIGUSR2;
+	case -ESRCH:
+		return w->nr > 1;
 	default:
 		return false;
 	}
+}
+
+static bool is_taken(struct watch *w, int signo)
+{
+	bool taken = !w->told;
+
+	for (unsigned int i = 0; i < w->nr && taken; i++)
+		taken = is_taken_by(w, w->spaces[i], signo);
+	return taken;
 }
 
 /* True: it was the program's, or is done. */
@@ -124,7 +143,7 @@ static bool is_programs(struct watch *w, const struct signalfd_siginfo *info)
 
 	if (insists(w, info))
 		return false;
-	if (info->ssi_code == SI_KERNEL && !lodge_space_terminal_signal(w->space, signo))
+	if (info->ssi_code == SI_KERNEL && terminal_signal(w, signo))
 		return true;
 	if (signo == SIGTSTP && !sigismember(&w->ignored, signo))
 		watch_stop_lodge(w, signo);
@@ -184,7 +203,8 @@ static void *watch_thread(void *arg)
 	}
 	w->told = true;
 	w->grace_end_ns = 0;
-	lodge_space_kill(w->space, w->cause == WATCH_TIMEOUT ? SIGKILL : w->cause);
+	for (unsigned int i = 0; i < w->nr; i++)
+		lodge_space_kill(w->spaces[i], w->cause == WATCH_TIMEOUT ? SIGKILL : w->cause);
 	if (wait_event(w, now_ns() + LEAVE_NS, &again) != EVENT_STOP)
 		leave_now(w, again ? again : signo);
 	return NULL;
@@ -209,12 +229,13 @@ static void close_fds(struct watch *w)
 	close(w->stop_fd);
 }
 
-int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns, uint64_t grace_ns,
-		const struct terminal *terminal)
+int watch_start(struct watch *w, struct lodge_space *const *spaces, unsigned int nr, uint64_t timeout_ns,
+		uint64_t grace_ns, const struct terminal *terminal)
 {
 	int err;
 
-	w->space = space;
+	w->spaces = spaces;
+	w->nr = nr;
 	w->terminal = terminal;
 	w->cause = 0;
 	w->grace_ns = grace_ns;

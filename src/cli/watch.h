@@ -29,10 +29,12 @@ struct terminal;
 enum { WATCH_TIMEOUT = -1 };
 
 #define WATCH_TIMEOUT_STATUS 124
+#define WATCH_GRACE_NS	     10000000000ull /* unless somebody says otherwise */
 
 struct watch {
-	struct lodge_space *space;
-	const struct terminal *terminal;
+	struct lodge_space *const *spaces;
+	unsigned int nr;
+	const struct terminal *terminal; /* NULL: none to restore */
 	sigset_t signals, old_mask;
 	int signal_fd, stop_fd;
 	sigset_t ignored;      /* when lodge began */
@@ -57,9 +59,12 @@ void watch_stop_lodge(void *ctx, int signo);
 /* Undoes watch_block. */
 void watch_unblock(struct watch *w);
 
-/* Begins to watch over `space`; 0 for either time: no end. 0 or -errno. */
-int watch_start(struct watch *w, struct lodge_space *space, uint64_t timeout_ns, uint64_t grace_ns,
-		const struct terminal *terminal);
+/*
+ * Begins to watch over the spaces, which stay until it ends; 0 for either time: no end. All of them get what is sent, and all end when
+ * one does not take it. 0 or -errno.
+ */
+int watch_start(struct watch *w, struct lodge_space *const *spaces, unsigned int nr, uint64_t timeout_ns,
+		uint64_t grace_ns, const struct terminal *terminal);
 
 /* Ends the watch. */
 void watch_stop(struct watch *w);

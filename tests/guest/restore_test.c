@@ -273,6 +273,45 @@ static void clones_go_on(void **state)
 	outcome_free(&o);
 }
 
+/* Saves a shell that traps signals and waits. */
+static void save_waiting(const char *trap)
+{
+	char script[200];
+
+	snprintf(script, sizeof(script), "trap '%s' TERM; echo; while :; do busybox sleep 0.05; done", trap);
+	struct outcome o = lodge_run("--timeout", "1", "--snapshot", scratch_path("snap"), "--snapshot-at",
+				     "SYSCALL:write@n=1", "/usr/bin/busybox", "sh", "-c", script, NULL);
+	expect_status(&o, 124);
+	outcome_free(&o);
+}
+
+static void signals_reach_whom_they_should(void **state)
+{
+	struct command two = restoring(), timed = restoring();
+
+	(void)state;
+	if (access("/usr/bin/busybox", X_OK))
+		skip();
+	save_waiting("echo taken; exit 7");
+	command_add(&two, "--clones");
+	command_add(&two, "2");
+	command_add(&two, scratch_path("snap"));
+	struct running r = command_start(&two);
+	command_expect(&r, "\n\n");
+	kill(r.pid, SIGTERM);
+	struct outcome o = command_wait(&r, DEFAULT_LIMIT_S);
+	expect_status(&o, 7);
+	assert_string_equal(o.out, "taken\ntaken\n");
+	outcome_free(&o);
+	command_add(&timed, "--timeout");
+	command_add(&timed, "0.5");
+	command_add(&timed, scratch_path("snap"));
+	o = command_run(&timed);
+	expect_status(&o, 124);
+	assert_string_equal(o.err, "lodge: timeout after 0.5 s\n");
+	outcome_free(&o);
+}
+
 /* They own what the original owned, by the names that it knew them by. */
 static void clones_stay_whom_they_were_shown_as(void **state)
 {
@@ -382,6 +421,7 @@ int main(void)
 		CASE("restore: clones, all from one file, saved at a signal [O1][M4]", clones_go_on),
 		CASE("restore: clones of a run for a named user see files as its own [O1]",
 		     clones_stay_whom_they_were_shown_as),
+		CASE("restore: signals and the clock reach all clones [O1]", signals_reach_whom_they_should),
 		CASE("restore: what is no snapshot, or not asked for as one, is refused in one line [O3]",
 		     what_is_none),
 	};
