@@ -138,6 +138,19 @@ static void one_processor_is_not_shared(void **state)
 	}
 }
 
+/* What a thread writes into the gates of others is theirs to suffer. */
+static void gates_may_be_overwritten(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct outcome o = lodge_run(ways[i], guest_path("gate_hostile"), "20", NULL);
+
+		expect_status(&o, 0);
+		assert_string_equal(o.out, "20 children\n");
+		outcome_free(&o);
+	}
+}
+
 int main(void)
 {
 	struct CMUnitTest tests[] = {
@@ -145,6 +158,8 @@ int main(void)
 		CASE("traps: what comes without an exit is counted, and what that cost",
 		     what_is_polled_is_told),
 		CASE("traps: on one processor every call is an exit", one_processor_is_not_shared),
+		CASE("traps: a program that writes into its gates hurts itself alone",
+		     gates_may_be_overwritten),
 	};
 
 	return harness_main_kvm("traps", tests, sizeof(tests) / sizeof(tests[0]));
