@@ -109,7 +109,8 @@ enum lodge_trace {
 	LODGE_TRACE_FAULT = 1,
 	LODGE_TRACE_SYSCALL = 2,
 	LODGE_TRACE_EXIT = 4,
-	LODGE_TRACE_VMF = 8, /* what each fault found and left: area, entries, frames */
+	LODGE_TRACE_VMF = 8,	/* what each fault found and left: area, entries, frames */
+	LODGE_TRACE_DEATH = 16, /* faults that end processes other than the first, which is told of anyway */
 };
 
 /* When anonymous memory is mapped by 2 MiB at once. */

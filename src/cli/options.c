@@ -276,11 +276,9 @@ static int add_bits(const struct named_bit *table, const char *list, unsigned in
 
 static int set_trace(struct run_options *o, const char *arg)
 {
-	static const struct named_bit events[] = {{"fault", LODGE_TRACE_FAULT},
-						  {"syscall", LODGE_TRACE_SYSCALL},
-						  {"exit", LODGE_TRACE_EXIT},
-						  {"vmf", LODGE_TRACE_VMF},
-						  {NULL, 0}};
+	static const struct named_bit events[] = {
+		{"fault", LODGE_TRACE_FAULT}, {"syscall", LODGE_TRACE_SYSCALL}, {"exit", LODGE_TRACE_EXIT},
+		{"vmf", LODGE_TRACE_VMF},     {"death", LODGE_TRACE_DEATH},	{NULL, 0}};
 	int err = add_bits(events, arg, &o->trace);
 
 	if (err)
@@ -558,7 +556,7 @@ static const struct option_spec specs[] = {
 	{"maps", NULL, "at the end: the address space on stderr, as /proc/PID/maps", set_maps},
 	{"dump", "PARTS", "at the end: the space's inside on stderr: a list of mm,areas,tables,pages",
 	 set_dump},
-	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit,vmf", set_trace},
+	{"trace", "EVENTS", "a line on stderr per event: a list of fault,syscall,exit,vmf,death", set_trace},
 	{"aslr", NULL, "random addresses for stack, mappings and heap", set_aslr},
 	{"fault-around", "SIZE", "widest window one fault maps, 4K to 2M, a power of two", set_fault_around},
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},

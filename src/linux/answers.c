@@ -7,7 +7,7 @@
 
 static bool may_tell(const struct task *t)
 {
-	return t->running && t->vcpu && !t->trace && !t->sandbox->pause_at.fn &&
+	return t->running && t->vcpu && !(t->trace & ~LODGE_TRACE_DEATH) && !t->sandbox->pause_at.fn &&
 	       !atomic_load(&t->seccomp.mode);
 }
 

@@ -472,12 +472,19 @@ void signal_set_action(struct task *t, int signo, const struct ksigaction *new)
 
 /* --- delivery -------------------------------------------------------------------------------- */
 
+/* A process that another one has made is that one's to tell of; it may have been made to die. */
+static bool tells_of_death(const struct task *t)
+{
+	return t->process == t->sandbox->first || (t->trace & LODGE_TRACE_DEATH);
+}
+
 /* The end by the task's own fault; unless it was killed already, while memory was looked for. */
 static void die(struct task *t, int signo, int code, const struct fault_context *fc)
 {
 	if (task_dying(t))
 		return;
-	report_death(t, signo, code, fc);
+	if (tells_of_death(t))
+		report_death(t, signo, code, fc);
 	task_die(t, signo);
 }
 

@@ -61,6 +61,25 @@ static void a_fatal_fault_is_reported_on_stderr(void **state)
 	outcome_free(&o);
 }
 
+/* Who has made a process is told of its end; what there is to read on stderr is the program's. */
+static void a_childs_fault_is_reported_when_asked_for(void **state)
+{
+	char script[300];
+
+	(void)state;
+	snprintf(script, sizeof(script), "%s segv 2>/dev/null; echo $?", guest_path("end"));
+	struct outcome o = lodge_run("--ro", guest_path("end"), "/bin/busybox", "sh", "-c", script, NULL);
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "139\n");
+	assert_null(strstr(o.err, "died of"));
+	outcome_free(&o);
+	o = lodge_run("--trace=death", "--ro", guest_path("end"), "/bin/busybox", "sh", "-c", script, NULL);
+	expect_status(&o, 0);
+	assert_string_equal(o.out, "139\n");
+	assert_non_null(strstr(o.err, "died of SIGSEGV"));
+	outcome_free(&o);
+}
+
 static void expect_hello(const char *name)
 {
 	struct command c =
@@ -671,6 +690,8 @@ int main(void)
 		CASE("run: exit statuses are those of the program", exit_statuses_are_the_programs),
 		CASE("run: death by signal N is 128+N", death_by_signal_n_is_128_plus_n),
 		CASE("run: a fatal fault is reported on stderr [R13]", a_fatal_fault_is_reported_on_stderr),
+		CASE("run: a child's fatal fault is reported where that was asked for [R13]",
+		     a_childs_fault_is_reported_when_asked_for),
 		CASE("run: static glibc, musl and static-PIE programs run",
 		     static_glibc_musl_and_pie_programs_run),
 		CASE("run: registers survive calls and faults [A6 A8 A10 A11 A14]",
