@@ -2,6 +2,7 @@
 #
 # make run       install what is missing, build, run a real program under lodge
 # make check     all tests            make check-svm   the KVM tests on emulated AMD hardware
+# make check-traps  the guests once more with --traps=poll and exit
 # make san       the same under sanitizers            make fuzz   bounded fuzzing
 # make bench     ratios against native and peers      make bench CASE=name
 # make tidy      layering, names, format, static checks

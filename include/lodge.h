@@ -147,7 +147,7 @@ enum lodge_oom_answer {
 /* How system calls reach lodge: docs/traps.md. */
 enum lodge_traps {
 	LODGE_TRAPS_EXIT, /* each by an exit from the virtual machine */
-	LODGE_TRAPS_AUTO, /* without one where that pays at the moment */
+	LODGE_TRAPS_AUTO, /* without one where that pays at the moment: what lodge_space_options_init sets */
 	LODGE_TRAPS_POLL, /* without one wherever that is possible */
 };
 

@@ -562,7 +562,8 @@ static const struct option_spec specs[] = {
 	{"pids", "N", "processes and threads that may be there at once (512)", set_pids},
 	{"thp", "WHEN", "2 MiB pages: madvise (where asked for or use is dense; default), always, never",
 	 set_thp},
-	{"traps", "HOW", "system calls by exit (default), poll (without where possible), or auto", set_traps},
+	{"traps", "HOW",
+	 "system calls by exit, poll (without where possible), or auto (where it pays, default)", set_traps},
 	{"patch", "HOW", "call sites in programs: off (default), auto (much used ones become jumps)",
 	 set_patch},
 	{"hugepages", "N", "keep N pages of 2 MiB of the memory for MAP_HUGETLB (0)", set_hugepages},
@@ -651,7 +652,8 @@ int run_options_parse(struct run_options *o, int argc, char **argv)
 
 	*o = (struct run_options){.memory_bytes = DEFAULT_MEMORY_BYTES,
 				  .swappiness = DEFAULT_SWAPPINESS,
-				  .grace_ns = WATCH_GRACE_NS};
+				  .grace_ns = WATCH_GRACE_NS,
+				  .traps = LODGE_TRAPS_AUTO};
 	/* No list can have more entries than there are words. */
 	o->env = calloc((size_t)argc + 1, sizeof(*o->env));
 	o->inject = calloc((size_t)argc + 1, sizeof(*o->inject));

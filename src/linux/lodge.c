@@ -239,7 +239,10 @@ uint64_t lodge_host_close(struct lodge_host *host)
 
 void lodge_space_options_init(struct lodge_space_options *opt)
 {
-	*opt = (struct lodge_space_options){.size = sizeof(*opt), .fds = {0, 1, 2}, .swappiness = SWAPPINESS};
+	*opt = (struct lodge_space_options){.size = sizeof(*opt),
+					    .fds = {0, 1, 2},
+					    .swappiness = SWAPPINESS,
+					    .traps = LODGE_TRAPS_AUTO};
 }
 
 static bool memory_is_valid(uint64_t bytes)

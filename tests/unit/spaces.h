@@ -119,7 +119,7 @@ static inline enum lodge_traps traps_wanted(void)
 
 	if (how && !strcmp(how, "poll"))
 		return LODGE_TRAPS_POLL;
-	return how && !strcmp(how, "auto") ? LODGE_TRAPS_AUTO : LODGE_TRAPS_EXIT;
+	return how && !strcmp(how, "exit") ? LODGE_TRAPS_EXIT : LODGE_TRAPS_AUTO;
 }
 
 static inline void create(struct run *r, const char *const *words)
