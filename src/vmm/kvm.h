@@ -32,7 +32,8 @@ enum mmu_kind {
 
 struct vm {
 	int kvm_fd, fd;
-	int load_fd; /* /proc/loadavg, or -1 */
+	int load_fd;  /* /proc/loadavg, or -1 */
+	int tasks_fd; /* /proc/self/task, or -1 */
 	struct arena *arena;
 	struct mm_host mm_host;
 	struct kvm_cpuid2 *cpuid;      /* (C) */
@@ -100,7 +101,11 @@ struct mailbox {
 	uint64_t calls;			  /* of this session, that were answered there */
 	unsigned int exits;		  /* since the last of them */
 	unsigned int dense, dense_needed; /* exits for calls, in quick succession */
-	uint64_t last_ns, begun_ns, checked_ns, not_before_ns, pause_ns;
+	uint64_t last_ns;		  /* when one was seen */
+	uint64_t not_before_ns;		  /* there is a session */
+	uint64_t pause_ns;		  /* after the next one that has no core */
+	uint64_t checked_ns, waited_ns;	  /* when its threads' waiting was looked at, and what it was then */
+	uint64_t fine_ns;		  /* how long sessions have had their cores, since one had not */
 };
 
 struct vcpu {
@@ -281,6 +286,15 @@ bool mailbox_take(struct vcpu *v, struct cpu_regs *regs);
 bool mailbox_reply(struct vcpu *v, const struct cpu_regs *regs);
 /* Sends the program that waits for an answer out. */
 void mailbox_dismiss(struct vcpu *v);
+
+/* --- cores.c: processors for both threads of a session -------------------------------------------------------------------- */
+
+/* Of `nr_cpus` processors one is left at this moment, besides that of the caller. */
+bool cores_are_free(const struct vm *vm, unsigned int nr_cpus);
+/* A descriptor for what the calling thread waits, the caller's to close; -1: there is none. */
+int cores_watch_me(const struct vm *vm);
+/* How long owner and runner have waited for a processor while they could run, so far. */
+uint64_t cores_waited_ns(const struct runner *r);
 
 /* --- trap.c: from an exit to a trap ---------------------------------------------------------------------------------- */
 

@@ -13,32 +13,35 @@
  * Whether it pays: a program that makes calls in quick succession, a core for each of the two threads. Otherwise calls exit.
  * Locking: all of it is the owner's.
  */
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "kvm.h"
 
 /* Calls that follow each other by less are dense. */
 #define DENSE_NS	 250000u
-/* So many of them, and there is a session; more after one that was not worth it. */
-#define DENSE_FEW	 16u
-#define DENSE_MANY	 4096u
+/* So many of them, and there is a session: less after one that was worth it, more after one that was not. */
+#define DENSE_FIRST	 16u
+#define DENSE_LEAST	 1u
+#define DENSE_MOST	 4096u
+/* Calls that save more than it costs to begin and to end; exits are fast on hardware. */
+#define WORTH		 8u
+#define WORTH_FAST	 128u
+/* After a moment without a free core. */
+#define RETRY_NS	 1000000u
 /* A session that ends for want of a core is not tried again for so long, and twice as long each time. */
 #define PAUSE_LEAST_NS	 2000000u
 #define PAUSE_MOST_NS	 1000000000u
-/* One that had a core for so many times the last pause is no flicker: the next pause is the least again. */
+/* Those that had a core for so many times the last pause make the next the least again. */
 #define PAUSE_TRUST	 8u
-/* A session answers this many calls for each dense one that it needed, or it was not worth it. */
-#define WORTH		 4u
+/* Of its time a session's threads may wait for processors for this part, both together. */
+#define CROWDED		 4u
 /* A runner's exit costs a tenth more than one of the owner's own: after so many without a call between them there is no session. */
 #define EXITS_IN_A_ROW	 16u
 /* How long nobody asks before the owner sleeps. */
 #define LOOK_NS		 200000u
 #define LOOKS_A_CLOCK	 32u
-/* How often a session looks whether there still is a core for it. */
+/* How often a session looks whether it has its cores. */
 #define RECHECK_NS	 2000000u
 
 /* How often gates look, about 20 ns each: for somebody to take a request, and for the answer, as long as an exit takes. */
@@ -59,39 +62,17 @@ static struct gate_page *page_of(struct vcpu *v)
 	return atomic_load_explicit(&v->gate, memory_order_relaxed);
 }
 
-/* --- is there a core? ---------------------------------------------------------------------------------------------------- */
-
-/* Threads that run or want to, on the whole machine, as /proc/loadavg has them; 0: unknown. */
-static unsigned int nr_runnable(struct vm *vm)
-{
-	char text[64], *at = text;
-	ssize_t n;
-
-	if (vm->load_fd < 0)
-		return 0;
-	n = pread(vm->load_fd, text, sizeof(text) - 1, 0);
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	for (unsigned int i = 0; i < 3 && at; i++) {
-		at = strchr(at, ' ');
-		at += at != NULL;
-	}
-	return at ? (unsigned int)strtoul(at, NULL, 10) : 0;
-}
-
-/* With `more` threads than there are now. */
-static bool has_core(struct vcpu *v, unsigned int more)
-{
-	return nr_runnable(v->vm) + more <= (unsigned int)CPU_COUNT(&v->runner.processors);
-}
-
 /* --- sessions ------------------------------------------------------------------------------------------------------------ */
 
 void mailbox_reset(struct vcpu *v)
 {
-	v->mailbox = (struct mailbox){.dense_needed = DENSE_FEW, .pause_ns = PAUSE_LEAST_NS};
+	v->mailbox = (struct mailbox){.dense_needed = DENSE_FIRST, .pause_ns = PAUSE_LEAST_NS};
 	runner_reset(&v->runner);
+}
+
+static bool slow_exits(const struct vcpu *v)
+{
+	return atomic_load(&v->vm->mmu_kind) == MMU_PVM;
 }
 
 void mailbox_note_exit(struct vcpu *v)
@@ -106,57 +87,75 @@ void mailbox_note_exit(struct vcpu *v)
 	m->last_ns = now;
 }
 
-static void end_session(struct vcpu *v)
+/* Since the last look its threads had to wait for their cores. */
+static bool is_crowded(struct vcpu *v, uint64_t now)
 {
 	struct mailbox *m = &v->mailbox;
+	uint64_t waited = cores_waited_ns(&v->runner), time = now - m->checked_ns;
+	bool crowded = (waited - m->waited_ns) * CROWDED > time;
 
-	if (v->traps != VCPU_TRAPS_AUTO || !m->on)
-		return;
-	if (m->calls < (uint64_t)m->dense_needed * WORTH)
-		m->dense_needed = m->dense_needed < DENSE_MANY ? m->dense_needed * 2 : DENSE_MANY;
-	else
-		m->dense_needed = DENSE_FEW;
-	m->on = false;
-	m->dense = 0;
+	m->checked_ns = now;
+	m->waited_ns = waited;
+	m->fine_ns = crowded ? 0 : m->fine_ns + time;
+	if (m->fine_ns > PAUSE_TRUST * m->pause_ns)
+		m->pause_ns = PAUSE_LEAST_NS;
+	return crowded;
 }
 
-/* For want of a core. */
-static void give_up_session(struct vcpu *v)
+static void pause_sessions(struct mailbox *m, uint64_t now)
 {
-	struct mailbox *m = &v->mailbox;
-
-	if (v->traps != VCPU_TRAPS_AUTO || !m->on)
-		return;
-	end_session(v);
-	m->not_before_ns = now_ns() + m->pause_ns;
+	m->not_before_ns = now + m->pause_ns;
 	m->pause_ns = m->pause_ns < PAUSE_MOST_NS ? m->pause_ns * 2 : PAUSE_MOST_NS;
 }
 
-static bool may_begin(struct vcpu *v)
+static void end_session(struct vcpu *v)
 {
 	struct mailbox *m = &v->mailbox;
+	uint64_t now = now_ns();
 
-	if (v->traps == VCPU_TRAPS_POLL)
-		return true;
-	if (m->dense < m->dense_needed)
-		return false;
+	if (v->traps != VCPU_TRAPS_AUTO || !m->on)
+		return;
+	if (m->calls < (slow_exits(v) ? WORTH : WORTH_FAST))
+		m->dense_needed = m->dense_needed < DENSE_MOST ? m->dense_needed * 2 : DENSE_MOST;
+	else
+		m->dense_needed = m->dense_needed / 4 > DENSE_LEAST ? m->dense_needed / 4 : DENSE_LEAST;
+	m->on = false;
 	m->dense = 0;
-	return now_ns() >= m->not_before_ns;
+	if (is_crowded(v, now))
+		pause_sessions(m, now);
+}
+
+/* By dense calls, and not in a pause. */
+static bool is_asked_for(const struct vcpu *v)
+{
+	const struct mailbox *m = &v->mailbox;
+
+	return v->traps == VCPU_TRAPS_POLL || (m->dense >= m->dense_needed && m->last_ns >= m->not_before_ns);
+}
+
+static bool has_core(struct vcpu *v, unsigned int nr_cpus)
+{
+	if (v->traps == VCPU_TRAPS_POLL || cores_are_free(v->vm, nr_cpus))
+		return true;
+	v->mailbox.not_before_ns = now_ns() + RETRY_NS;
+	return false;
 }
 
 static bool begin_session(struct vcpu *v)
 {
 	struct mailbox *m = &v->mailbox;
+	unsigned int nr_cpus;
 
-	if (!may_begin(v) || runner_prepare(v) || CPU_COUNT(&v->runner.processors) < 2)
+	if (!is_asked_for(v) || runner_count_processors(v, &nr_cpus) || nr_cpus < 2 ||
+	    !has_core(v, nr_cpus) || runner_prepare(v))
 		return false;
 	m->on = true;
 	m->calls = 0;
 	m->exits = 0;
-	m->begun_ns = m->checked_ns = now_ns();
-	if (v->traps == VCPU_TRAPS_AUTO && !has_core(v, 1))
-		give_up_session(v);
-	return m->on;
+	m->dense = 0;
+	m->checked_ns = now_ns();
+	m->waited_ns = cores_waited_ns(&v->runner);
+	return true;
 }
 
 /* Gates store the bases of fs and gs, which a machine has to allow. */
@@ -181,12 +180,12 @@ bool mailbox_wanted(struct vcpu *v, const struct mm *mm)
 void mailbox_set(struct vcpu *v, bool attended)
 {
 	struct gate_page *page = page_of(v);
-	bool slow_exit = atomic_load(&v->vm->mmu_kind) == MMU_PVM;
 
 	if (!page || atomic_load(&v->gate_mm) != atomic_load(&v->mm))
 		return;
 	__atomic_store_n(&page->spin_claim, SPIN_CLAIM, __ATOMIC_RELAXED);
-	__atomic_store_n(&page->spin_answer, slow_exit ? SPIN_ANSWER : SPIN_ANSWER_FAST, __ATOMIC_RELAXED);
+	__atomic_store_n(&page->spin_answer, slow_exits(v) ? SPIN_ANSWER : SPIN_ANSWER_FAST,
+			 __ATOMIC_RELAXED);
 	__atomic_store_n(&page->state, GATE_STATE_IDLE, __ATOMIC_RELAXED);
 	__atomic_store_n(&page->attended, attended, __ATOMIC_RELAXED);
 }
@@ -254,22 +253,17 @@ static bool only_rax(const struct cpu_regs *call, const struct cpu_regs *regs)
 }
 
 /* Of a session that has gone on for a while. */
-static bool still_has_core(struct vcpu *v)
+static bool still_has_cores(struct vcpu *v)
 {
 	struct mailbox *m = &v->mailbox;
 
 	if (v->traps != VCPU_TRAPS_AUTO || m->calls % 64)
 		return true;
 	uint64_t now = now_ns();
-	if (now - m->checked_ns < RECHECK_NS)
+	if (now - m->checked_ns < RECHECK_NS || !is_crowded(v, now))
 		return true;
-	m->checked_ns = now;
-	if (has_core(v, 0)) {
-		if (now - m->begun_ns > PAUSE_TRUST * m->pause_ns)
-			m->pause_ns = PAUSE_LEAST_NS;
-		return true;
-	}
-	give_up_session(v);
+	pause_sessions(m, now);
+	m->on = false;
 	return false;
 }
 
@@ -278,7 +272,7 @@ bool mailbox_reply(struct vcpu *v, const struct cpu_regs *regs)
 	struct gate_page *page = page_of(v);
 
 	if (!page || v->traps == VCPU_TRAPS_EXIT || !only_rax(&v->mailbox.call, regs) ||
-	    atomic_load(&v->kicked) || atomic_load(&v->moved) || !still_has_core(v))
+	    atomic_load(&v->kicked) || atomic_load(&v->moved) || !still_has_cores(v))
 		return false;
 	__atomic_store_n(&page->return_value, regs->rax, __ATOMIC_RELAXED);
 	if (!step(page, GATE_STATE_TAKEN, GATE_STATE_ANSWERED))
@@ -311,6 +305,7 @@ static bool rest(struct vcpu *v, struct cpu_regs *regs)
 		__atomic_store_n(&page->attended, 1, __ATOMIC_RELAXED);
 		return true;
 	}
+	runner_let_go(v);
 	runner_wait(v);
 	return false;
 }
@@ -325,12 +320,8 @@ bool mailbox_wait(struct vcpu *v, struct cpu_regs *regs)
 	uint64_t since = 0;
 
 	for (unsigned int i = 1;; i++) {
-		if (runner_is_out(v)) {
-			/* The gate has given up a request that nobody took. */
-			if (__atomic_load_n(&page_of(v)->state, __ATOMIC_RELAXED) == GATE_STATE_EXIT)
-				give_up_session(v);
+		if (runner_is_out(v))
 			return false;
-		}
 		if (mailbox_take(v, regs))
 			return true;
 		__builtin_ia32_pause();
@@ -338,7 +329,9 @@ bool mailbox_wait(struct vcpu *v, struct cpu_regs *regs)
 			continue;
 		uint64_t now = now_ns();
 		since = since ? since : now;
-		if (now - since < LOOK_NS && !on_one_core(v))
+		if (on_one_core(v))
+			runner_prepare(v);
+		if (now - since < LOOK_NS)
 			continue;
 		if (rest(v, regs))
 			return true;

@@ -74,6 +74,7 @@ static void *runner_main(void *arg)
 {
 	struct vcpu *v = arg;
 
+	atomic_store(&v->runner.runner_fd, cores_watch_me(v->vm));
 	while (wait_for_turn(&v->runner) == RUNNER_RUNS) {
 		vcpu_run_entered(v);
 		set_turn(&v->runner, RUNNER_OUT);
@@ -92,25 +93,55 @@ static int create_thread(struct vcpu *v)
 	return err;
 }
 
+int runner_count_processors(struct vcpu *v, unsigned int *nr)
+{
+	struct runner *r = &v->runner;
+
+	if (sched_getaffinity(0, sizeof(r->processors), &r->processors))
+		return -errno;
+	*nr = (unsigned int)CPU_COUNT(&r->processors);
+	return 0;
+}
+
+static int set_processors(struct runner *r, const cpu_set_t *set)
+{
+	if (CPU_EQUAL(set, &r->mine))
+		return 0;
+	r->mine = *set;
+	return -pthread_setaffinity_np(r->thread, sizeof(*set), set);
+}
+
+/* The scheduler wakes a thread where its waker is, which goes to sleep soon as a rule. This one does not. */
 int runner_prepare(struct vcpu *v)
 {
 	struct runner *r = &v->runner;
-	cpu_set_t mine;
+	cpu_set_t others = r->processors;
 	int err = atomic_load(&r->there) ? 0 : create_thread(v);
 
 	if (err)
 		return err;
-	if (sched_getaffinity(0, sizeof(mine), &mine))
-		return -errno;
-	if (CPU_EQUAL(&mine, &r->processors))
-		return 0;
-	r->processors = mine;
-	return -pthread_setaffinity_np(r->thread, sizeof(mine), &mine);
+	if (r->owner_fd < 0)
+		r->owner_fd = cores_watch_me(v->vm);
+	CPU_CLR(cpu_current(), &others);
+	return set_processors(r, CPU_COUNT(&others) ? &others : &r->processors);
+}
+
+void runner_let_go(struct vcpu *v)
+{
+	set_processors(&v->runner, &v->runner.processors);
 }
 
 void runner_init(struct runner *r)
 {
 	pthread_mutex_init(&r->times_lock, NULL);
+	r->owner_fd = r->runner_fd = -1;
+}
+
+static void forget_owner(struct runner *r)
+{
+	if (r->owner_fd >= 0)
+		close(r->owner_fd);
+	r->owner_fd = -1;
 }
 
 void runner_destroy(struct runner *r)
@@ -119,6 +150,9 @@ void runner_destroy(struct runner *r)
 		set_turn(r, RUNNER_ENDS);
 		pthread_join(r->thread, NULL);
 	}
+	forget_owner(r);
+	if (r->runner_fd >= 0)
+		close(r->runner_fd);
 	pthread_mutex_destroy(&r->times_lock);
 }
 
@@ -211,4 +245,5 @@ void runner_reset(struct runner *r)
 	pthread_mutex_lock(&r->times_lock);
 	r->owner_ns = r->runner_ns = 0;
 	pthread_mutex_unlock(&r->times_lock);
+	forget_owner(r);
 }

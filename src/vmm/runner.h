@@ -24,11 +24,14 @@ struct vcpu;
 struct runner {
 	_Atomic uint32_t
 		turn; /* (A) RUNNER_, and RUNNER_SLEEPS: whoever's turn it is not waits for it in a futex */
-	_Atomic bool there;   /* (A) the thread was made */
-	pthread_t thread;     /* valid when there */
-	_Atomic bool calls;   /* (A) the program waits for a call that its owner makes */
-	bool lent;	      /* (O) from runner_lend until runner_take_back, or runner_is_out was true */
-	cpu_set_t processors; /* (O) that the thread may use */
+	_Atomic bool there;    /* (A) the thread was made */
+	pthread_t thread;      /* valid when there */
+	_Atomic bool calls;    /* (A) the program waits for a call that its owner makes */
+	bool lent;	       /* (O) from runner_lend until runner_take_back, or runner_is_out was true */
+	cpu_set_t processors;  /* (O) that both threads may use */
+	cpu_set_t mine;	       /* (O) those of them that the runner may use at the moment */
+	int owner_fd;	       /* (O) what the owner waits for processors (cores.c); -1: not known */
+	_Atomic int runner_fd; /* (A) the runner likewise */
 	pthread_mutex_t times_lock;
 	bool open;				  /* (T) it was lent and has not been taken back */
 	uint64_t owner_since_ns, runner_since_ns; /* (T) the threads' times when it was lent */
@@ -39,8 +42,12 @@ void runner_init(struct runner *r);
 /* Ends the thread; it is not lent. */
 void runner_destroy(struct runner *r);
 
-/* Makes the thread, if it is not there, and lets it run where its owner does. 0 or -errno. */
+/* How many processors the two may use. 0 or -errno. */
+int runner_count_processors(struct vcpu *v, unsigned int *nr);
+/* Makes the thread, if it is not there, and has it run anywhere but where the caller, its owner, is now. 0 or -errno. */
 int runner_prepare(struct vcpu *v);
+/* Lets it run wherever its owner may. */
+void runner_let_go(struct vcpu *v);
 
 /* Has vcpu_run_entered called there. */
 void runner_lend(struct vcpu *v);

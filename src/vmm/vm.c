@@ -273,6 +273,7 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 	if (vm) {
 		vm->kvm_fd = vm->fd = -1;
 		vm->load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+		vm->tasks_fd = open("/proc/self/task", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		vm->arena = arena;
 		pthread_mutex_init(&vm->lock, NULL);
 		pthread_mutex_init(&vm->poke_lock, NULL);
@@ -312,6 +313,8 @@ uint64_t vm_destroy(struct vm *vm)
 		close(vm->kvm_fd);
 	if (vm->load_fd >= 0)
 		close(vm->load_fd);
+	if (vm->tasks_fd >= 0)
+		close(vm->tasks_fd);
 	free(vm->cpuid);
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->poke_lock);

@@ -815,6 +815,75 @@ static void sessions_need_a_core(void **state)
 	assert_true(vcpu_stats(m->v)->polled);
 }
 
+/* As if the session's runner had stood in a run queue for so long, all its life. */
+static void pretend_waiting(struct machine *m, const char *schedstat)
+{
+	int fd = memfd_create("schedstat", MFD_CLOEXEC), was;
+
+	assert_int_equal(write(fd, schedstat, strlen(schedstat)), (ssize_t)strlen(schedstat));
+	was = atomic_exchange(&m->v->runner.runner_fd, fd);
+	if (was >= 0)
+		close(was);
+}
+
+/* One call, in a session that has answered a multiple of 64 and is due to be looked at. */
+static void call_at_a_look(struct machine *m, struct cpu_regs *regs)
+{
+	m->v->mailbox.calls = 64;
+	m->v->mailbox.checked_ns = 0;
+	count_calls(m, regs, 1);
+}
+
+/* On a machine that is busy really, sessions come to nothing: until one has been looked at and goes on. */
+static bool session_goes_on(struct machine *m, struct cpu_regs *regs)
+{
+	struct mailbox *box = &m->v->mailbox;
+
+	for (unsigned int i = 0; i < 5000 && !box->on; i++) {
+		box->not_before_ns = 0;
+		count_calls(m, regs, 20);
+		if (box->on && m->v->runner.lent)
+			call_at_a_look(m, regs);
+	}
+	return box->on;
+}
+
+static void crowded_sessions_pause(void **state)
+{
+	struct machine *m = machine(state);
+	struct mailbox *box = &m->v->mailbox;
+	struct cpu_regs regs = counting();
+	cpu_set_t cpus;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	if (getenv("LODGE_EMULATED") || CPU_COUNT(&cpus) < 2)
+		skip();
+	PUT(m->mm, count_answers);
+	map_data(m->mm, PAGE_SIZE, RW);
+	vcpu_set_traps(m->v, VCPU_TRAPS_AUTO);
+	pretend_load(m, "0.00 0.00 0.00 1/99 9\n");
+	assert_true(session_goes_on(m, &regs));
+
+	/* All its time, whatever that was: there is no session before the end of the pause, and the next pause is longer. */
+	pretend_waiting(m, "9 1000000000000000000 9\n");
+	box->pause_ns = 2000000;
+	for (unsigned int i = 0; i < 100 && box->on; i++)
+		call_at_a_look(m, &regs);
+	assert_false(box->on);
+	assert_int_equal(box->fine_ns, 0);
+	assert_int_equal(box->pause_ns, 4000000);
+	box->not_before_ns = UINT64_MAX;
+	count_calls(m, &regs, 200);
+	assert_false(box->on);
+
+	/* One that has its cores goes on, and in time the next pause is the least again. */
+	box->waited_ns = 1000000000000000000;
+	box->dense_needed = 1;
+	box->fine_ns = UINT64_MAX / 2;
+	assert_true(session_goes_on(m, &regs));
+	assert_int_equal(box->pause_ns, 2000000);
+}
+
 /* A program that asks for nothing, and one that waits for an answer, leave when they are kicked. */
 static void *kick_later(void *arg)
 {
@@ -1385,6 +1454,7 @@ int main(void)
 		TEST("vmm: a mailbox that the guest writes into harms the guest alone [F9]",
 		     scribbled_mailbox),
 		TEST("vmm: calls go by the mailbox where a core is free", sessions_need_a_core),
+		TEST("vmm: calls exit where the mailbox's threads wait for a core", crowded_sessions_pause),
 		TEST("vmm: a kick reaches a program that is lent", kick_stops_what_is_lent),
 		TEST("vmm: the owner of a program that computes sleeps", idle_owner_sleeps),
 		TEST("vmm: the hardware's walk and ours agree [B9 G8]", walk_agrees),
