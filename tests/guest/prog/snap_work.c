@@ -13,6 +13,7 @@
  * to a number in shared memory and to one in a memfd and prints both, "v N" the same to two in System V segments, "a" tells of
  * areas that are locked or shared, "q" ends.
  */
+#include <asm/prctl.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -396,6 +397,17 @@ static void signal_self(void)
 	must(nr_own == before + 1, 17);
 }
 
+/* A call that changes more than rax: what gs names from then on. */
+static void move_gs(uint64_t n)
+{
+	static const uint64_t words[2] = {17, 71};
+	uint64_t got;
+
+	must(!syscall(SYS_arch_prctl, ARCH_SET_GS, &words[n % 2]), 18);
+	__asm__ volatile("mov %%gs:0, %0" : "=r"(got));
+	must(got == words[n % 2], 19);
+}
+
 static void child(uint64_t n)
 {
 	char status[8];
@@ -437,6 +449,8 @@ static void *make_calls(void *arg)
 			c->sum += touch(n);
 		if (n % 32 == 0)
 			signal_self();
+		if (n % 16 == 0)
+			move_gs(n / 16);
 		if (n % 512 == 0 && c->forks)
 			child(n / 512);
 		if (n % 128 == 0)
