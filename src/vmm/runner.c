@@ -134,7 +134,8 @@ void runner_let_go(struct vcpu *v)
 void runner_init(struct runner *r)
 {
 	pthread_mutex_init(&r->times_lock, NULL);
-	r->owner_fd = r->runner_fd = -1;
+	r->owner_fd = -1;
+	atomic_init(&r->runner_fd, -1);
 }
 
 static void forget_owner(struct runner *r)
