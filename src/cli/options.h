@@ -2,7 +2,7 @@
 /*
  * options.h - what `lodge run` was asked to do.
  *
- * One table holds every option with its help text, so that `lodge run --help` shows what is accepted and
+ * One table (option_table.h) holds every option with its help text, so that `lodge run --help` shows what is accepted and
  * nothing else.
  */
 #ifndef LODGE_CLI_OPTIONS_H
@@ -54,6 +54,9 @@ struct run_options {
 /* argv[0] is "run". 0; on failure -EINVAL or -ENOMEM, and the user has been told. Destroy in either case. */
 int run_options_parse(struct run_options *o, int argc, char **argv);
 void run_options_destroy(struct run_options *o);
+
+/* Forgets the swap files that were named so far. */
+void run_options_drop_swaps(struct run_options *o);
 
 /* Usage, one line per option, exit statuses. */
 void run_options_help(FILE *out);
