@@ -91,6 +91,7 @@ struct access {
 	struct mm *mm;
 	unsigned int gup;
 	bool no_memory;	       /* the last page could not be had for lack of it */
+	bool grown;	       /* the stack is down to there: that is not to be tried again */
 	unsigned int attempts; /* so often in a row */
 };
 
@@ -117,27 +118,48 @@ static struct page *get_page(struct access *a, gva_t address)
 	}
 }
 
-/* After a page could not be had, and no lock is held: whether it is worth another try. */
-static bool try_again(struct access *a)
-{
-	return a->no_memory && mm_out_of_memory(a->mm->host, a->mm->memcg, a->attempts++);
-}
-
-/* A guest's stack grows under a copy as under its own push. */
-static void grow_stack(struct mm *mm, gva_t address)
+/* A guest's stack grows under a copy as under its own push. False: there is none, or it does not. */
+static bool grow_stack(struct mm *mm, gva_t address)
 {
 	mm_read_lock(mm);
 	struct vma *vma = vma_find(&mm->vmas, address);
 	bool grow = vma && vma->start > address && (vma->flags & VM_GROWSDOWN);
 	mm_read_unlock(mm);
 	if (!grow)
-		return;
+		return false;
 	mm_write_lock(mm);
 	mm_expand_stack(mm, address);
 	mm_write_unlock(mm);
+	return true;
 }
 
-enum copy_kind { COPY_FROM_USER, COPY_TO_USER, CLEAR_USER };
+/* After the page at an address could not be had, and no lock is held: whether it is worth another try. */
+static bool try_again(struct access *a, gva_t address)
+{
+	if (a->no_memory)
+		return mm_out_of_memory(a->mm->host, a->mm->memcg, a->attempts++);
+	if (a->grown)
+		return false;
+	a->grown = true;
+	return grow_stack(a->mm, address);
+}
+
+enum copy_kind { COPY_FROM_USER, COPY_STRING_FROM_USER, COPY_TO_USER, CLEAR_USER };
+
+static bool copies_from_user(enum copy_kind kind)
+{
+	return kind <= COPY_STRING_FROM_USER;
+}
+
+/* Up to its end, which is made here: the guest may change it meanwhile. */
+static void copy_string(char *to, const char *at, size_t bytes)
+{
+	size_t len = strnlen(at, bytes);
+
+	memcpy(to, at, len);
+	if (len < bytes)
+		to[len] = '\0';
+}
 
 /* Pages are handed to others under the area's rights alone, not under what the processor makes of them; a debugger has more. */
 static bool may_get(const struct mm *mm, gva_t address, unsigned int gup)
@@ -157,6 +179,8 @@ static void copy_bytes(char *at, char *buffer, size_t bytes, enum copy_kind kind
 {
 	if (kind == COPY_FROM_USER)
 		memmove(buffer, at, bytes); /* a process may copy to itself */
+	else if (kind == COPY_STRING_FROM_USER)
+		copy_string(buffer, at, bytes);
 	else if (kind == COPY_TO_USER)
 		memmove(at, buffer, bytes);
 	else
@@ -173,25 +197,24 @@ static bool is_void(struct mm *mm)
 static bool copy_part(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
 		      unsigned int gup)
 {
-	struct access a = {.mm = mm, .gup = gup | (kind != COPY_FROM_USER ? GUP_WRITE : 0)};
+	struct access a = {.mm = mm, .gup = gup | (copies_from_user(kind) ? 0 : GUP_WRITE)};
 	struct page *page;
 
 	do {
 		a.no_memory = false;
-		grow_stack(mm, user);
 		mm_read_lock(mm);
 		page = (gup & GUP_FORCE) && !may_get(mm, user, a.gup) ? NULL : get_page(&a, user);
 		if (page) {
 			copy_bytes((char *)page_address(mm->frames, page) + (user & ~PAGE_MASK), buffer,
 				   bytes, kind);
-			if (kind != COPY_FROM_USER)
+			if (!copies_from_user(kind))
 				filemap_set_dirty(
 					page); /* it may have been written out since it was looked up */
 			page_put(mm->frames, page);
 		}
 		mm_read_unlock(mm);
-	} while (!page && try_again(&a));
-	return page && !(kind == COPY_FROM_USER && is_void(mm));
+	} while (!page && try_again(&a, user));
+	return page && !(copies_from_user(kind) && is_void(mm));
 }
 
 static size_t copy(struct mm *mm, gva_t user, char *buffer, size_t bytes, enum copy_kind kind,
@@ -257,7 +280,7 @@ int64_t strncpy_from_user(struct mm *mm, char *to, gva_t from, size_t bytes)
 
 	while (done < bytes) {
 		size_t part = min_u64(bytes - done, PAGE_SIZE - (from & ~PAGE_MASK));
-		if (copy_from_user(mm, to + done, from, part))
+		if (copy(mm, from, to + done, part, COPY_STRING_FROM_USER, 0))
 			return -EFAULT;
 		const char *nul = memchr(to + done, 0, part);
 		if (nul)
@@ -276,7 +299,6 @@ static unsigned int get_more_pages(struct access *a, gva_t start, unsigned int n
 	unsigned int before = n;
 
 	a->no_memory = false;
-	grow_stack(mm, start);
 	mm_read_lock(mm);
 	for (; n < nr; n++) {
 		gva_t at = start + ((uint64_t)n << PAGE_SHIFT);
@@ -298,7 +320,7 @@ int64_t get_user_pages(struct mm *mm, gva_t start, unsigned int nr, unsigned int
 		return -EFAULT;
 	do
 		n = get_more_pages(&a, start, n, nr, pages);
-	while (n < nr && try_again(&a));
+	while (n < nr && try_again(&a, start));
 	return n || !nr ? (int64_t)n : -EFAULT;
 }
 
@@ -340,7 +362,6 @@ static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backi
 
 	*file = NULL;
 	do {
-		grow_stack(mm, user);
 		mm_read_lock(mm);
 		page = get_page(&a, user);
 		if (page && !write && !is_here(mm, page)) {
@@ -353,7 +374,7 @@ static struct page *pin_page(struct mm *mm, gva_t user, bool write, struct backi
 		if (page)
 			atomic_fetch_add(&mm->nr_pins, 1); /* before a fork can look */
 		mm_read_unlock(mm);
-	} while (!page && try_again(&a));
+	} while (!page && try_again(&a, user));
 	return page;
 }
 
