@@ -37,7 +37,9 @@ struct backing *coherent_find(struct task *t, int host_fd)
 
 struct backing *coherent_find_open(struct task *t, const struct guest_file *file)
 {
-	struct backing *b = memfd_find(file->host_fd);
+	struct backing *b = file->memfd	  ? memfd_object(file->memfd)
+			    : file->owned ? NULL
+					  : memfd_find(file->host_fd);
 
 	if (b || !file->regular || !t->hostfiles ||
 	    !atomic_load_explicit(&t->hostfiles->nr_live, memory_order_relaxed))

@@ -138,7 +138,7 @@ static struct owner *owner_find(const struct filelocks *l, const struct stat *st
 static int reopen(int host_fd, int *mode)
 {
 	*mode = fcntl(host_fd, F_GETFL) & O_ACCMODE;
-	return open(path_link(host_fd).text, *mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return path_reopen(host_fd, *mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
 static struct owner *owner_new(struct filelocks *l, const struct stat *st, int host_fd)
@@ -180,7 +180,7 @@ static int owner_widen(struct owner *o, int host_fd, int type)
 
 	if (o->mode == O_RDWR || o->mode == (type == F_WRLCK ? O_WRONLY : O_RDONLY))
 		return 0;
-	fd = open(path_link(host_fd).text, both | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = path_reopen(host_fd, both | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return -ENOLCK;
 	/* Ours are all of one type here. Readers do not mind one another, and a writer has to let go first. */

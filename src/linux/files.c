@@ -107,14 +107,13 @@ static struct guest_file *file_new(int host_fd, bool owned, const struct guest_f
 
 	if (!file)
 		return NULL;
-	*file = (struct guest_file){.refs = 1,
-				    .host_fd = host_fd,
-				    .owned = owned,
-				    .memfd = owned ? memfd_adopt(host_fd) : NULL};
+	*file = (struct guest_file){.refs = 1, .host_fd = host_fd, .owned = owned};
 	if (like && like->known)
 		know_like(file, like);
 	else
 		look_at(file);
+	if (owned && file->regular)
+		file->memfd = memfd_adopt_object(file->dev, file->ino);
 	return file;
 }
 
@@ -480,19 +479,19 @@ static struct fs *fs_new(struct guest_file *cwd, mode_t umask, mode_t host_umask
 static int open_cwd(const struct view *view, const char *cwd)
 {
 	char own[PATH_MAX] = "/";
-	bool magic;
+	struct view_end end;
 	int fd;
 
 	if (cwd)
-		return view_open(view, AT_FDCWD, cwd, O_DIRECTORY, &magic);
+		return view_open(view, AT_FDCWD, cwd, O_DIRECTORY, &end);
 	if (view->plain) { /* without a look at its name: it may have none */
 		fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		return fd < 0 ? -errno : fd;
 	}
 	if (!getcwd(own, sizeof(own)) || own[0] != '/' || view_guest_path(view, own) < 0)
 		strcpy(own, "/");
-	fd = view_open(view, AT_FDCWD, own, O_DIRECTORY, &magic);
-	return fd < 0 ? view_open(view, AT_FDCWD, "/", O_DIRECTORY, &magic) : fd;
+	fd = view_open(view, AT_FDCWD, own, O_DIRECTORY, &end);
+	return fd < 0 ? view_open(view, AT_FDCWD, "/", O_DIRECTORY, &end) : fd;
 }
 
 int fs_create(const struct view *view, const char *cwd, struct fs **result)

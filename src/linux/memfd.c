@@ -20,9 +20,10 @@
 #endif
 
 #define NAME_BYTES 300
+#define NR_ROWS	   1024u /* a build has thousands of files in a directory of memory */
 
 struct memfd {
-	struct list_head node; /* (table_lock) */
+	struct memfd *next; /* (table_lock) in its row */
 	struct backing *object;
 	uint64_t dev, ino; /* (C) of the host's memfd */
 	unsigned int refs; /* (table_lock) guest descriptors, memfd_new's caller, and the file's names */
@@ -30,33 +31,64 @@ struct memfd {
 };
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct list_head table = {&table, &table};
+static struct memfd *table[NR_ROWS]; /* (table_lock) */
 static _Atomic unsigned int nr_memfds;
 
-/* table_lock is held. */
-static struct memfd *find(const struct stat *st)
+/* table_lock is held, in all of these four. */
+
+static struct memfd **row_of(uint64_t ino)
+{
+	return &table[ino % NR_ROWS];
+}
+
+static struct memfd *find(dev_t dev, ino_t ino)
+{
+	struct memfd *m = *row_of(ino);
+
+	while (m && (m->dev != dev || m->ino != ino))
+		m = m->next;
+	return m;
+}
+
+static void enter(struct memfd *m)
+{
+	struct memfd **row = row_of(m->ino);
+
+	m->next = *row;
+	*row = m;
+	atomic_fetch_add(&nr_memfds, 1);
+}
+
+static void leave(struct memfd *m)
+{
+	struct memfd **at = row_of(m->ino);
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	atomic_fetch_sub(&nr_memfds, 1);
+}
+
+struct memfd *memfd_adopt_object(dev_t dev, ino_t ino)
 {
 	struct memfd *m;
 
-	list_for_each_entry (m, &table, node)
-		if (m->dev == st->st_dev && m->ino == st->st_ino)
-			return m;
-	return NULL;
-}
-
-struct memfd *memfd_adopt(int host_fd)
-{
-	struct memfd *m = NULL;
-	struct stat st;
-
-	if (!atomic_load(&nr_memfds) || fstat(host_fd, &st))
+	if (!atomic_load(&nr_memfds))
 		return NULL;
 	pthread_mutex_lock(&table_lock);
-	m = find(&st);
+	m = find(dev, ino);
 	if (m)
 		m->refs++;
 	pthread_mutex_unlock(&table_lock);
 	return m;
+}
+
+struct memfd *memfd_adopt(int host_fd)
+{
+	struct stat st;
+
+	return atomic_load(&nr_memfds) && !fstat(host_fd, &st) ? memfd_adopt_object(st.st_dev, st.st_ino)
+							       : NULL;
 }
 
 void memfd_drop(struct memfd *m)
@@ -68,8 +100,7 @@ void memfd_drop(struct memfd *m)
 	pthread_mutex_lock(&table_lock);
 	last = !--m->refs;
 	if (last) {
-		list_del(&m->node);
-		atomic_fetch_sub(&nr_memfds, 1);
+		leave(m);
 	}
 	pthread_mutex_unlock(&table_lock);
 	if (!last)
@@ -80,11 +111,29 @@ void memfd_drop(struct memfd *m)
 
 struct backing *memfd_find(int host_fd)
 {
-	struct memfd *m = memfd_adopt(host_fd);
-	struct backing *b = m ? backing_get(m->object) : NULL;
+	struct stat st;
 
-	memfd_drop(m);
+	return atomic_load(&nr_memfds) && !fstat(host_fd, &st) ? memfd_find_object(st.st_dev, st.st_ino)
+							       : NULL;
+}
+
+struct backing *memfd_find_object(dev_t dev, ino_t ino)
+{
+	struct backing *b = NULL;
+
+	if (!atomic_load(&nr_memfds))
+		return NULL;
+	pthread_mutex_lock(&table_lock);
+	struct memfd *m = find(dev, ino);
+	if (m)
+		b = backing_get(m->object);
+	pthread_mutex_unlock(&table_lock);
 	return b;
+}
+
+struct backing *memfd_object(const struct memfd *m)
+{
+	return backing_get(m->object);
 }
 
 bool memfd_is(int host_fd)
@@ -131,11 +180,9 @@ static struct memfd *memfd_register(struct backing *object, int host_fd, const v
 	m->refs = 1;
 	m->owner = owner;
 	pthread_mutex_lock(&table_lock);
-	found = owner ? find(&st) : NULL;
-	if (!found) {
-		list_add(&m->node, &table);
-		atomic_fetch_add(&nr_memfds, 1);
-	}
+	found = owner ? find(st.st_dev, st.st_ino) : NULL;
+	if (!found)
+		enter(m);
 	pthread_mutex_unlock(&table_lock);
 	if (!found)
 		return m;
@@ -264,29 +311,29 @@ void memfd_unlinked(int host_fd)
 	memfd_drop(m);
 }
 
-/* One file of an owner, whose names do not count any more; NULL: there is none. */
-static struct memfd *take_owned(const void *owner)
+/* One file of an owner in a row, whose names do not count any more; NULL: there is none. table_lock is held. */
+static struct memfd *take_owned(struct memfd *row, const void *owner)
 {
-	struct memfd *m, *found = NULL;
+	struct memfd *m = row;
 
-	pthread_mutex_lock(&table_lock);
-	list_for_each_entry (m, &table, node) {
-		if (m->owner != owner)
-			continue;
-		found = m;
+	while (m && m->owner != owner)
+		m = m->next;
+	if (m)
 		m->owner = NULL;
-		break;
-	}
-	pthread_mutex_unlock(&table_lock);
-	return found;
+	return m;
 }
 
 void memfd_forget(const void *owner)
 {
-	struct memfd *m;
-
-	while ((m = take_owned(owner)))
-		memfd_drop(m);
+	for (unsigned int i = 0; i < NR_ROWS; i++) {
+		struct memfd *m;
+		do {
+			pthread_mutex_lock(&table_lock);
+			m = take_owned(table[i], owner);
+			pthread_mutex_unlock(&table_lock);
+			memfd_drop(m);
+		} while (m);
+	}
 }
 
 /* --- calls --------------------------------------------------------------------------------------------------------- */

@@ -49,10 +49,14 @@ void memfd_forget(const void *owner);
 
 /* What a new guest descriptor for host_fd holds until it is closed (memfd_drop): NULL when that is no memfd of a guest. */
 struct memfd *memfd_adopt(int host_fd);
+struct memfd *memfd_adopt_object(dev_t dev, ino_t ino);
 void memfd_drop(struct memfd *m);
 
 /* The object behind a host descriptor with a reference for the caller, or NULL. Cheap where there are no memfds. */
 struct backing *memfd_find(int host_fd);
+/* The same by the status of a file, or by what a guest descriptor of it holds. */
+struct backing *memfd_find_object(dev_t dev, ino_t ino);
+struct backing *memfd_object(const struct memfd *m);
 bool memfd_is(int host_fd);
 
 /* The file is no file: memory of a memfd or segment, of whatever pages. */

@@ -207,7 +207,7 @@ static int open_locked(struct task *t, const char *name, int flags, mode_t mode,
 		err = check_rights(t, q, flags);
 	if (err)
 		return err;
-	fd = open(path_link(q->host_fd).text, (flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC);
+	fd = path_reopen(q->host_fd, (flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC);
 	if (fd < 0) {
 		err = -errno;
 		if (is_new)

@@ -69,10 +69,9 @@ static int keep_in_memory(struct task *t, int fd, const struct stat *st)
 /* A directory that may be searched opens by itself; the way through procfs is the longer one. */
 static int open_again(int fd, const struct stat *st, int flags)
 {
-	struct path_link link = path_link(fd);
 	int ret = S_ISDIR(st->st_mode) ? openat(fd, ".", flags) : -1;
 
-	return ret < 0 ? open(link.text, flags) : ret;
+	return ret < 0 ? path_reopen(fd, flags) : ret;
 }
 
 static int host_open(struct task *t, int fd, const struct stat *st, int flags)
@@ -135,10 +134,11 @@ static int open_terminal(struct task *t, int fd, const struct stat *st, int flag
 	return -EIO;
 }
 
-static int open_checked(struct task *t, int fd, const struct stat *st, int flags)
+static int open_checked(struct task *t, const struct path_target *target, int flags)
 {
+	const struct stat *st = &target->st;
+	int verified, ret, fd = target->fd;
 	struct stat now;
-	int verified, ret;
 
 	if (S_ISCHR(st->st_mode) && st->st_rdev == DEV_TTY)
 		return tty_open_own(t, flags);
@@ -146,7 +146,7 @@ static int open_checked(struct task *t, int fd, const struct stat *st, int flags
 		return tty_open_pair(t, flags);
 	if (S_ISCHR(st->st_mode) && tty_is_ours(t, st))
 		return open_terminal(t, fd, st, flags);
-	if (!wants_write(flags) || is_harmless_device(st))
+	if (!wants_write(flags) || is_harmless_device(st) || target->all_writable)
 		return host_open(t, fd, st, flags);
 	verified = path_writable(t->files->view, fd, 0);
 	if (verified < 0)
@@ -179,7 +179,7 @@ static int open_target(struct task *t, const struct path_target *target, int fla
 		return procfs_open(proc, st, flags);
 	if (proc->kind == PROC_NONE && S_ISDIR(st->st_mode) && procfs_holds_object(target->fd, st))
 		proc->kind = PROC_MACHINE;
-	return open_checked(t, target->fd, st, flags);
+	return open_checked(t, target, flags);
 }
 
 static unsigned int target_flags(int flags)
@@ -262,20 +262,15 @@ static void fix_mode(struct task *t, int fd, mode_t mode)
 		fchmod(fd, (st.st_mode & 07777) | lost);
 }
 
+/* dir_fd was reached from a writable mount. */
 static int create_in(struct task *t, int dir_fd, const char *name, int flags, mode_t mode)
 {
-	int verified = path_writable(t->files->view, dir_fd, O_DIRECTORY), fd;
-
-	if (verified < 0)
-		return verified;
 	mode &= 07777 & ~(mode_t)SET_ID_BITS;
-	fd = openat(verified, name, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->fs->umask);
+	int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NOCTTY, mode & ~t->fs->umask);
 	if (fd < 0)
-		fd = -errno;
-	else
-		fix_mode(t, fd, mode);
-	close(verified);
-	return fd < 0 ? fd : keep_in_memory(t, fd, NULL);
+		return -errno;
+	fix_mode(t, fd, mode);
+	return keep_in_memory(t, fd, NULL);
 }
 
 /* -EEXIST when something has come to stand there meanwhile. */
@@ -284,16 +279,16 @@ static int open_new(struct task *t, const struct path *p, int flags, mode_t mode
 	struct path copy = *p;
 	struct path_parent parent;
 	bool nofollow = target_flags(flags) & PATH_NOFOLLOW;
-	int err = nofollow ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
+	int dir_fd, err = nofollow ? path_parent(&copy, &parent) : path_follow(&copy, &parent);
 
 	if (err < 0)
 		return err;
-	err = parent.slash
-		      ? -EISDIR
-		      : create_in(t, parent.fd, parent.name,
-				  (flags & (REOPEN_FLAGS & ~O_DIRECTORY)) | O_CREAT | O_EXCL | O_NOFOLLOW,
-				  mode);
-	close(parent.fd);
+	dir_fd = parent.slash ? -EISDIR : path_parent_writable(t->files->view, &parent);
+	err = dir_fd < 0 ? dir_fd
+			 : create_in(t, dir_fd, parent.name,
+				     (flags & (REOPEN_FLAGS & ~O_DIRECTORY)) | O_CREAT | O_EXCL | O_NOFOLLOW,
+				     mode);
+	path_parent_release(&parent, dir_fd);
 	return err;
 }
 
@@ -331,16 +326,18 @@ static int open_or_create(struct task *t, const struct path *p, int flags, mode_
 static int open_tmpfile(struct task *t, const struct path *p, int flags, mode_t mode)
 {
 	struct path_target target;
-	int ret = path_target(t, p, PATH_DIRECTORY | target_flags(flags), &target);
+	int ret = path_target(t, p, PATH_DIRECTORY | target_flags(flags), &target), dir_fd;
 
 	if (ret < 0)
 		return ret;
-	if (view_memory(t->files->view, target.fd)) { /* nothing would say when it is gone */
-		close(target.fd);
-		return -EOPNOTSUPP;
-	}
-	ret = create_in(t, target.fd, ".", (flags & (REOPEN_FLAGS | O_EXCL)) | O_TMPFILE, mode);
+	dir_fd = view_memory(t->files->view, target.fd) /* nothing would say when it is gone */
+			 ? -EOPNOTSUPP
+			 : path_writable(t->files->view, target.fd, O_DIRECTORY);
 	close(target.fd);
+	if (dir_fd < 0)
+		return dir_fd;
+	ret = create_in(t, dir_fd, ".", (flags & (REOPEN_FLAGS | O_EXCL)) | O_TMPFILE, mode);
+	close(dir_fd);
 	return ret;
 }
 

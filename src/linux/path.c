@@ -37,9 +37,63 @@ struct path_link path_link(int fd)
 	return link;
 }
 
+/* /proc/self/fd, open: half of what such a path costs is the way to there. -1: not yet, or it cannot be had. */
+static _Atomic int own_fds = -1;
+
+/* The child of a fork has descriptors of its own. */
+static void forget_own_fds(void)
+{
+	close(atomic_exchange(&own_fds, -1));
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, forget_own_fds);
+}
+
+static int open_own_fds(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int fd, none = -1;
+
+	pthread_once(&once, watch_forks);
+	fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || atomic_compare_exchange_strong(&own_fds, &none, fd))
+		return fd;
+	close(fd);
+	return none;
+}
+
+/* Where the name of one of our descriptors is to be looked for, and that name. */
+struct own_fd {
+	int dir;
+	struct path_link link;
+	const char *name;
+};
+
+static void own_fd(int fd, struct own_fd *own)
+{
+	int dir = atomic_load_explicit(&own_fds, memory_order_acquire);
+
+	own->dir = dir < 0 ? open_own_fds() : dir;
+	own->link = path_link(fd);
+	own->name = own->dir < 0 ? own->link.text : own->link.text + strlen("/proc/self/fd/");
+}
+
+int path_reopen(int fd, int flags)
+{
+	struct own_fd own;
+
+	own_fd(fd, &own);
+	return openat(own.dir, own.name, flags);
+}
+
 int path_of_fd(int fd, char path[PATH_MAX])
 {
-	ssize_t n = readlink(path_link(fd).text, path, PATH_MAX);
+	struct own_fd own;
+
+	own_fd(fd, &own);
+	ssize_t n = readlinkat(own.dir, own.name, path, PATH_MAX);
 
 	if (n < 0)
 		return -errno;
@@ -91,20 +145,22 @@ void path_from_text(struct task *t, const char *text, struct path *p)
 
 /* --- names in a directory that is open ------------------------------------------------------- */
 
-static int walk(const struct path *p, const char *text, int how, bool *magic)
+static int walk(const struct path *p, const char *text, int how, struct view_end *end)
 {
 	int fd = p->inside ? view_open_inside(p->view, p->base, text, how) : -ELOOP;
 
-	*magic = false;
-	return fd == -ELOOP ? view_open(p->view, p->base, text, how, magic) : fd;
+	if (fd == -ELOOP)
+		return view_open(p->view, p->base, text, how, end);
+	*end = (struct view_end){.by_number = view_ends_with_number(text)};
+	return fd;
 }
 
-/* Nothing of procfs, judging by a directory and something in it. */
-static bool is_plain(int base, const struct stat *st)
+/* Nothing of procfs, judging by a directory and the device of something in it. */
+static bool is_plain(int base, dev_t dev)
 {
 	struct stat at;
 
-	return major(st->st_dev) || (!procfs_holds(base) && !fstat(base, &at) && at.st_dev == st->st_dev);
+	return major(dev) || (!procfs_holds(base) && !fstat(base, &at) && at.st_dev == dev);
 }
 
 static bool is_one_name(const struct path *p)
@@ -116,8 +172,7 @@ static bool is_one_name(const struct path *p)
 static bool status_of_name(const struct path *p, unsigned int flags, struct stat *st)
 {
 	return is_one_name(p) && !fstatat(p->base, p->text, st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) &&
-	       (!S_ISLNK(st->st_mode) || (flags & PATH_NOFOLLOW)) && is_plain(p->base, st) &&
-	       st->st_dev != p->view->memory_dev;
+	       (!S_ISLNK(st->st_mode) || (flags & PATH_NOFOLLOW)) && is_plain(p->base, st->st_dev);
 }
 
 int path_status(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
@@ -126,13 +181,47 @@ int path_status(struct task *t, const struct path *p, unsigned int flags, struct
 	return status_of_name(p, flags, &target->st) ? 0 : path_target(t, p, flags, target);
 }
 
+static bool statx_of_name(const struct path *p, unsigned int flags, int sync, unsigned int mask,
+			  struct statx *stx)
+{
+	return is_one_name(p) &&
+	       !statx(p->base, p->text, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | sync, mask, stx) &&
+	       (!S_ISLNK(stx->stx_mode) || (flags & PATH_NOFOLLOW)) &&
+	       is_plain(p->base, makedev(stx->stx_dev_major, stx->stx_dev_minor));
+}
+
+int path_statx(struct task *t, const struct path *p, unsigned int flags, int sync, unsigned int mask,
+	       struct statx *stx)
+{
+	struct path_target target;
+	int err;
+
+	memset(stx, 0, sizeof(*stx));
+	if (statx_of_name(p, flags, sync, mask, stx))
+		return 0;
+	err = path_target(t, p, flags, &target);
+	if (err)
+		return err;
+	err = statx(target.fd, "", AT_EMPTY_PATH | sync, mask, stx) ? -errno : 0;
+	close(target.fd);
+	return err;
+}
+
+int path_readlink(const struct path *p, char text[PATH_MAX])
+{
+	ssize_t n =
+		is_one_name(p) && !procfs_holds(p->base) ? readlinkat(p->base, p->text, text, PATH_MAX) : -1;
+
+	return n < 0 ? -EAGAIN : (int)n;
+}
+
 int path_open_directory(const struct path *p, int flags, struct stat *st)
 {
 	int fd = is_one_name(p) ? openat(p->base, p->text, flags | O_CLOEXEC | O_NOCTTY) : -1;
 
 	if (fd < 0)
 		return -EAGAIN;
-	if (!fstat(fd, st) && is_plain(p->base, st))
+	if (!fstat(fd, st) && is_plain(p->base, st->st_dev))
 		return fd;
 	close(fd);
 	return -EAGAIN;
@@ -163,8 +252,8 @@ int path_parent(struct path *p, struct path_parent *parent)
 {
 	const char *dir = p->text;
 	char *end = p->text + strlen(p->text);
+	struct view_end walked;
 	char *name;
-	bool magic;
 
 	if (!*p->text)
 		return -ENOENT;
@@ -182,8 +271,9 @@ int path_parent(struct path *p, struct path_parent *parent)
 		name[-1] = '\0';
 	parent->name = name;
 	parent->slash = *end;
-	parent->fd = walk(p, dir, O_DIRECTORY, &magic);
-	return parent->fd < 0 ? walk_error(p, dir, parent->fd, magic) : 0;
+	parent->fd = walk(p, dir, O_DIRECTORY, &walked);
+	parent->all_writable = walked.mount && walked.mount->all_writable;
+	return parent->fd < 0 ? walk_error(p, dir, parent->fd, walked.magic) : 0;
 }
 
 /* The path to go on with: the text of a link, and the slashes that were behind the link. */
@@ -242,7 +332,7 @@ static int dup_fd(int fd)
 static int open_own_link(struct task *t, const struct proc_entry *e, unsigned int flags)
 {
 	int directory = flags & PATH_DIRECTORY ? O_DIRECTORY : 0;
-	bool magic;
+	struct view_end end;
 	int host_fd = e->kind == PROC_FD ? files_host_fd(t->files, e->guest_fd) : -1;
 
 	if (e->kind == PROC_FD && host_fd < 0)
@@ -260,7 +350,7 @@ static int open_own_link(struct task *t, const struct proc_entry *e, unsigned in
 	case PROC_CWD:
 		return dup_fd(fs_cwd(t->fs));
 	default:
-		return view_open(t->files->view, AT_FDCWD, "/", directory, &magic);
+		return view_open(t->files->view, AT_FDCWD, "/", directory, &end);
 	}
 }
 
@@ -276,6 +366,7 @@ static int target_own_link(struct task *t, unsigned int flags, struct path_targe
 	if (fd < 0)
 		return fd;
 	target->fd = fd;
+	target->all_writable = false;
 	if (!(flags & PATH_NOFOLLOW) && target->entry.kind != PROC_FD)
 		target->entry.kind = PROC_NONE;
 	if (!fstat(fd, &target->st) && (!(flags & PATH_DIRECTORY) || S_ISDIR(target->st.st_mode)))
@@ -296,6 +387,7 @@ static int target_in_procfs(struct task *t, const struct path *p, unsigned int f
 			    struct path_target *target)
 {
 	target->entry = procfs_entry_of_fd(t, target->fd);
+	target->all_writable = false;
 	if (!may_look(t, &p->who, &target->entry))
 		target->entry.kind = PROC_REFUSED;
 	target->entry.who = p->who;
@@ -337,18 +429,19 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
 {
 	int how = (flags & PATH_NOFOLLOW ? O_NOFOLLOW : 0) | (flags & PATH_DIRECTORY ? O_DIRECTORY : 0);
-	bool magic;
+	struct view_end end;
 	int fd;
 
 	if (!*p->text)
 		fd = flags & PATH_EMPTY ? dup_fd(p->base) : -ENOENT;
 	else
-		fd = walk(p, p->text, how, &magic);
-	if (*p->text && (fd == -ELOOP || fd == -ENOENT))
+		fd = walk(p, p->text, how, &end);
+	if (*p->text && (fd == -ELOOP || (fd == -ENOENT && end.by_number)))
 		return target_by_name(t, p, flags, fd, target);
 	if (fd < 0)
 		return fd;
-	*target = (struct path_target){.fd = fd};
+	*target = (struct path_target){.fd = fd,
+				       .all_writable = *p->text && end.mount && end.mount->all_writable};
 	if (fstat(fd, &target->st)) {
 		close(fd);
 		return -errno;
@@ -377,6 +470,19 @@ int path_writable(const struct view *v, int fd, int flags)
 	int err = path_of_fd(fd, path);
 
 	return err < 0 ? err : writable_at(v, fd, path, flags);
+}
+
+int path_parent_writable(const struct view *v, const struct path_parent *parent)
+{
+	return parent->all_writable && !procfs_holds(parent->fd) ? parent->fd
+								 : path_writable(v, parent->fd, O_DIRECTORY);
+}
+
+void path_parent_release(struct path_parent *parent, int verified)
+{
+	if (verified >= 0 && verified != parent->fd)
+		close(verified);
+	close(parent->fd);
 }
 
 int path_open_in(int dir_fd, const char *name)

@@ -45,6 +45,7 @@ struct path_target {
 	int fd;			 /* O_PATH (PROC_FD: a dup of the guest's own); the caller's to close */
 	struct proc_entry entry; /* what lodge makes of it, when it is not simply a file */
 	struct stat st;		 /* of fd, when it was found */
+	bool all_writable;	 /* the walk came through a mount below which all may be written */
 };
 
 /* 0 or -errno. Leaves the path as it is. */
@@ -52,6 +53,14 @@ int path_target(struct task *t, const struct path *p, unsigned int flags, struct
 
 /* The same for those who need the status alone: where one call of the host's tells it, fd is -1 and there is nothing to close. */
 int path_status(struct task *t, const struct path *p, unsigned int flags, struct path_target *target);
+
+/* What statx tells of it; sync: AT_STATX_SYNC_TYPE. 0 or -errno. */
+struct statx;
+int path_statx(struct task *t, const struct path *p, unsigned int flags, int sync, unsigned int mask,
+	       struct statx *stx);
+
+/* The text of a link that is a name in an open directory: its length; -EAGAIN: the long way will tell. */
+int path_readlink(const struct path *p, char text[PATH_MAX]);
 
 /*
  * A directory that is opened without looking at it first: a name in an open directory, O_NOFOLLOW | O_DIRECTORY and nothing to be
@@ -64,10 +73,19 @@ bool path_has_slash(const struct path *p);
 
 /* The directory of the last component, and that component. */
 struct path_parent {
-	int fd;	    /* O_PATH; the caller's to close */
-	char *name; /* within path.text, with slashes behind it; "." for a path without components */
-	bool slash; /* it has slashes behind it */
+	int fd;		   /* O_PATH; the caller's to close */
+	char *name;	   /* within path.text, with slashes behind it; "." for a path without components */
+	bool slash;	   /* it has slashes behind it */
+	bool all_writable; /* as of path_target */
 };
+
+/*
+ * A descriptor for that directory, reached from a writable mount: parent->fd itself where the walk has shown it, else one of its own,
+ * which path_parent_release closes. -EROFS outside.
+ */
+int path_parent_writable(const struct view *v, const struct path_parent *parent);
+/* verified: what path_parent_writable gave, or an error of it. */
+void path_parent_release(struct path_parent *parent, int verified);
 
 /* 0 or -errno. Uses path.text up. */
 int path_parent(struct path *p, struct path_parent *parent);
@@ -87,6 +105,9 @@ int path_check_writable(const struct view *v, int fd);
 
 /* The path of a descriptor of ours: its length, or -errno. */
 int path_of_fd(int fd, char path[PATH_MAX]);
+
+/* Opens the very object behind a descriptor once more; flags: open(2)'s. A descriptor, or -1 and errno. */
+int path_reopen(int fd, int flags);
 
 /* "/proc/self/fd/N": a path of ours to the very object behind a descriptor. */
 struct path_link {

@@ -258,7 +258,7 @@ int procfs_open(const struct proc_entry *entry, const struct stat *st, int flags
 	if (fd < 0)
 		return -errno;
 	/* Once more, so that the guest's descriptor has the rights that it asked for. */
-	ret = open(path_link(fd).text, (flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)) | O_CLOEXEC);
+	ret = path_reopen(fd, (flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)) | O_CLOEXEC);
 	if (ret < 0)
 		ret = -errno;
 	else

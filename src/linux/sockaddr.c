@@ -88,7 +88,7 @@ static int check_socket_file(struct task *t, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) || faccessat(AT_FDCWD, path_link(fd).text, W_OK, AT_EACCESS))
+	if (fstat(fd, &st) || faccessat(fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS))
 		return -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -ECONNREFUSED;

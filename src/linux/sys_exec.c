@@ -25,7 +25,6 @@
 /* A descriptor to read from for an object that was found, if it is a file that may be executed. */
 static int open_executable(int fd)
 {
-	struct path_link link = path_link(fd);
 	struct stat st;
 	int ret;
 
@@ -33,9 +32,9 @@ static int open_executable(int fd)
 		return -errno;
 	if (S_ISLNK(st.st_mode))
 		return -ELOOP;
-	if (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, link.text, X_OK, AT_EACCESS))
+	if (!S_ISREG(st.st_mode) || faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS))
 		return -EACCES;
-	ret = open(link.text, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ret = path_reopen(fd, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	return ret < 0 ? -errno : ret;
 }
 

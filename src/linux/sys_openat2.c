@@ -109,10 +109,10 @@ static int64_t walk_to(struct walk *w, int fd)
 
 static int view_step(const struct walk *w, int base, const char *name, int flags)
 {
-	bool magic = false;
-	int fd = view_open(w->t->files->view, base, name, flags, &magic);
+	struct view_end end;
+	int fd = view_open(w->t->files->view, base, name, flags, &end);
 
-	return magic ? -ELOOP : fd;
+	return end.magic ? -ELOOP : fd;
 }
 
 /* A path that begins with a slash. */

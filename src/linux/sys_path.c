@@ -66,7 +66,7 @@ static int place_find(struct task *t, int dirfd, gva_t name, struct place *at)
 	if (err < 0)
 		return err;
 	at->error = 0;
-	at->dir_fd = path_writable(t->files->view, at->parent.fd, O_DIRECTORY);
+	at->dir_fd = path_parent_writable(t->files->view, &at->parent);
 	if (at->dir_fd < 0)
 		at->error = at->dir_fd;
 	return 0;
@@ -74,9 +74,7 @@ static int place_find(struct task *t, int dirfd, gva_t name, struct place *at)
 
 static void place_release(struct place *at)
 {
-	close(at->parent.fd);
-	if (at->dir_fd >= 0)
-		close(at->dir_fd);
+	path_parent_release(&at->parent, at->dir_fd);
 }
 
 /* The same for a name to be made: what is there already is worth telling even where nothing could be made. */
@@ -358,20 +356,30 @@ static int64_t sys_renameat2(struct task *t, const uint64_t a[6])
 /* Its length, or -errno. The caller named it with or without a path; that decides the error for what is no link. */
 static int read_link(struct task *t, const struct path_target *target, bool empty, char text[PATH_MAX])
 {
-	struct stat st;
-
-	if (fstat(target->fd, &st))
-		return -errno;
-	if (!S_ISLNK(st.st_mode))
+	if (!S_ISLNK(target->st.st_mode))
 		return empty ? -ENOENT : -EINVAL;
 	if (target->entry.kind != PROC_NONE)
 		return procfs_readlink(t, &target->entry, text);
 	return (int)result((int)readlinkat(target->fd, "", text, PATH_MAX));
 }
 
-static int64_t do_readlink(struct task *t, int dirfd, gva_t name, gva_t buffer, int bytes)
+static int read_link_at(struct task *t, const struct path *p, char text[PATH_MAX])
 {
 	struct path_target target;
+	int ret = path_readlink(p, text);
+
+	if (ret != -EAGAIN)
+		return ret;
+	ret = path_target(t, p, PATH_NOFOLLOW | PATH_EMPTY, &target);
+	if (ret)
+		return ret;
+	ret = read_link(t, &target, !p->text[0], text);
+	close(target.fd);
+	return ret;
+}
+
+static int64_t do_readlink(struct task *t, int dirfd, gva_t name, gva_t buffer, int bytes)
+{
 	char text[PATH_MAX];
 	struct path p;
 	int ret;
@@ -380,11 +388,7 @@ static int64_t do_readlink(struct task *t, int dirfd, gva_t name, gva_t buffer, 
 		return -EINVAL;
 	ret = path_get(t, dirfd, name, &p);
 	if (!ret)
-		ret = path_target(t, &p, PATH_NOFOLLOW | PATH_EMPTY, &target);
-	if (ret)
-		return ret;
-	ret = read_link(t, &target, !p.text[0], text);
-	close(target.fd);
+		ret = read_link_at(t, &p, text);
 	if (ret < 0)
 		return ret;
 	ret = ret < bytes ? ret : bytes;

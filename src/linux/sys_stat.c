@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -34,19 +35,24 @@
 
 typedef int find_fn(struct task *t, const struct path *p, unsigned int how, struct path_target *target);
 
+static int get_path(struct task *t, const uint64_t dirfd_name[2], int flags, int known, unsigned int *how,
+		    struct path *p)
+{
+	*how = (flags & AT_SYMLINK_NOFOLLOW ? PATH_NOFOLLOW : 0) | (flags & AT_EMPTY_PATH ? PATH_EMPTY : 0);
+	if (flags & ~(known & ~TARGET_MAYBE_NULL))
+		return -EINVAL;
+	return known & TARGET_MAYBE_NULL && flags & AT_EMPTY_PATH
+		       ? path_get_or_null(t, (int)dirfd_name[0], dirfd_name[1], p)
+		       : path_get(t, (int)dirfd_name[0], dirfd_name[1], p);
+}
+
 static int get_by(find_fn *find, struct task *t, const uint64_t dirfd_name[2], int flags, int known,
 		  struct path_target *target)
 {
-	unsigned int how =
-		(flags & AT_SYMLINK_NOFOLLOW ? PATH_NOFOLLOW : 0) | (flags & AT_EMPTY_PATH ? PATH_EMPTY : 0);
+	unsigned int how;
 	struct path p;
-	int err;
+	int err = get_path(t, dirfd_name, flags, known, &how, &p);
 
-	if (flags & ~(known & ~TARGET_MAYBE_NULL))
-		return -EINVAL;
-	err = known & TARGET_MAYBE_NULL && flags & AT_EMPTY_PATH
-		      ? path_get_or_null(t, (int)dirfd_name[0], dirfd_name[1], &p)
-		      : path_get(t, (int)dirfd_name[0], dirfd_name[1], &p);
 	return err ? err : find(t, &p, how, target);
 }
 
@@ -61,10 +67,10 @@ static int target_get(struct task *t, const uint64_t dirfd_name[2], int flags, i
 #define STAT_FLAGS \
 	(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE | TARGET_MAYBE_NULL)
 
-/* What a memfd takes: the host's has no data. In units of 512 bytes. host_fd -1: it is none. */
-static uint64_t memfd_blocks(int host_fd, uint64_t hosts)
+/* What a memfd takes: the host's has no data. In units of 512 bytes. */
+static uint64_t memfd_blocks(dev_t dev, ino_t ino, uint64_t hosts)
 {
-	struct backing *b = host_fd < 0 ? NULL : memfd_find(host_fd);
+	struct backing *b = memfd_find_object(dev, ino);
 
 	if (!b)
 		return hosts;
@@ -83,13 +89,13 @@ static bool is_sizeless(struct task *t, int guest_fd)
 	return file && file->proc.kind == PROC_FILE;
 }
 
-static int64_t put_stat(struct task *t, int host_fd, struct stat *st, gva_t to, bool sizeless)
+static int64_t put_stat(struct task *t, struct stat *st, gva_t to, bool sizeless)
 {
 	const struct identity *o = &t->sandbox->identity;
 
 	st->st_uid = identity_shown_uid(o, st->st_uid);
 	st->st_gid = identity_shown_gid(o, st->st_gid);
-	st->st_blocks = (blkcnt_t)memfd_blocks(host_fd, (uint64_t)st->st_blocks);
+	st->st_blocks = (blkcnt_t)memfd_blocks(st->st_dev, st->st_ino, (uint64_t)st->st_blocks);
 	if (sizeless)
 		st->st_size = st->st_blocks = 0;
 	return copy_to_user(t->mm, to, st, sizeof(*st)) ? -EFAULT : 0;
@@ -102,7 +108,7 @@ static int64_t stat_open(struct task *t, int guest_fd, gva_t to)
 
 	if (host_fd < 0)
 		return -EBADF;
-	return fstat(host_fd, &st) ? -errno : put_stat(t, host_fd, &st, to, is_sizeless(t, guest_fd));
+	return fstat(host_fd, &st) ? -errno : put_stat(t, &st, to, is_sizeless(t, guest_fd));
 }
 
 /* A descriptor and no name is fstat, as libc has it; Linux, too, looks for that first. */
@@ -125,7 +131,7 @@ static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flag
 	ret = get_by(path_status, t, at, flags, STAT_FLAGS, &target);
 	if (ret)
 		return ret;
-	ret = put_stat(t, target.fd, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
+	ret = put_stat(t, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
 	if (target.fd >= 0)
 		close(target.fd);
 	return ret;
@@ -154,25 +160,23 @@ static int64_t sys_fstat(struct task *t, const uint64_t a[6])
 static int64_t sys_statx(struct task *t, const uint64_t a[6])
 {
 	int flags = (int)a[2];
-	struct path_target target;
+	unsigned int how;
 	struct statx stx;
+	struct path p;
 	int64_t ret;
 
 	if ((a[3] & STATX_MASK_RESERVED) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
 		return -EINVAL;
-	ret = target_get(t, a, flags, STAT_FLAGS, &target);
+	ret = get_path(t, a, flags, STAT_FLAGS, &how, &p);
+	if (!ret)
+		ret = path_statx(t, &p, how, flags & AT_STATX_SYNC_TYPE, (unsigned int)a[3], &stx);
 	if (ret)
 		return ret;
-	memset(&stx, 0, sizeof(stx));
-	if (statx(target.fd, "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE), (unsigned int)a[3], &stx))
-		ret = -errno;
 	stx.stx_uid = identity_shown_uid(&t->sandbox->identity, stx.stx_uid);
 	stx.stx_gid = identity_shown_gid(&t->sandbox->identity, stx.stx_gid);
-	stx.stx_blocks = memfd_blocks(target.fd, stx.stx_blocks);
-	if (!ret && copy_to_user(t->mm, a[4], &stx, sizeof(stx)))
-		ret = -EFAULT;
-	close(target.fd);
-	return ret;
+	stx.stx_blocks =
+		memfd_blocks(makedev(stx.stx_dev_major, stx.stx_dev_minor), stx.stx_ino, stx.stx_blocks);
+	return copy_to_user(t->mm, a[4], &stx, sizeof(stx)) ? -EFAULT : 0;
 }
 
 /* A guest sees everything outside the rw directories as mounted read-only. */
@@ -217,7 +221,7 @@ static bool is_special(const struct stat *st)
 
 static int64_t check_access(struct task *t, const struct path_target *target, int mode, int flags)
 {
-	if (faccessat(AT_FDCWD, path_link(target->fd).text, mode, flags & AT_EACCESS))
+	if (mode && faccessat(target->fd, "", mode, AT_EMPTY_PATH | (flags & AT_EACCESS)))
 		return -errno;
 	if (!(mode & W_OK) || is_special(&target->st) || target->entry.kind == PROC_FD)
 		return 0;

@@ -83,8 +83,9 @@ const struct mount *view_memory(const struct view *v, int fd)
 	char path[PATH_MAX];
 	const struct mount *m;
 	const char *rest;
+	struct stat st;
 
-	if (!v->nr_memory || path_of_fd(fd, path) < 0)
+	if (!v->nr_memory || (!fstat(fd, &st) && st.st_dev != v->memory_dev) || path_of_fd(fd, path) < 0)
 		return NULL;
 	m = view_find_host(v, path, &rest);
 	return m && m->memory ? m : NULL;
@@ -145,7 +146,7 @@ static int open_memory(struct view *v, struct mount *m)
 static void make_way(const struct view *v, const char *guest)
 {
 	char way[PATH_MAX];
-	bool magic;
+	struct view_end end;
 	int fd;
 
 	snprintf(way, sizeof(way), "%s", guest);
@@ -155,7 +156,7 @@ static void make_way(const struct view *v, const char *guest)
 			*at = '\0';
 		name = strrchr(way, '/');
 		*name = '\0';
-		fd = view_open(v, AT_FDCWD, *way ? way : "/", O_DIRECTORY, &magic);
+		fd = view_open(v, AT_FDCWD, *way ? way : "/", O_DIRECTORY, &end);
 		if (fd >= 0 && view_memory(v, fd))
 			mkdirat(fd, name + 1, DIR_MODE);
 		if (fd >= 0)
@@ -173,7 +174,7 @@ static char *canonical_guest(const struct view *v, const char *text)
 	char path[PATH_MAX], dir[PATH_MAX];
 	size_t len = strlen(text);
 	const char *name;
-	bool magic;
+	struct view_end end;
 	int fd, n;
 
 	while (len > 1 && text[len - 1] == '/')
@@ -187,7 +188,7 @@ static char *canonical_guest(const struct view *v, const char *text)
 		return strdup("/");
 	name = strrchr(path, '/');
 	snprintf(dir, sizeof(dir), "%.*s", name == path ? 1 : (int)(name - path), path);
-	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &magic);
+	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
 	if (fd < 0)
 		return strdup(path);
 	n = path_of_fd(fd, dir);
@@ -221,6 +222,10 @@ static int mount_add(struct view *v, const char *host, const char *guest, bool w
 		m->guest = guest ? canonical_guest(v, guest) : strdup(canonical);
 		err = m->host && m->guest ? 0 : -errno;
 	}
+	if (!err) {
+		m->guest_len = m->guest[1] ? strlen(m->guest) : 0;
+		m->name = strrchr(m->guest, '/') + 1;
+	}
 	if (err < 0) {
 		if (m->fd >= 0)
 			close(m->fd);
@@ -235,18 +240,66 @@ static int mount_add(struct view *v, const char *host, const char *guest, bool w
 	return 0;
 }
 
+/* A link in the root. 0 or -ENOMEM. */
+static int know_link(struct view *v, const char *name, const char *text)
+{
+	struct view_link *all = realloc(v->links, (v->nr_links + 1) * sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	v->links = all;
+	all[v->nr_links] = (struct view_link){strdup(name), strdup(text)};
+	v->nr_links++;
+	return all[v->nr_links - 1].name && all[v->nr_links - 1].text ? 0 : -ENOMEM;
+}
+
+static void forget_link(struct view *v, unsigned int i)
+{
+	free(v->links[i].name);
+	free(v->links[i].text);
+	v->links[i] = v->links[--v->nr_links];
+}
+
+/* Another root does, too. */
+static bool is_hidden(const struct view *v, const char *name)
+{
+	for (unsigned int i = 1; i < v->nr; i++)
+		if (!v->mount[i].guest_len || !strcmp(v->mount[i].guest + 1, name))
+			return true;
+	return false;
+}
+
+/* Known are only those that nobody can change, nor a mount hides. */
+static void forget_uncertain_links(struct view *v)
+{
+	for (unsigned int i = v->nr_links; i-- > 0;)
+		if (v->mount[0].writable || is_hidden(v, v->links[i].name))
+			forget_link(v, i);
+}
+
+/* What is written in a mount needs no look at where that is, if there is nothing below that may not be written. */
+static void find_all_writable(struct view *v)
+{
+	for (unsigned int i = 0; i < v->nr; i++) {
+		struct mount *m = &v->mount[i];
+		m->all_writable = m->writable;
+		for (unsigned int j = 0; j < v->nr; j++)
+			m->all_writable &= v->mount[j].writable || !path_below(v->mount[j].host, m->host);
+	}
+}
+
 /* 0, -errno; -EINVAL: its directory is not of memory. */
-static int make_link(const struct view *v, const struct lodge_mount *m)
+static int make_link(struct view *v, const struct lodge_mount *m)
 {
 	const char *name = m->guest ? strrchr(m->guest, '/') : NULL;
 	char dir[PATH_MAX];
-	bool magic;
+	struct view_end end;
 	int fd, ret = 0;
 
 	if (!name || !m->host)
 		return -EINVAL;
 	snprintf(dir, sizeof(dir), "%.*s", name == m->guest ? 1 : (int)(name - m->guest), m->guest);
-	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &magic);
+	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
 	if (fd < 0)
 		return fd;
 	if (!view_memory(v, fd))
@@ -254,7 +307,7 @@ static int make_link(const struct view *v, const struct lodge_mount *m)
 	else if (symlinkat(m->host, fd, name + 1))
 		ret = -errno;
 	close(fd);
-	return ret;
+	return ret || dir[1] ? ret : know_link(v, name + 1, m->host);
 }
 
 static int add_all(struct view *v, const struct view_setup *s, const char **bad)
@@ -279,6 +332,8 @@ static int add_all(struct view *v, const struct view_setup *s, const char **bad)
 		*bad = s->rw_dirs[i];
 		err = mount_add(v, s->rw_dirs[i], NULL, true, O_DIRECTORY);
 	}
+	forget_uncertain_links(v);
+	find_all_writable(v);
 	return err;
 }
 
@@ -325,6 +380,9 @@ void view_release(struct view *v)
 		free(v->mount[i].host);
 		free(v->mount[i].guest);
 	}
+	while (v->nr_links)
+		forget_link(v, v->nr_links - 1);
+	free(v->links);
 	memfd_forget(v);
 	scratch_remove(&v->scratch);
 	pthread_mutex_destroy(&v->hidden->lock);

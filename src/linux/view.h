@@ -35,10 +35,18 @@ struct lodge_mount;
 struct mm_host;
 
 struct mount {
-	char *guest; /* canonical, "/" or without a slash at the end */
-	char *host;  /* likewise */
-	int fd;	     /* O_PATH of a directory or file */
+	char *guest;	  /* canonical, "/" or without a slash at the end */
+	size_t guest_len; /* of it; 0 for "/" */
+	const char *name; /* its last component */
+	char *host;	  /* canonical as well */
+	int fd;		  /* O_PATH of a directory or file */
 	bool writable, memory;
+	bool all_writable; /* nothing that lies in it is a mount that may not be written */
+};
+
+/* A link in a root of memory that nobody can change: where it leads needs no asking. */
+struct view_link {
+	char *name, *text;
 };
 
 /* Lookups of what the host has and a root of memory does not show. */
@@ -56,7 +64,9 @@ struct view {
 	bool plain;		/* every mount shows the host's object in the host's place */
 	struct scratch scratch; /* the host's directory that those of memory are in */
 	unsigned int nr_memory;
-	dev_t memory_dev;	 /* that they are on */
+	dev_t memory_dev; /* that they are on */
+	unsigned int nr_links;
+	struct view_link *links;
 	struct mm_host *mm_host; /* of what memory is made */
 	struct view_hidden *hidden;
 	struct mount mount[];
@@ -75,11 +85,21 @@ struct view *view_share(struct view *v);
 /* NULL is allowed. The last one takes its directories of memory with it. */
 void view_release(struct view *v);
 
+/* What a walk has to tell beside a descriptor or an error. */
+struct view_end {
+	bool magic;	/* -ELOOP: for a link of procfs */
+	bool by_number; /* -ENOENT: it may have looked for a number, as descriptors have in procfs */
+	const struct mount *mount; /* that it came to its end through, if that is known, or NULL */
+};
+
 /*
  * An O_PATH descriptor for what stands at `text`, which starts from the host descriptor `base` (AT_FDCWD: text is absolute). flags:
- * O_NOFOLLOW, O_DIRECTORY. -errno as the kernel's walk has it; -ELOOP with *magic for a link of procfs.
+ * O_NOFOLLOW, O_DIRECTORY. -errno as the kernel's walk has it.
  */
-int view_open(const struct view *v, int base, const char *text, int flags, bool *magic);
+int view_open(const struct view *v, int base, const char *text, int flags, struct view_end *end);
+
+/* Whether the last component of a path is a number, slashes behind it or not. */
+bool view_ends_with_number(const char *text);
 
 /*
  * The same for a name that is looked for from an open directory of the view on, without asking where that is. -ELOOP: that will not

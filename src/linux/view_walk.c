@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * view_walk.c - from a guest's path to an object of the host, through the mounts of a view. See view.h.
+ *
+ * A path without links or ".." costs one call of the host, each way up one more (is that a directory, and may names be looked for in
+ * it?), and a link those that find it; the links that a root of memory begins with cost none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,11 +25,13 @@
 
 struct walk {
 	const struct view *v;
-	char done[PATH_MAX];	 /* the guest's path so far: canonical, "" for "/" */
-	char left[2 * PATH_MAX]; /* what is still to be walked */
+	const struct mount *mount; /* that what was opened last was reached from */
 	unsigned int links;
 	int flags; /* O_NOFOLLOW, O_DIRECTORY for the last component */
 	bool magic;
+	size_t done_len, at;
+	char done[PATH_MAX];	 /* the guest's path so far, done_len bytes: canonical, "" for "/" */
+	char left[2 * PATH_MAX]; /* from `at` on: what is still to be walked */
 };
 
 static int host_open(int base, const char *path, int flags, uint64_t resolve)
@@ -37,42 +42,52 @@ static int host_open(int base, const char *path, int flags, uint64_t resolve)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-static const char *path_below(const char *path, const char *dir)
+/* What follows a mount in `path`, or NULL when it does not lie in it. */
+static const char *path_below(const char *path, const struct mount *m)
 {
-	size_t len = dir[1] ? strlen(dir) : 0;
+	const char *rest = path + m->guest_len;
 
-	if (strncmp(path, dir, len) || (path[len] && path[len] != '/'))
+	if (memcmp(path, m->guest, m->guest_len) || (*rest && *rest != '/'))
 		return NULL;
-	return path[len] ? path + len + 1 : path + len;
+	return *rest ? rest + 1 : rest;
 }
 
-static const struct mount *mount_of(const struct view *v, const char *guest, const char **rest)
+/* `guest` is canonical and `len` bytes long. */
+static const struct mount *mount_of(const struct view *v, const char *guest, size_t len, const char **rest)
 {
 	const struct mount *found = NULL;
 
 	for (unsigned int i = 0; i < v->nr; i++) {
-		const char *below = path_below(guest, v->mount[i].guest);
-		if (!below || (found && strlen(found->guest) > strlen(v->mount[i].guest)))
+		const struct mount *m = &v->mount[i];
+		if (m->guest_len > len || (found && found->guest_len > m->guest_len))
 			continue;
-		found = &v->mount[i];
+		const char *below = path_below(guest, m);
+		if (!below)
+			continue;
+		found = m;
 		*rest = below;
 	}
 	return found;
 }
 
-/* What stands at a path that is canonical but perhaps for its last component. */
-static int open_canonical(const struct view *v, const char *guest, int flags)
+/* What stands in a mount. */
+static int open_in(const struct mount *m, const char *rest, int flags)
 {
-	const char *rest = "";
-	const struct mount *m = mount_of(v, guest, &rest);
-	int fd;
-
 	if (*rest)
 		return host_open(m->fd, rest, flags, NO_LINKS);
 	if (flags & O_DIRECTORY)
 		return host_open(m->fd, ".", O_DIRECTORY, NO_LINKS);
-	fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
+	int fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+/* What stands at what was done, but perhaps for its last component. */
+static int open_done(struct walk *w, int flags)
+{
+	const char *rest = "";
+
+	w->mount = mount_of(w->v, w->done_len ? w->done : "/", w->done_len, &rest);
+	return open_in(w->mount, rest, flags);
 }
 
 /* --- text ------------------------------------------------------------------------------------ */
@@ -80,20 +95,25 @@ static int open_canonical(const struct view *v, const char *guest, int flags)
 /* Adds a component to `done`; 0 or -ENAMETOOLONG. */
 static int done_add(struct walk *w, const char *name, size_t bytes)
 {
-	size_t len = strlen(w->done);
-
-	if (len + bytes + 2 > sizeof(w->done))
+	if (w->done_len + bytes + 2 > sizeof(w->done))
 		return -ENAMETOOLONG;
-	w->done[len] = '/';
-	memcpy(w->done + len + 1, name, bytes);
-	w->done[len + 1 + bytes] = '\0';
+	w->done[w->done_len] = '/';
+	memcpy(w->done + w->done_len + 1, name, bytes);
+	w->done_len += bytes + 1;
+	w->done[w->done_len] = '\0';
 	return 0;
 }
 
-/* Takes the next component that is not "." off `left`: its length, 0 at the end. */
-static size_t next_component(struct walk *w, const char **name)
+static void done_cut(struct walk *w, size_t len)
 {
-	const char *at = w->left;
+	w->done_len = len;
+	w->done[len] = '\0';
+}
+
+/* The next component of `left` that is not ".": its length, 0 at the end; *behind is what follows it. */
+static size_t peek_component(const struct walk *w, const char **name, size_t *behind)
+{
+	const char *at = w->left + w->at;
 	size_t bytes;
 
 	do {
@@ -102,7 +122,13 @@ static size_t next_component(struct walk *w, const char **name)
 		*name = at;
 		at += bytes;
 	} while (bytes == 1 && **name == '.');
+	*behind = (size_t)(at - w->left);
 	return bytes;
+}
+
+static size_t next_component(struct walk *w, const char **name)
+{
+	return peek_component(w, name, &w->at);
 }
 
 static bool is_up(const char *name, size_t bytes)
@@ -113,56 +139,91 @@ static bool is_up(const char *name, size_t bytes)
 /* What ends with a slash, ".", or ".." means a directory, and a link there what it leads to. */
 static void look_at_end(struct walk *w)
 {
-	size_t len = strlen(w->left);
-	const char *last = strrchr(w->left, '/');
+	const char *left = w->left + w->at, *last = strrchr(left, '/');
 
-	last = last ? last + 1 : w->left;
-	if (len && (!*last || !strcmp(last, ".") || !strcmp(last, "..")))
+	last = last ? last + 1 : left;
+	if (*left && (!*last || !strcmp(last, ".") || !strcmp(last, "..")))
 		w->flags = (w->flags & ~O_NOFOLLOW) | O_DIRECTORY;
+}
+
+bool view_ends_with_number(const char *text)
+{
+	const char *end = text + strlen(text);
+
+	while (end > text && end[-1] == '/')
+		end--;
+	const char *name = end;
+	while (name > text && name[-1] >= '0' && name[-1] <= '9')
+		name--;
+	return name < end && (name == text || name[-1] == '/');
 }
 
 /* --- one step -------------------------------------------------------------------------------- */
 
-/* All that is left, when it has no "..": the host says whether a link is in the way (-ELOOP). */
-static int walk_at_once(struct walk *w)
+/* What was done is a directory in which names may be looked for: so much ".." asks for. 0 or -errno. */
+static int check_way_up(struct walk *w)
 {
-	char saved[PATH_MAX], left[sizeof(w->left)];
-	const char *name;
-	size_t bytes;
-	int err = 0;
+	int fd, err = done_add(w, ".", 1);
 
-	strcpy(saved, w->done);
-	strcpy(left, w->left);
-	while (!err && (bytes = next_component(w, &name))) {
-		err = is_up(name, bytes) ? -ELOOP : done_add(w, name, bytes);
-		memmove(w->left, name + bytes, strlen(name + bytes) + 1);
-	}
-	if (!err)
-		err = open_canonical(w->v, *w->done ? w->done : "/", w->flags);
-	if (err >= 0)
+	if (err)
 		return err;
-	strcpy(w->done, saved);
-	strcpy(w->left, left);
-	return err;
-}
-
-static int walk_up(struct walk *w)
-{
-	int fd = open_canonical(w->v, *w->done ? w->done : "/", O_DIRECTORY);
-	char *last = strrchr(w->done, '/');
-
+	fd = open_done(w, O_DIRECTORY);
+	done_cut(w, w->done_len - 2);
 	if (fd < 0)
 		return fd;
 	close(fd);
-	if (last)
-		*last = '\0';
 	return 0;
+}
+
+static void walk_up(struct walk *w)
+{
+	while (w->done_len && w->done[--w->done_len] != '/')
+		;
+	w->done[w->done_len] = '\0';
+}
+
+/* All ".." that come next; what is above a directory that was reached has been walked through. */
+static int walk_all_up(struct walk *w)
+{
+	int err = check_way_up(w);
+	const char *name;
+	size_t behind;
+
+	if (err)
+		return err;
+	while (is_up(name, peek_component(w, &name, &behind))) {
+		w->at = behind;
+		walk_up(w);
+	}
+	return 0;
+}
+
+/* All that is left, or up to the next "..": the host says whether a link is in the way (-ELOOP, and nothing is done). */
+static int walk_at_once(struct walk *w, bool *up)
+{
+	size_t done = w->done_len, at = w->at, behind, bytes;
+	const char *name;
+	int err = 0;
+
+	while (!err && (bytes = peek_component(w, &name, &behind)) && !is_up(name, bytes)) {
+		err = done_add(w, name, bytes);
+		w->at = behind;
+	}
+	*up = bytes;
+	if (!err)
+		err = *up ? walk_all_up(w) : open_done(w, w->flags);
+	if (err != -ELOOP)
+		return err;
+	done_cut(w, done);
+	w->at = at;
+	return err;
 }
 
 /* A link's text before what is left. */
 static int follow(struct walk *w, const char *text, size_t bytes)
 {
-	size_t left = strlen(w->left);
+	const char *rest = w->left + w->at;
+	size_t left = strlen(rest);
 
 	if (++w->links > MAX_LINKS)
 		return -ELOOP;
@@ -170,21 +231,22 @@ static int follow(struct walk *w, const char *text, size_t bytes)
 		return -ENOENT;
 	if (bytes + left + 2 > sizeof(w->left))
 		return -ENAMETOOLONG;
-	memmove(w->left + bytes + (left ? 1 : 0), w->left, left + 1);
+	memmove(w->left + bytes + (left ? 1 : 0), rest, left + 1);
 	memcpy(w->left, text, bytes);
 	if (left)
 		w->left[bytes] = '/';
+	w->at = 0;
 	if (text[0] == '/')
-		w->done[0] = '\0';
+		done_cut(w, 0);
 	look_at_end(w);
 	return 1;
 }
 
-/* Links of procfs are its own business: "self" and kin lead where the host says, the others nowhere. */
-static int follow_in_procfs(struct walk *w, const char *guest)
+/* Links of procfs are their own business: "self" and kin lead where the host says, the others nowhere. */
+static int follow_in_procfs(struct walk *w)
 {
 	const char *rest = "";
-	const struct mount *m = mount_of(w->v, guest, &rest);
+	const struct mount *m = mount_of(w->v, w->done, w->done_len, &rest);
 	int fd = host_open(m->fd, rest, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH), n;
 
 	if (fd == -ELOOP)
@@ -194,79 +256,144 @@ static int follow_in_procfs(struct walk *w, const char *guest)
 	n = path_of_fd(fd, w->done);
 	close(fd);
 	n = n < 0 ? n : view_guest_path(w->v, w->done);
-	return n < 0 ? n : 1;
+	if (n < 0)
+		return n;
+	done_cut(w, (size_t)n);
+	return 1;
 }
 
 /* One component; 1: a link was followed, what is left may be walked at once. */
 static int walk_one(struct walk *w, const char *name, size_t bytes, bool last)
 {
-	char link[PATH_MAX], guest[PATH_MAX];
+	size_t before = w->done_len;
+	char link[PATH_MAX];
 	const char *rest = "";
 	ssize_t n = -1;
-	int err, fd;
+	int fd, err = done_add(w, name, bytes);
 
-	strcpy(guest, w->done);
-	err = done_add(w, name, bytes);
-	memmove(w->left, name + bytes, strlen(name + bytes) + 1);
 	if (err)
 		return err;
-	mount_of(w->v, w->done, &rest);
+	mount_of(w->v, w->done, w->done_len, &rest);
 	if (!*rest) /* a mount is what it is */
 		return 0;
-	fd = open_canonical(w->v, w->done, O_NOFOLLOW);
+	fd = open_done(w, O_NOFOLLOW);
 	if (fd < 0)
 		return fd;
 	if (!last || !(w->flags & O_NOFOLLOW))
 		n = readlinkat(fd, "", link, sizeof(link));
-	err = n >= 0 && procfs_holds(fd) ? follow_in_procfs(w, w->done) : 0;
+	err = n >= 0 && procfs_holds(fd) ? follow_in_procfs(w) : 0;
 	close(fd);
 	if (err || n < 0)
 		return err;
-	strcpy(w->done, guest);
+	done_cut(w, before);
 	return n == sizeof(link) ? -ENAMETOOLONG : follow(w, link, (size_t)n);
 }
 
-/* Up to the first link, or to the end. */
+/* Up to the first link, or ".."; 0: at the end. */
 static int walk_slowly(struct walk *w)
 {
-	const char *name, *after;
+	const char *name;
 	size_t bytes;
 	int err = 0;
 
 	while (!err && (bytes = next_component(w, &name))) {
-		after = name + bytes + strspn(name + bytes, "/");
+		const char *after = name + bytes;
 		if (is_up(name, bytes)) {
-			memmove(w->left, name + bytes, strlen(name + bytes) + 1);
-			err = walk_up(w);
+			err = check_way_up(w);
+			walk_up(w);
+			err = err ? err : 1;
 		} else {
-			err = walk_one(w, name, bytes, !*after);
+			err = walk_one(w, name, bytes, !after[strspn(after, "/")]);
 		}
 	}
 	return err;
 }
 
+/* The links of a root of memory are known. 1: one was followed. */
+static int follow_root_link(struct walk *w)
+{
+	const char *name;
+	size_t behind, bytes = w->done_len ? 0 : peek_component(w, &name, &behind);
+	bool last = bytes && !name[bytes + strspn(name + bytes, "/")];
+
+	if (!bytes || (last && (w->flags & O_NOFOLLOW)))
+		return 0;
+	for (unsigned int i = 0; i < w->v->nr_links; i++) {
+		const struct view_link *l = &w->v->links[i];
+		if (strncmp(l->name, name, bytes) || l->name[bytes])
+			continue;
+		w->at = behind;
+		return follow(w, l->text, strlen(l->text));
+	}
+	return 0;
+}
+
 static int walk_run(struct walk *w)
 {
+	bool up;
 	int ret;
 
 	look_at_end(w);
 	for (;;) {
-		ret = walk_at_once(w);
-		if (ret != -ELOOP)
+		do
+			ret = follow_root_link(w);
+		while (ret > 0);
+		ret = ret ? ret : walk_at_once(w, &up);
+		if (!ret && up)
+			continue;
+		if (ret != -ELOOP || w->links > MAX_LINKS)
 			return ret;
 		ret = walk_slowly(w);
 		if (ret < 0)
 			return ret;
 		if (!ret)
-			return open_canonical(w->v, *w->done ? w->done : "/", w->flags);
+			return open_done(w, w->flags);
 	}
+}
+
+/* A path that says where it leads, as far as links do not. */
+static bool is_canonical(const char *text, size_t *len)
+{
+	const char *at = text;
+
+	while (*at == '/') {
+		size_t bytes = strcspn(++at, "/");
+		if (!bytes || (bytes == 1 && *at == '.') || is_up(at, bytes))
+			return false;
+		at += bytes;
+	}
+	*len = (size_t)(at - text);
+	return *len && *len < PATH_MAX;
+}
+
+/* In one step; -ELOOP: there is more to it. */
+static int open_absolute(const struct view *v, const char *text, int flags, struct view_end *end)
+{
+	const char *rest = "";
+	size_t len;
+
+	if (!is_canonical(text, &len))
+		return -ELOOP;
+	end->mount = mount_of(v, text, len, &rest);
+	if (v->nr_links && end->mount == &v->mount[0])
+		return -ELOOP;
+	end->by_number = view_ends_with_number(text);
+	return open_in(end->mount, rest, flags);
+}
+
+/* True when `path` is `dir`, or lies in it. */
+static bool lies_in(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return !strncmp(path, dir, len) && (!path[len] || path[len] == '/');
 }
 
 /* What the host has at an absolute path, and a root of memory does not show. */
 static void note_hidden(const struct view *v, const char *path)
 {
 	const char *rest = "";
-	const struct mount *m = mount_of(v, path, &rest);
+	const struct mount *m = mount_of(v, path, strlen(path), &rest);
 	struct view_hidden *h = v->hidden;
 	struct stat st;
 
@@ -274,7 +401,7 @@ static void note_hidden(const struct view *v, const char *path)
 		return;
 	pthread_mutex_lock(&h->lock);
 	/* A look at its directory belongs to the lookup before. */
-	if (!path_below(h->last, path)) {
+	if (!lies_in(h->last, path)) {
 		h->nr++;
 		snprintf(h->last, sizeof(h->last), "%s", path);
 	}
@@ -284,7 +411,7 @@ static void note_hidden(const struct view *v, const char *path)
 static bool is_mounts_name(const struct view *v, const char *name, size_t bytes)
 {
 	for (unsigned int i = 0; i < v->nr; i++) {
-		const char *last = strrchr(v->mount[i].guest, '/') + 1;
+		const char *last = v->mount[i].name;
 		if (!strncmp(last, name, bytes) && !last[bytes])
 			return true;
 	}
@@ -312,32 +439,58 @@ int view_open_inside(const struct view *v, int base, const char *text, int flags
 	return host_open(base, text, flags, NO_LINKS);
 }
 
-int view_open(const struct view *v, int base, const char *text, int flags, bool *magic)
+/* Where a walk begins; text is no plain name of a host's directory. */
+static int walk_begin(struct walk *w, int base, const char *text)
 {
-	struct walk w = {.v = v, .flags = flags};
+	int n = 0;
+
+	if (strlen(text) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (text[0] != '/') {
+		n = path_of_fd(base, w->done);
+		n = n < 0 ? n : view_guest_path(w->v, w->done);
+	}
+	if (n < 0)
+		return n;
+	done_cut(w, n > 1 ? (size_t)n : 0);
+	strcpy(w->left, text);
+	return 0;
+}
+
+static int walk(const struct view *v, int base, const char *text, int flags, struct view_end *end)
+{
+	struct walk w;
 	int ret;
 
-	*magic = false;
+	w.v = v;
+	w.flags = flags;
+	w.mount = NULL;
+	w.links = 0;
+	w.magic = false;
+	w.at = 0;
+	ret = walk_begin(&w, base, text);
+	if (ret)
+		return ret;
+	if (w.done_len && w.done[0] != '/') /* no directory at all */
+		return host_open(base, text, flags, NO_LINKS);
+	ret = walk_run(&w);
+	*end = (struct view_end){w.magic, view_ends_with_number(w.done), w.mount};
+	return ret;
+}
+
+int view_open(const struct view *v, int base, const char *text, int flags, struct view_end *end)
+{
+	int ret;
+
+	*end = (struct view_end){.by_number = true};
 	if (!*text)
 		return -ENOENT;
 	if (v->plain)
 		return host_open(base, text, flags, RESOLVE_NO_MAGICLINKS);
-	if (text[0] != '/') {
-		ret = path_of_fd(base, w.done);
-		ret = ret < 0 ? ret : view_guest_path(v, w.done);
-		if (ret < 0)
-			return ret;
-		if (w.done[0] != '/') /* no directory at all */
-			return host_open(base, text, flags, NO_LINKS);
-		if (!w.done[1])
-			w.done[0] = '\0';
-	}
-	if (strlen(text) >= PATH_MAX)
-		return -ENAMETOOLONG;
-	strcpy(w.left, text);
-	ret = walk_run(&w);
+	ret = *text == '/' ? open_absolute(v, text, flags, end) : -ELOOP;
+	if (ret == -ELOOP)
+		ret = walk(v, base, text, flags, end);
 	if (ret == -ENOENT && text[0] == '/')
 		note_hidden(v, text);
-	*magic = w.magic;
 	return ret;
 }

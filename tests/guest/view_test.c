@@ -271,6 +271,38 @@ static void mounts_show_and_protect(void **state)
 		      "/srv\nf\n");
 }
 
+/* A mount that may not be written keeps what it shows, by whatever name: so does one of which another shows the whole. */
+static void a_part_is_protected(void **state)
+{
+	const char *a = dir_with_file("a"), *inner = dir_with_file("a/inner");
+	const char *script =
+		"cd $0; echo x > new && mv new inner/new || echo kept; rm new; echo y > inner/file || "
+		"echo refused; echo y > inner/../inner/file || echo refused; echo y > $0/inner/new || "
+		"echo refused; mkdir inner/d || echo refused; mv inner/file . || echo kept; "
+		"echo x > inner/../new && cat new; rm new; cat inner/file";
+	const char *said = "kept\nrefused\nrefused\nrefused\nrefused\nkept\nx\na/inner";
+
+	(void)state;
+	expect_output(lodge_run("--rw", a, "--ro", inner, SHELL, script, a, NULL), said);
+	expect_output(lodge_run("--bind", arg("%s:/all", a, ""), "--ro", inner, SHELL, script, "/all", NULL),
+		      said);
+}
+
+/* The links that the root begins with are known beforehand, unless something else stands there. */
+static void mounts_hide_links(void **state)
+{
+	const char *a = dir_with_file("a");
+
+	(void)state;
+	expect_output(
+		lodge_run(
+			"--bind", arg("%s:/sbin", a, ""), "/usr/bin/busybox", "sh", "-c",
+			"cat /sbin/file /sbin/../sbin/./file; cd /sbin; pwd; readlink /bin; cd /bin; pwd -P; "
+			"readlink /sbin || echo none",
+			NULL),
+		"aa/sbin\nusr/bin\n/usr/bin\nnone\n");
+}
+
 static void a_root_is_all_there_is(void **state)
 {
 	const char *root = dir_with_file("root"), *out = dir_with_file("b");
@@ -406,6 +438,8 @@ int main(void)
 		CASE("view: a directory of the caller's shows what the view shows [J2]",
 		     a_given_directory_is_a_stranger),
 		CASE("view: --ro, --rw, --bind, --tmpfs, --cwd [J2]", mounts_show_and_protect),
+		CASE("view: a part that may not be written stays so [J2]", a_part_is_protected),
+		CASE("view: a mount hides a link of the root [J2]", mounts_hide_links),
 		CASE("view: --root is all there is [J2]", a_root_is_all_there_is),
 		CASE("view: no link, dot or directory leads around a mount [J2]", no_way_around),
 		CASE("view: what is not there is refused by one line [J2]", what_is_not_there_is_refused),

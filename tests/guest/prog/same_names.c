@@ -153,6 +153,96 @@ static void removed(void)
 	close(at);
 }
 
+/* Ways up, links that a root begins with, and slashes and dots where one would not look for them. */
+static const char *const ways[] = {
+	"/",
+	"//",
+	"/.",
+	"/..",
+	"/../../usr/bin",
+	"/bin",
+	"/bin/",
+	"/bin/.",
+	"/bin/..",
+	"/bin/../usr/bin/env",
+	"//bin//env",
+	"/./bin/./env",
+	"/bin/none",
+	"/bin/env/",
+	"/bin/env/.",
+	"/bin/env/..",
+	"/bin/env/none",
+	"/lib64/../usr/bin",
+	"/usr/bin/../../bin/env",
+	"/usr/none/../bin/env",
+	"/usr/bin/env/../env",
+	"/usr/lib/../bin/../bin/./env",
+	"/usr/bin/../../../../usr/bin/env",
+	"/none",
+	"/none/..",
+	"/7",
+	"/usr/7",
+	"/usr/bin/7/",
+	"/proc/7777777",
+	"/proc/self/fd/999",
+	"/proc/self/fd/999/",
+	"/proc/self/fd/999/none",
+	"/proc/self/fd/none",
+	"/proc/self/fd/../fd/999",
+	"at/dir/../dir/../file",
+	"at/dirlink/../file",
+	"at/dirlink/up",
+	"at/dir/up/../x",
+	"at/loop/../file",
+	"at/nowhere/..",
+	"at/dir/../../at/link",
+	"at/shut/..",
+	"at/shut/../file",
+	"at/shut/none",
+};
+
+static void ways_around(void)
+{
+	char text[64];
+	int dir = make_all();
+
+	mkdirat(dir, "shut", 0600);
+	for (size_t i = 0; i < NR_CASES(ways); i++) {
+		printf("%-36s", ways[i]);
+		tell_status(AT_FDCWD, ways[i], 0);
+		tell_status(AT_FDCWD, ways[i], AT_SYMLINK_NOFOLLOW);
+		printf(" %s", access(ways[i], R_OK) ? strerrorname_np(errno) : "may be read");
+		ssize_t n = readlink(ways[i], text, sizeof(text));
+		printf(" %.*s\n", n < 0 ? 32 : (int)n, n < 0 ? strerrorname_np(errno) : text);
+	}
+	unlinkat(dir, "shut", AT_REMOVEDIR);
+	remove_all(dir);
+}
+
+static void tell_link(int dir, const char *name)
+{
+	char text[64];
+	ssize_t n = readlinkat(dir, name, text, sizeof(text));
+
+	printf(" %.*s", n < 0 ? 32 : (int)n, n < 0 ? strerrorname_np(errno) : text);
+}
+
+static void link_texts(void)
+{
+	int dir = make_all(), self = open("/proc/self", O_RDONLY | O_DIRECTORY);
+
+	for (size_t i = 0; i < NR_CASES(names); i++) {
+		printf("%-16s", names[i]);
+		tell_link(dir, names[i]);
+		puts("");
+	}
+	tell_link(self, "fd");
+	tell_link(self, "none");
+	puts("");
+	close(self);
+	remove_all(dir);
+}
+
 /* Where nothing but lodge knows what there is. */
 static void in_proc(void)
 {
@@ -177,6 +267,8 @@ static const struct guest_case cases[] = {
 	{"names: opened in every way [L5][L6]", opened},
 	{"names: a directory that moves is the same directory [L6]", moved},
 	{"names: in a directory that is gone there is nothing [L6]", removed},
+	{"names: ways up, and links that a root begins with [L6]", ways_around},
+	{"names: what links say [L6]", link_texts},
 	{"names: in procfs [L6]", in_proc},
 };
 
