@@ -107,8 +107,8 @@ static int add_system_dir(struct mounts *all, const char *dir)
 	ssize_t n = readlink(dir, text, sizeof(text) - 1);
 	int err;
 
-	if (n < 0)
-		return access(dir, F_OK) ? 0 : mounts_add(all, dir, dir, false);
+	if (n < 0) /* EINVAL: it is there, and is no link */
+		return errno != EINVAL && access(dir, F_OK) ? 0 : mounts_add(all, dir, dir, false);
 	text[n] = '\0';
 	err = mounts_add(all, text, dir, false);
 	if (!err)

@@ -142,11 +142,37 @@ static int open_memory(struct view *v, struct mount *m)
 
 /* --- making ---------------------------------------------------------------------------------- */
 
+/* The mount that stands at a path itself, or NULL: most of what a view is made of is named from one on, which needs no walk. */
+static const struct mount *mount_at(const struct view *v, const char *guest)
+{
+	for (unsigned int i = v->nr; i-- > 0;)
+		if (!strcmp(v->mount[i].guest, guest))
+			return &v->mount[i];
+	return NULL;
+}
+
+/* A directory of the guest's in which something is to be made: *memory says whether it lies in memory. To be closed. */
+static int open_dir(const struct view *v, const char *dir, bool *memory)
+{
+	const struct mount *m = mount_at(v, dir);
+	struct view_end end;
+	int fd;
+
+	*memory = m && m->memory;
+	if (m) {
+		fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
+	*memory = fd >= 0 && view_memory(v, fd);
+	return fd;
+}
+
 /* The directories on the way to a mount that lie in memory are made, so that they can be listed. */
 static void make_way(const struct view *v, const char *guest)
 {
 	char way[PATH_MAX];
-	struct view_end end;
+	bool memory;
 	int fd;
 
 	snprintf(way, sizeof(way), "%s", guest);
@@ -156,8 +182,8 @@ static void make_way(const struct view *v, const char *guest)
 			*at = '\0';
 		name = strrchr(way, '/');
 		*name = '\0';
-		fd = view_open(v, AT_FDCWD, *way ? way : "/", O_DIRECTORY, &end);
-		if (fd >= 0 && view_memory(v, fd))
+		fd = open_dir(v, *way ? way : "/", &memory);
+		if (memory)
 			mkdirat(fd, name + 1, DIR_MODE);
 		if (fd >= 0)
 			close(fd);
@@ -188,7 +214,7 @@ static char *canonical_guest(const struct view *v, const char *text)
 		return strdup("/");
 	name = strrchr(path, '/');
 	snprintf(dir, sizeof(dir), "%.*s", name == path ? 1 : (int)(name - path), path);
-	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
+	fd = mount_at(v, dir) ? -1 : view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
 	if (fd < 0)
 		return strdup(path);
 	n = path_of_fd(fd, dir);
@@ -293,16 +319,16 @@ static int make_link(struct view *v, const struct lodge_mount *m)
 {
 	const char *name = m->guest ? strrchr(m->guest, '/') : NULL;
 	char dir[PATH_MAX];
-	struct view_end end;
+	bool memory;
 	int fd, ret = 0;
 
 	if (!name || !m->host)
 		return -EINVAL;
 	snprintf(dir, sizeof(dir), "%.*s", name == m->guest ? 1 : (int)(name - m->guest), m->guest);
-	fd = view_open(v, AT_FDCWD, dir, O_DIRECTORY, &end);
+	fd = open_dir(v, dir, &memory);
 	if (fd < 0)
 		return fd;
-	if (!view_memory(v, fd))
+	if (!memory)
 		ret = -EINVAL;
 	else if (symlinkat(m->host, fd, name + 1))
 		ret = -errno;
