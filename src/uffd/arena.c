@@ -70,7 +70,24 @@ int arena_init(struct arena *a, const struct arena_setup *setup)
 	int err = frames_setup(&a->frames, &frames);
 	if (err)
 		munmap(a->base, a->reserved_bytes);
+	else
+		pthread_mutex_init(&a->touch_lock, NULL);
 	return err;
+}
+
+void arena_touch_first(struct arena *a)
+{
+	struct zone *z = node_zone(&a->frames, 0, ZONE_NORMAL);
+	char *first = a->base + (z->start_pfn << PAGE_SHIFT);
+
+	pthread_mutex_lock(&z->lock);
+	bool there = z->present_pages;
+	pthread_mutex_unlock(&z->lock);
+	pthread_mutex_lock(&a->touch_lock);
+	if (there && !atomic_load(&a->lazy))
+		/* A write that changes nothing, whoever else writes there: no access that C knows does that without a race. */
+		__asm__ volatile("lock orb $0, %0" : "+m"(*first));
+	pthread_mutex_unlock(&a->touch_lock);
 }
 
 int arena_open_lazy(struct arena *a, const char **why)
@@ -81,14 +98,18 @@ int arena_open_lazy(struct arena *a, const char **why)
 	if (atomic_load(&a->lazy))
 		return 0;
 	int err = lazy_create(&setup, &lazy, why);
-	if (!err)
-		atomic_store(&a->lazy, lazy);
-	return err;
+	if (err)
+		return err;
+	pthread_mutex_lock(&a->touch_lock);
+	atomic_store(&a->lazy, lazy);
+	pthread_mutex_unlock(&a->touch_lock);
+	return 0;
 }
 
 void arena_destroy(struct arena *a)
 {
 	lazy_destroy(atomic_load(&a->lazy));
 	frames_destroy(&a->frames);
+	pthread_mutex_destroy(&a->touch_lock);
 	munmap(a->base, a->reserved_bytes);
 }

@@ -24,6 +24,7 @@ struct arena {
 	int (*add_slot)(void *ctx, gpa_t gpa, void *hva, uint64_t bytes);
 	void *slot_ctx;
 	struct lazy *_Atomic lazy; /* (A) that knows blocks of it (lazy.h); NULL: nobody does */
+	pthread_mutex_t touch_lock; /* held while memory is touched ahead, and while lazy comes: never both */
 };
 
 struct arena_setup {
@@ -34,6 +35,12 @@ struct arena_setup {
 /* Reserves room for guest memory beside that for tables and objects. 0, -ENOMEM, or -EINVAL (too little for the nodes). */
 int arena_init(struct arena *a, const struct arena_setup *setup);
 void arena_destroy(struct arena *a);
+
+/*
+ * Touches what the first program of a host begins with, so that the host clears it now, beside what else is done: the first 2 MiB of
+ * the first zone for guests. What is in them stays as it is. Nothing once a->lazy is there: it has blocks whose pages must stay away.
+ */
+void arena_touch_first(struct arena *a);
 
 /* From now on a->lazy is there. One thread at a time. 0, or as lazy_create. */
 int arena_open_lazy(struct arena *a, const char **why);

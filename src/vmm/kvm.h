@@ -13,6 +13,7 @@
 #include "../mm/cpu.h"
 #include "../mm/gather.h"
 #include "../uffd/arena.h"
+#include "boot.h"
 #include "runner.h"
 #include "sites.h"
 #include "vcpu.h"
@@ -48,10 +49,7 @@ struct vm {
 	_Atomic int mmu_kind;	       /* (A) enum mmu_kind */
 	_Atomic bool broken;	       /* (A) a revocation was lost: nothing may run any more */
 
-	pthread_mutex_t boot_lock; /* guards the three below */
-	pthread_t boot_thread;
-	bool booting;	/* the thread was not joined yet */
-	int boot_error; /* valid when it was */
+	struct boot boot; /* boot.h */
 
 	pthread_mutex_t lock;
 	struct vcpu *all;	    /* (L) every vCPU ever made */
@@ -180,11 +178,6 @@ static inline void set_immediate_exit(struct vcpu *v, bool on)
 {
 	__atomic_store_n(&v->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
-
-/* --- vm.c --- */
-
-/* Waits until the machine knows its features and has a processor: 0 or -errno. Any thread. */
-int vm_ready(struct vm *vm);
 
 /* --- thunk.c: code written for one entry ----------------------------------------------------------------------------- */
 

@@ -252,7 +252,7 @@ int vcpu_prepare(struct vm *vm)
 
 int vcpu_take(struct vm *vm, struct vcpu **result)
 {
-	int err = vm_ready(vm);
+	int err = boot_finish(vm);
 
 	if (err)
 		return err;

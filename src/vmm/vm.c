@@ -21,7 +21,6 @@
 #include "kvm.h"
 
 #define IMAGE_ORDER 3
-#define MAX_CPUID   256
 
 /* Three pages below 4 GiB that VT-x without unrestricted guest wants; no slot is there. */
 #define TSS_ADDR    0xfffbd000ul
@@ -119,54 +118,6 @@ static int make_image(struct vm *vm)
 	return 0;
 }
 
-static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vm *vm, uint32_t function, uint32_t index)
-{
-	for (uint32_t i = 0; i < vm->cpuid->nent; i++) {
-		const struct kvm_cpuid_entry2 *e = &vm->cpuid->entries[i];
-		if (e->function == function && e->index == index)
-			return e;
-	}
-	return NULL;
-}
-
-#define CR4_PAE		 (1u << 5)
-#define CR4_PGE		 (1u << 7)
-#define CR4_OSFXSR	 (1u << 9)
-#define CR4_OSXMMEXCPT	 (1u << 10)
-#define CR4_UMIP	 (1u << 11)
-#define CR4_OSXSAVE	 (1u << 18)
-
-#define XCR0_X87_SSE_AVX 0x07u
-#define XCR0_AVX512	 0xe0u
-
-/* Hardware enforces CR4 and XCR0, so they say exactly what CPUID offers. */
-static void choose_features(struct vm *vm)
-{
-	const struct kvm_cpuid_entry2 *f1 = cpuid_leaf(vm, 1, 0), *f7 = cpuid_leaf(vm, 7, 0),
-				      *fd = cpuid_leaf(vm, 13, 0);
-
-	vm->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-	if (f7 && (f7->ecx & (1u << 2)))
-		vm->cr4 |= CR4_UMIP;
-	if (f7 && (f7->ebx & 1u))
-		vm->cr4 |= CR4_FSGSBASE;
-	if (f1 && (f1->ecx & (1u << 26)) && fd) {
-		vm->cr4 |= CR4_OSXSAVE;
-		vm->xcr0 = fd->eax & XCR0_X87_SSE_AVX;
-		if ((fd->eax & XCR0_AVX512) == XCR0_AVX512 && (vm->xcr0 & 4))
-			vm->xcr0 |= XCR0_AVX512;
-	}
-}
-
-static int read_cpuid(struct vm *vm)
-{
-	vm->cpuid = calloc(1, sizeof(*vm->cpuid) + MAX_CPUID * sizeof(vm->cpuid->entries[0]));
-	if (!vm->cpuid)
-		return -ENOMEM;
-	vm->cpuid->nent = MAX_CPUID;
-	return ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, vm->cpuid) ? -errno : 0;
-}
-
 #define NEEDED_SYNC (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)
 
 /* Opens KVM and checks that it can do what is needed. NULL, or what failed with *error set. */
@@ -218,52 +169,6 @@ static const char *build(struct vm *vm, int *error)
 	return err ? "guest memory" : NULL;
 }
 
-/* --- what can wait: processors ------------------------------------------------------------------------------------- */
-
-static int boot(struct vm *vm)
-{
-	int err = read_cpuid(vm);
-
-	if (err)
-		return err;
-	choose_features(vm);
-	return vcpu_prepare(vm);
-}
-
-static void *boot_main(void *arg)
-{
-	struct vm *vm = arg;
-
-	vm->boot_error = boot(vm);
-	return NULL;
-}
-
-/*
- * A machine's first processor takes longer to make than a small program to load, so a thread makes it meanwhile; whoever
- * needs it first waits. The thread takes no signals.
- */
-static void start_boot(struct vm *vm)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	vm->booting = !pthread_create(&vm->boot_thread, NULL, boot_main, vm);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!vm->booting)
-		boot_main(vm);
-}
-
-int vm_ready(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->boot_lock);
-	if (vm->booting)
-		pthread_join(vm->boot_thread, NULL);
-	vm->booting = false;
-	pthread_mutex_unlock(&vm->boot_lock);
-	return vm->boot_error;
-}
-
 struct vm *vm_create(struct arena *arena, struct vm_error *err)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -277,13 +182,13 @@ struct vm *vm_create(struct arena *arena, struct vm_error *err)
 		vm->arena = arena;
 		pthread_mutex_init(&vm->lock, NULL);
 		pthread_mutex_init(&vm->poke_lock, NULL);
-		pthread_mutex_init(&vm->boot_lock, NULL);
+		boot_init(&vm->boot);
 		pthread_mutex_init(&vm->gate_lock, NULL);
 		pthread_mutex_init(&vm->patch_lock, NULL);
 		list_init(&vm->stale);
 		what = build(vm, &error);
 		if (!what) {
-			start_boot(vm);
+			boot_start(vm);
 			return vm;
 		}
 		vm_destroy(vm);
@@ -299,7 +204,7 @@ uint64_t vm_destroy(struct vm *vm)
 
 	if (!vm)
 		return 0;
-	vm_ready(vm);
+	boot_destroy(&vm->boot);
 	vcpu_destroy_all(vm);
 	shootdown_destroy(vm);
 	if (vm->mm_host.frames)
@@ -318,7 +223,6 @@ uint64_t vm_destroy(struct vm *vm)
 	free(vm->cpuid);
 	pthread_mutex_destroy(&vm->lock);
 	pthread_mutex_destroy(&vm->poke_lock);
-	pthread_mutex_destroy(&vm->boot_lock);
 	pthread_mutex_destroy(&vm->gate_lock);
 	pthread_mutex_destroy(&vm->patch_lock);
 	free(vm);
@@ -344,7 +248,7 @@ static uint64_t host_xcr0(void)
 int vm_platform(struct vm *vm, struct vm_platform *p)
 {
 	struct vcpu *v = current_vcpu;
-	int err = vm_ready(vm);
+	int err = boot_finish(vm);
 
 	if (!err && atomic_load(&vm->mmu_kind) == MMU_UNKNOWN) {
 		bool borrowed = !v;
