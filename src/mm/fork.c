@@ -9,6 +9,11 @@
  * Areas that are shared with others anyway are not copied at all: the child finds their pages when it touches them, and the parent
  * keeps its right to write.
  *
+ * What the parent wrote since its last fork both will write again soon: stack, data, the heap's end. Sharing the table that has it would
+ * cost each of them a fault, a table and revocations, and a fault more for every few pages. So if few pages of a table are writable, and
+ * nobody else runs in the parent, the child gets a table of its own with copies of these (mm_fork_ahead); the parent keeps its right to
+ * write, and nothing is revoked.
+ *
  * Names follow Linux: dup_mm, dup_mmap, copy_page_range and so on down to copy_present_pte; mm_host.fork_trace hears them.
  *
  * A fork that fails leaves a parent whose tables are shared with nobody: it takes them back when it writes.
@@ -36,6 +41,8 @@
 #include "vmscan.h"
 #include "zap.h"
 
+#define NO_TABLE 1ull /* no table begins there */
+
 struct fork {
 	struct mm *parent, *child;
 	bool whole;	       /* a clone: all areas, as they are */
@@ -43,6 +50,8 @@ struct fork {
 	struct vma *copy;      /* the child's */
 	struct gather gather;  /* what the parent's processors must forget */
 	struct gather unheard; /* the child's: no processor runs in it yet */
+	uint64_t ahead_pages;  /* how many may be copied that nobody has pinned */
+	gva_t ahead_table;     /* what the table covers that is being copied for their sake */
 	int err;
 };
 
@@ -124,19 +133,51 @@ static void rss_less(struct fork *f, pte_t pte, int64_t nr)
 	atomic_fetch_sub(&f->child->rss[entry_counter(f->parent, pte)], nr);
 }
 
-/* copy_present_page: the child's own copy of a page that the parent's pins are on. */
-static pte_t copy_pinned(struct fork *f, pte_t pte, gva_t address)
+/* copy_present_page: an entry for the child's own copy of a page; 0: no memory. */
+static pte_t copy_page(struct fork *f, pte_t pte, gva_t address)
 {
 	struct mm *mm = f->child;
 	struct page *from = pfn_to_page(mm->frames, pte_pfn(pte));
 	struct page *page = fault_copy_page(mm, from);
 
-	if (!page) {
-		f->err = -ENOMEM;
+	if (!page)
 		return 0;
-	}
 	page_add_new_anon_rmap(page, f->copy, address);
 	return pte_make(page_to_pfn(mm->frames, page), pte & ~PTE_PFN_MASK);
+}
+
+/* A page that the parent's pins are on. */
+static pte_t copy_pinned(struct fork *f, pte_t pte, gva_t address)
+{
+	pte_t copy = copy_page(f, pte, address);
+
+	if (!copy)
+		f->err = -ENOMEM;
+	return copy;
+}
+
+/* Written since the last fork, and without a slot, which both would share. */
+static bool is_hot(const struct mm *mm, pte_t pte)
+{
+	if (!(pte & PTE_PRESENT) || (pte & PTE_SPECIAL) || !pte_write(pte))
+		return false;
+	struct page *page = pfn_to_page(mm->frames, pte_pfn(pte));
+	return page_anon(page) && !page_in_swap_cache(page);
+}
+
+static bool is_copied_ahead(const struct fork *f, gva_t address)
+{
+	return f->ahead_table == (address & PMD_MASK);
+}
+
+/* One that is written soon. Where memory is short it is shared as others are: 0. */
+static pte_t copy_hot(struct fork *f, pte_t pte, gva_t address)
+{
+	if (!is_copied_ahead(f, address) || !f->ahead_pages || !is_hot(f->parent, pte))
+		return 0;
+	pte_t copy = copy_page(f, pte, address);
+	f->ahead_pages -= !!copy;
+	return copy;
 }
 
 static pte_t copy_present_pte(struct fork *f, pte_t *slot, gva_t address)
@@ -149,6 +190,9 @@ static pte_t copy_present_pte(struct fork *f, pte_t *slot, gva_t address)
 		return pte;
 	if (is_pinned(page))
 		return copy_pinned(f, pte, address);
+	pte_t copy = copy_hot(f, pte, address);
+	if (copy)
+		return copy;
 	if (page_anon(page) && pte_write(pte)) {
 		pte = __atomic_and_fetch(slot, ~PTE_WRITE, __ATOMIC_ACQ_REL);
 		gather_entry(&f->gather, slot, address);
@@ -203,9 +247,9 @@ static void copy_entry(void *ctx, pte_t *slot, gva_t address)
 
 /* --- by tables ----------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_left(const struct fork *f)
+static bool is_left(const struct fork *f, gva_t address)
 {
-	return is_withheld(f, f->vma) || left_to_faults(f->vma);
+	return is_withheld(f, f->vma) || (left_to_faults(f->vma) && !is_copied_ahead(f, address));
 }
 
 /* copy_pte_range for what cannot be shared. */
@@ -213,7 +257,7 @@ static void copy_entries(struct fork *f, gva_t address, gva_t end)
 {
 	static const struct pte_walk_ops leave = {.pte = leave_entry}, copy = {.pte = copy_entry};
 
-	if (is_left(f)) {
+	if (is_left(f, address)) {
 		pte_walk(f->parent, address, end, &leave, f);
 		return;
 	}
@@ -222,6 +266,19 @@ static void copy_entries(struct fork *f, gva_t address, gva_t end)
 		f->err = -ENOMEM;
 	else
 		pte_walk(f->parent, address, end, &copy, f);
+}
+
+/* Nothing below an entry that lets nobody write was written. */
+static bool has_few_hot(const struct fork *f, pte_t pmd)
+{
+	const pte_t *table = pfn_address(f->parent->frames, pte_pfn(pmd));
+	uint64_t hot = 0;
+
+	if (!f->ahead_pages || !pte_write(pmd))
+		return false;
+	for (unsigned int i = 0; i < PTRS_PER_TABLE && hot <= f->ahead_pages; i++)
+		hot += is_hot(f->parent, pte_read(&table[i]));
+	return hot && hot <= f->ahead_pages;
 }
 
 /* What the areas before made of the same table decides, for pins come and go. */
@@ -235,6 +292,10 @@ static bool copy_table(void *ctx, pte_t *pmd, gva_t address, gva_t end)
 
 	if (f->err || (pte_table(has) && !pte_write(has)))
 		return true;
+	if (plan == PLAN_SHARE && !pte_table(has) && has_few_hot(f, pte_read(pmd))) {
+		f->ahead_table = address & PMD_MASK;
+		plan = PLAN_COPY;
+	}
 	if (plan == PLAN_SHARE &&
 	    (pte_table(has) || (atomic_load(&f->parent->nr_pins) && holds_pinned(f->parent, table))))
 		plan = PLAN_COPY;
@@ -293,7 +354,7 @@ static void copy_huge(void *ctx, pte_t *slot, gva_t address, gva_t end, unsigned
 
 	if (f->err)
 		return;
-	if (is_left(f)) {
+	if (is_left(f, address)) {
 		if (counted)
 			rss_less(f, pte, (int64_t)((end - address) >> PAGE_SHIFT));
 		return;
@@ -482,17 +543,28 @@ static int duplicate(struct fork *f, struct mm **child)
 	return err;
 }
 
-int mm_fork(struct mm *parent, struct mm **child)
+int mm_fork_ahead(struct mm *parent, uint64_t ahead_pages, struct mm **child)
 {
 	struct retry retry = retry_begin(parent->host, parent->memcg);
 	struct fork f;
+	bool less;
 	int err;
 
 	do {
-		f = (struct fork){.parent = parent, .child = mm_create_unseen(parent->host, parent->memcg)};
+		f = (struct fork){.parent = parent,
+				  .child = mm_create_unseen(parent->host, parent->memcg),
+				  .ahead_pages = ahead_pages,
+				  .ahead_table = NO_TABLE};
 		err = duplicate(&f, child);
-	} while (retry_with_room(&retry, err));
+		less = err && ahead_pages; /* copies may have taken what tables need */
+		ahead_pages = 0;
+	} while (less || retry_with_room(&retry, err));
 	return err;
+}
+
+int mm_fork(struct mm *parent, struct mm **child)
+{
+	return mm_fork_ahead(parent, 0, child);
 }
 
 int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)
@@ -504,7 +576,7 @@ int mm_clone(struct mm *from, struct memcg *account, struct mm **clone)
 
 	atomic_store(&from->memcg->cloned, true); /* whatever it had of others, these know already */
 	do {
-		f = (struct fork){.parent = from, .whole = true};
+		f = (struct fork){.parent = from, .whole = true, .ahead_table = NO_TABLE};
 		f.child = account ? mm_create_unseen(from->host, account) : mm_create_alike(from);
 		err = duplicate(&f, clone);
 	} while (retry_with_room(&of_from, err) || retry_with_room(&of_account, err));

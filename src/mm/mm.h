@@ -191,6 +191,12 @@ void mm_show(struct mm *mm);
 int mm_fork(struct mm *parent, struct mm **child);
 
 /*
+ * The same, and up to `ahead_pages` of what the parent wrote since its last fork are copied at once, as far as memory goes. Nobody but the
+ * caller may run in the parent, or the child could see a later write without an earlier one.
+ */
+int mm_fork_ahead(struct mm *parent, uint64_t ahead_pages, struct mm **child);
+
+/*
  * The same for a space that is to live on by itself: all areas as they are, locked ones too, on another account; NULL: on a new one with
  * the same limits. Frames and tables that both have stay on the account that they are on. Nobody runs in `from` who could change areas.
  */

@@ -348,7 +348,7 @@ static void do_fork(struct world *w, const struct op *o, unsigned int parent)
 
 	if (slot == WORLD_SPACES)
 		return;
-	err = mm_fork(w->space[parent].mm, &child);
+	err = mm_fork_ahead(w->space[parent].mm, o->value % 3 * 20, &child);
 	if (err == -ENOMEM && o->fail)
 		return;
 	world_same_result(w, err, 0);

@@ -371,7 +371,8 @@ static void trees_of_spaces(void **state)
 			unsigned int from = (unsigned int)random_below(&rng, SPACES);
 			if (!mm[from])
 				continue;
-			mm[s] = fork_of(mm[from]);
+			uint64_t ahead = random_below(&rng, 2) * random_below(&rng, 400);
+			assert_int_equal(mm_fork_ahead(mm[from], ahead, &mm[s]), 0);
 			memcpy(want[s], want[from], sizeof(want[s]));
 		} else if (what < 45) {
 			want[s][p] = random_next(&rng);
