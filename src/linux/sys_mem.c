@@ -4,6 +4,7 @@
  *
  * Not here: pages of 1 GiB on request (-ENOMEM, as on a host that reserved none).
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -38,9 +39,77 @@ static int64_t map_huge(struct task *t, const struct mmap_request *r)
 	return size == 30 ? -ENOMEM : -EINVAL;
 }
 
+/*
+ * Segments of a library, as the C library's dynamic linker maps them: it will relocate the data and run the code in a moment, and a fault
+ * for each piece would cost more than mapping all of it. What is large, or would fill the account, is left to faults. The first of these
+ * mappings reserves the room of all, and its headers are read next: their page, with what a fault there maps around it.
+ */
+#define SEGMENT_FLAGS	  (MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE)
+#define SEGMENT_MAX_PAGES 512
+#define DATA_MAX_PAGES	  64
+
+static void populate(struct task *t, gva_t at, uint64_t pages)
+{
+	if (memcg_room(t->mm->memcg) >= 4 * pages)
+		mm_populate(t->mm, at, pages << PAGE_SHIFT);
+}
+
+static void populate_segment(struct task *t, const struct mmap_request *r, gva_t at)
+{
+	bool first = (r->flags & SEGMENT_FLAGS) == (MAP_PRIVATE | MAP_DENYWRITE) && r->prot == PROT_BITS_READ;
+	uint64_t pages = first ? 1 : BYTES_TO_PAGES(r->length),
+		 most = r->prot & PROT_BITS_WRITE ? DATA_MAX_PAGES : SEGMENT_MAX_PAGES;
+
+	if (first || ((r->flags & SEGMENT_FLAGS) == SEGMENT_FLAGS && r->prot && pages <= most))
+		populate(t, at, pages);
+}
+
+/* Where the dynamic linker is, or 0. */
+static gva_t linker_base(const struct mm *mm)
+{
+	for (unsigned int i = 0; i + 1 < mm->nr_auxv_words; i += 2)
+		if (mm->saved_auxv[i] == AT_BASE)
+			return mm->saved_auxv[i + 1];
+	return 0;
+}
+
+static bool is_linker(const struct task *t)
+{
+	gva_t base = linker_base(t->mm);
+
+	if (!base || t->regs.rip < base)
+		return false;
+	mm_read_lock(t->mm);
+	const struct vma *first = vma_find(&t->mm->vmas, base), *code = vma_find(&t->mm->vmas, t->regs.rip);
+	bool same = first && code && first->file && first->file == code->file;
+	mm_read_unlock(t->mm);
+	return same;
+}
+
+/*
+ * What the dynamic linker maps for itself it uses before any code of the program runs: its list of libraries, memory for its own tables and
+ * for the first thread's variables, and what a library has of zeroes behind its data.
+ */
+#define LINKER_MAX_PAGES 32
+
+static void populate_for_linker(struct task *t, const struct mmap_request *r, gva_t at)
+{
+	bool data = (r->flags & (MAP_TYPE | MAP_ANONYMOUS)) == (MAP_PRIVATE | MAP_ANONYMOUS) &&
+		    (r->prot & PROT_BITS_WRITE);
+	bool list = (r->flags & ~(unsigned int)MAP_FIXED) == MAP_PRIVATE && r->prot == PROT_BITS_READ;
+
+	if ((data || list) && BYTES_TO_PAGES(r->length) <= LINKER_MAX_PAGES && is_linker(t))
+		populate(t, at, BYTES_TO_PAGES(r->length));
+}
+
 static int64_t map_anonymous(struct task *t, struct mmap_request *r)
 {
-	return r->flags & MAP_HUGETLB ? map_huge(t, r) : mm_mmap(t->mm, r);
+	if (r->flags & MAP_HUGETLB)
+		return map_huge(t, r);
+	int64_t at = mm_mmap(t->mm, r);
+	if (at >= 0)
+		populate_for_linker(t, r, (gva_t)at);
+	return at;
 }
 
 /* A mapping of /dev/zero is anonymous memory by an older name. */
@@ -58,26 +127,6 @@ static int64_t map_dev_zero(struct task *t, struct mmap_request *r)
 	if ((r->flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
 		r->flags &= ~(unsigned int)MAP_PRIVATE;
 	return mm_mmap(t->mm, r);
-}
-
-/*
- * Segments of a library, as the C library's dynamic linker maps them: it will relocate the data and run the code in a moment, and a fault
- * for each piece would cost more than mapping all of it. What is large, or would fill the account, is left to faults. The first of these
- * mappings reserves the room of all, and its headers are read next: their page, with what a fault there maps around it.
- */
-#define SEGMENT_FLAGS	  (MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE)
-#define SEGMENT_MAX_PAGES 512
-#define DATA_MAX_PAGES	  64
-
-static void populate_segment(struct task *t, const struct mmap_request *r, gva_t at)
-{
-	bool first = (r->flags & SEGMENT_FLAGS) == (MAP_PRIVATE | MAP_DENYWRITE) && r->prot == PROT_BITS_READ;
-	uint64_t pages = first ? 1 : BYTES_TO_PAGES(r->length),
-		 most = r->prot & PROT_BITS_WRITE ? DATA_MAX_PAGES : SEGMENT_MAX_PAGES;
-
-	if ((first || ((r->flags & SEGMENT_FLAGS) == SEGMENT_FLAGS && r->prot && pages <= most)) &&
-	    memcg_room(t->mm->memcg) >= 4 * pages)
-		mm_populate(t->mm, at, pages << PAGE_SHIFT);
 }
 
 /* A mapping that may be written makes it as long as it reaches. */
@@ -128,8 +177,10 @@ static int64_t map_file(struct task *t, struct mmap_request *r, int guest_fd)
 	else
 		at = r->flags & MAP_HUGETLB ? -EINVAL : mm_mmap(t->mm, r);
 	backing_put(r->file);
-	if (at >= 0)
+	if (at >= 0) {
 		populate_segment(t, r, (gva_t)at);
+		populate_for_linker(t, r, (gva_t)at);
+	}
 	return at;
 }
 

@@ -336,6 +336,17 @@ static void curl_fetches(void **state)
 }
 
 /* A program that leaves processes behind: lodge ends them with itself, and waits for none. */
+/* All that the dynamic linker touches came with the program or with the call that mapped it. */
+static void a_small_program_is_linked_without_a_fault(void **state)
+{
+	struct outcome o = lodge_run("--trace=fault", "--", "/bin/true", NULL);
+
+	(void)state;
+	expect_status(&o, 0);
+	assert_string_equal(o.err, "");
+	outcome_free(&o);
+}
+
 static void what_is_left_is_killed(void **state)
 {
 	struct outcome o = lodge_run(
@@ -397,6 +408,8 @@ int main(void)
 		CASE("debian: sort, xz, tar, find, lua5.4 and sqlite3 on more data [J2]", large_data),
 		CASE("debian: python3, multiprocessing and asyncio [J2]", python_shares),
 		CASE("debian: curl from a server inside [J2]", curl_fetches),
+		CASE("debian: a small program is linked without a fault [K11]",
+		     a_small_program_is_linked_without_a_fault),
 		CASE("processes that the first one leaves are killed [J2]", what_is_left_is_killed),
 		CASE("a fork beyond --pids fails with EAGAIN [J2]", processes_are_limited),
 		CASE("a signal to lodge ends all processes [J2]", a_signal_ends_all),
