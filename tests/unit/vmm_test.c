@@ -1412,6 +1412,57 @@ static void bad_rip_never_enters(void **state)
 	assert_int_equal(vcpu_stats(m->v)->runs, runs);
 }
 
+/* --- the first processor ------------------------------------------------------------------------------------------------- */
+
+#define NR_ASKERS 3
+
+static void *ask(void *arg)
+{
+	return (void *)(intptr_t)boot_finish(arg);
+}
+
+static void ask_all_at_once(struct vm *vm)
+{
+	pthread_t thread[NR_ASKERS];
+	void *err;
+
+	for (unsigned int i = 0; i < NR_ASKERS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, ask, vm), 0);
+	for (unsigned int i = 0; i < NR_ASKERS; i++) {
+		pthread_join(thread[i], &err);
+		assert_null(err);
+	}
+}
+
+/* Whether a thread began it, on a core that is free, or one of those that need it. */
+static void first_processor_is_made_once(void **state)
+{
+	cpu_set_t all, here;
+
+	(void)state;
+	if (!have_kvm)
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	for (unsigned int i = 0; i < 20; i++) {
+		struct arena arena;
+		CPU_ZERO(&here);
+		CPU_SET((unsigned int)sched_getcpu(), &here);
+		if (i % 2)
+			assert_int_equal(sched_setaffinity(0, sizeof(here), &here), 0);
+		assert_int_equal(arena_init(&arena, &(struct arena_setup){.max_bytes = 1ull << 30}), 0);
+		struct vm *vm = vm_create(&arena, NULL);
+		assert_non_null(vm);
+		assert_false(i % 2 && vm->boot.has_thread);
+		sched_setaffinity(0, sizeof(all), &all);
+		if (i % 4 < 2) { /* else nobody ever wants one */
+			ask_all_at_once(vm);
+			assert_int_equal(vm->nr_vcpus, 1);
+		}
+		assert_int_equal(vm_destroy(vm), 0);
+		arena_destroy(&arena);
+	}
+}
+
 static void nothing(int signo)
 {
 	(void)signo;
@@ -1476,6 +1527,8 @@ int main(void)
 		TEST("vmm: a fault whose delivery a kick put off is not another program's",
 		     kick_leaves_no_fault_behind),
 		TEST("vmm: a rip outside the user half never enters the guest [B29]", bad_rip_never_enters),
+		{"vmm: the first processor is made once, by whoever comes first",
+		 first_processor_is_made_once, NULL, NULL, NULL},
 	};
 	struct sigaction sa = {.sa_handler = nothing};
 
