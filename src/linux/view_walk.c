@@ -186,22 +186,24 @@ static void walk_up(struct walk *w)
 static int walk_all_up(struct walk *w)
 {
 	int err = check_way_up(w);
-	const char *name;
-	size_t behind;
+	const char *name = "";
+	size_t behind = w->at, bytes;
 
 	if (err)
 		return err;
-	while (is_up(name, peek_component(w, &name, &behind))) {
+	for (;;) {
+		bytes = peek_component(w, &name, &behind);
+		if (!is_up(name, bytes))
+			return 0;
 		w->at = behind;
 		walk_up(w);
 	}
-	return 0;
 }
 
 /* All that is left, or up to the next "..": the host says whether a link is in the way (-ELOOP, and nothing is done). */
 static int walk_at_once(struct walk *w, bool *up)
 {
-	size_t done = w->done_len, at = w->at, behind, bytes;
+	size_t done = w->done_len, at = w->at, behind, bytes = 0;
 	const char *name;
 	int err = 0;
 
@@ -313,9 +315,12 @@ static int walk_slowly(struct walk *w)
 static int follow_root_link(struct walk *w)
 {
 	const char *name;
-	size_t behind, bytes = w->done_len ? 0 : peek_component(w, &name, &behind);
-	bool last = bytes && !name[bytes + strspn(name + bytes, "/")];
+	size_t behind, bytes;
 
+	if (w->done_len || !w->v->nr_links)
+		return 0;
+	bytes = peek_component(w, &name, &behind);
+	bool last = bytes && !name[bytes + strspn(name + bytes, "/")];
 	if (!bytes || (last && (w->flags & O_NOFOLLOW)))
 		return 0;
 	for (unsigned int i = 0; i < w->v->nr_links; i++) {
@@ -330,7 +335,7 @@ static int follow_root_link(struct walk *w)
 
 static int walk_run(struct walk *w)
 {
-	bool up;
+	bool up = false;
 	int ret;
 
 	look_at_end(w);

@@ -23,7 +23,7 @@ struct arena {
 	/* Tells the machine of guest-physical memory; 0 or -errno. NULL: nobody wants to know. */
 	int (*add_slot)(void *ctx, gpa_t gpa, void *hva, uint64_t bytes);
 	void *slot_ctx;
-	struct lazy *_Atomic lazy; /* (A) that knows blocks of it (lazy.h); NULL: nobody does */
+	struct lazy *_Atomic lazy;  /* (A) that knows blocks of it (lazy.h); NULL: nobody does */
 	pthread_mutex_t touch_lock; /* held while memory is touched ahead, and while lazy comes: never both */
 };
 
