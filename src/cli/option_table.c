@@ -362,7 +362,6 @@ static int set_pids(struct run_options *o, const char *arg)
 	return 0;
 }
 
-#define WATCH_GRACE_NS 10000000000ull
 #define MAX_SWAPPINESS 200
 
 static int set_swappiness(struct run_options *o, const char *arg)

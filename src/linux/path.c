@@ -429,7 +429,7 @@ static int target_by_name(struct task *t, const struct path *p, unsigned int fla
 int path_target(struct task *t, const struct path *p, unsigned int flags, struct path_target *target)
 {
 	int how = (flags & PATH_NOFOLLOW ? O_NOFOLLOW : 0) | (flags & PATH_DIRECTORY ? O_DIRECTORY : 0);
-	struct view_end end;
+	struct view_end end = {0};
 	int fd;
 
 	if (!*p->text)
