@@ -138,7 +138,7 @@ void runner_init(struct runner *r)
 	atomic_init(&r->runner_fd, -1);
 }
 
-static void forget_owner(struct runner *r)
+void runner_forget_owner(struct runner *r)
 {
 	if (r->owner_fd >= 0)
 		close(r->owner_fd);
@@ -151,7 +151,7 @@ void runner_destroy(struct runner *r)
 		set_turn(r, RUNNER_ENDS);
 		pthread_join(r->thread, NULL);
 	}
-	forget_owner(r);
+	runner_forget_owner(r);
 	if (r->runner_fd >= 0)
 		close(r->runner_fd);
 	pthread_mutex_destroy(&r->times_lock);
@@ -246,5 +246,5 @@ void runner_reset(struct runner *r)
 	pthread_mutex_lock(&r->times_lock);
 	r->owner_ns = r->runner_ns = 0;
 	pthread_mutex_unlock(&r->times_lock);
-	forget_owner(r);
+	runner_forget_owner(r);
 }

@@ -69,6 +69,8 @@ int64_t runner_cpu_ns(struct vcpu *v);
 /* What owners have spent looking on, handlers included, and what runners have run, so far. */
 uint64_t runner_owner_ns(struct vcpu *v);
 
+/* Its owner leaves, and takes with it what is open for it alone. */
+void runner_forget_owner(struct runner *r);
 /* For another owner: no times. */
 void runner_reset(struct runner *r);
 

@@ -307,6 +307,7 @@ void vcpu_put(struct vcpu *v)
 	if (current_vcpu == v)
 		current_vcpu = NULL;
 	gate_leave(v);
+	runner_forget_owner(&v->runner);
 	atomic_store(&v->mm, NULL);
 	atomic_fetch_sub(&vm->nr_active, 1);
 	push_idle(v);
