@@ -192,9 +192,9 @@ static unsigned int target_flags(int flags)
 /* What only lists. */
 static bool wants_directory(int flags)
 {
-	const int must = O_DIRECTORY | O_NOFOLLOW, may_not = O_ACCMODE | O_TRUNC | O_CREAT;
+	const int may_not = O_ACCMODE | O_TRUNC | O_CREAT;
 
-	return (flags & must) == must && !(flags & may_not);
+	return (flags & O_DIRECTORY) && !(flags & may_not);
 }
 
 static int open_existing(struct task *t, const struct path *p, int flags, struct guest_file *like)

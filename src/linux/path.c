@@ -217,11 +217,13 @@ int path_readlink(const struct path *p, char text[PATH_MAX])
 
 int path_open_directory(const struct path *p, int flags, struct stat *st)
 {
-	int fd = is_one_name(p) ? openat(p->base, p->text, flags | O_CLOEXEC | O_NOCTTY) : -1;
+	int fd = p->base == AT_FDCWD || is_one_name(p)
+			 ? view_open_directory(p->view, p->base, p->text, flags | O_NOCTTY)
+			 : -1;
 
 	if (fd < 0)
 		return -EAGAIN;
-	if (!fstat(fd, st) && is_plain(p->base, st->st_dev))
+	if (!fstat(fd, st) && !procfs_holds_object(fd, st))
 		return fd;
 	close(fd);
 	return -EAGAIN;

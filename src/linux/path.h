@@ -63,7 +63,7 @@ int path_statx(struct task *t, const struct path *p, unsigned int flags, int syn
 int path_readlink(const struct path *p, char text[PATH_MAX]);
 
 /*
- * A directory that is opened without looking at it first: a name in an open directory, O_NOFOLLOW | O_DIRECTORY and nothing to be
+ * A directory that is opened without looking at it first: a name in an open directory or an absolute path, O_DIRECTORY and nothing to be
  * made or written. A host descriptor with O_CLOEXEC and its status; -EAGAIN: the long way will tell.
  */
 int path_open_directory(const struct path *p, int flags, struct stat *st);

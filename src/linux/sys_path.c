@@ -426,16 +426,12 @@ static int64_t sys_getcwd(struct task *t, const uint64_t a[6])
 	return copy_to_user(t->mm, a[0], text, (size_t)len + 1) ? -EFAULT : len + 1;
 }
 
-/* Takes the descriptor over. O_PATH does not ask for the right to search a directory; chdir does. */
+/* O_PATH does not ask for the right to search a directory; chdir does, and so does ".". */
 static int64_t set_cwd(struct task *t, int fd)
 {
-	int path_fd = -1;
+	int path_fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (!faccessat(fd, ".", X_OK, AT_EACCESS))
-		path_fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int64_t ret = path_fd < 0 ? -errno : 0;
-	close(fd);
-	return ret ? ret : fs_set_cwd(t->fs, path_fd);
+	return path_fd < 0 ? -errno : fs_set_cwd(t->fs, path_fd);
 }
 
 static int64_t sys_chdir(struct task *t, const uint64_t a[6])
@@ -446,17 +442,18 @@ static int64_t sys_chdir(struct task *t, const uint64_t a[6])
 
 	if (!err)
 		err = path_target(t, &p, PATH_DIRECTORY, &target);
-	return err ? err : set_cwd(t, target.fd);
+	if (err)
+		return err;
+	int64_t ret = set_cwd(t, target.fd);
+	close(target.fd);
+	return ret;
 }
 
 static int64_t sys_fchdir(struct task *t, const uint64_t a[6])
 {
 	int host_fd = files_host_fd(t->files, (int)a[0]);
-	int fd = host_fd < 0 ? -1 : fcntl(host_fd, F_DUPFD_CLOEXEC, 0);
 
-	if (host_fd < 0)
-		return -EBADF;
-	return fd < 0 ? -errno : set_cwd(t, fd);
+	return host_fd < 0 ? -EBADF : set_cwd(t, host_fd);
 }
 
 static int64_t sys_umask(struct task *t, const uint64_t a[6])

@@ -107,6 +107,12 @@ bool view_ends_with_number(const char *text);
  */
 int view_open_inside(const struct view *v, int base, const char *text, int flags);
 
+/*
+ * Opens a directory to be listed, in one step; flags: open(2)'s, O_DIRECTORY among them. An absolute path, or (base) a name as of
+ * view_open_inside. -errno: view_open has to tell.
+ */
+int view_open_directory(const struct view *v, int base, const char *text, int flags);
+
 /* A descriptor came from outside: V4. */
 void view_note_stranger(const struct view *v, int fd);
 bool view_has_strangers(const struct view *v);

@@ -34,12 +34,17 @@ struct walk {
 	char left[2 * PATH_MAX]; /* from `at` on: what is still to be walked */
 };
 
-static int host_open(int base, const char *path, int flags, uint64_t resolve)
+static int host_open_for(int base, const char *path, int flags, uint64_t resolve)
 {
-	struct open_how how = {.flags = (unsigned int)(flags | O_PATH | O_CLOEXEC), .resolve = resolve};
+	struct open_how how = {.flags = (unsigned int)(flags | O_CLOEXEC), .resolve = resolve};
 	long fd = syscall(SYS_openat2, base, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : (int)fd;
+}
+
+static int host_open(int base, const char *path, int flags, uint64_t resolve)
+{
+	return host_open_for(base, path, flags | O_PATH, resolve);
 }
 
 /* What follows a mount in `path`, or NULL when it does not lie in it. */
@@ -442,6 +447,20 @@ int view_open_inside(const struct view *v, int base, const char *text, int flags
 	if (v->plain || !*text || !view_is_inside(v, text)) /* plain ones need no second call */
 		return -ELOOP;
 	return host_open(base, text, flags, NO_LINKS);
+}
+
+int view_open_directory(const struct view *v, int base, const char *text, int flags)
+{
+	const struct mount *m;
+	const char *rest = "";
+	size_t len;
+
+	if (base != AT_FDCWD)
+		return host_open_for(base, text, flags, NO_LINKS);
+	if (v->plain || !is_canonical(text, &len))
+		return -ELOOP;
+	m = mount_of(v, text, len, &rest);
+	return host_open_for(m->fd, *rest ? rest : ".", flags, NO_LINKS);
 }
 
 /* Where a walk begins; text is no plain name of a host's directory. */
