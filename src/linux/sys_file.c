@@ -156,13 +156,15 @@ static int64_t sys_pipe2(struct task *t, const uint64_t a[6])
 
 static int64_t sys_lseek(struct task *t, const uint64_t a[6])
 {
-	int host_fd = files_host_fd(t->files, (int)a[0]), whence = (int)(unsigned int)a[2];
+	const struct guest_file *file = files_get(t->files, (int)a[0]);
+	int host_fd, whence = (int)(unsigned int)a[2];
 	struct backing *b;
 	int64_t ret;
 
-	if (host_fd < 0)
+	if (!file)
 		return -EBADF;
-	if (files_get(t->files, (int)a[0])->process_serial)
+	host_fd = file->host_fd;
+	if (file->process_serial)
 		return (unsigned int)whence > SEEK_HOLE ? -EINVAL : -ESPIPE;
 	b = whence == SEEK_DATA || whence == SEEK_HOLE ? memfd_find(host_fd) : NULL;
 	if (!b)

@@ -82,10 +82,8 @@ static uint64_t memfd_blocks(dev_t dev, ino_t ino, uint64_t hosts)
 }
 
 /* A file of procfs has no size, whatever its text behind the descriptor of ours. */
-static bool is_sizeless(struct task *t, int guest_fd)
+static bool is_sizeless(const struct guest_file *file)
 {
-	const struct guest_file *file = files_get(t->files, guest_fd);
-
 	return file && file->proc.kind == PROC_FILE;
 }
 
@@ -103,12 +101,12 @@ static int64_t put_stat(struct task *t, struct stat *st, gva_t to, bool sizeless
 
 static int64_t stat_open(struct task *t, int guest_fd, gva_t to)
 {
-	int host_fd = files_host_fd(t->files, guest_fd);
+	const struct guest_file *file = files_get(t->files, guest_fd);
 	struct stat st;
 
-	if (host_fd < 0)
+	if (!file)
 		return -EBADF;
-	return fstat(host_fd, &st) ? -errno : put_stat(t, &st, to, is_sizeless(t, guest_fd));
+	return fstat(file->host_fd, &st) ? -errno : put_stat(t, &st, to, is_sizeless(file));
 }
 
 /* A descriptor and no name is fstat, as libc has it; Linux, too, looks for that first. */
@@ -131,7 +129,7 @@ static int64_t do_stat(struct task *t, int dirfd, gva_t name, gva_t to, int flag
 	ret = get_by(path_status, t, at, flags, STAT_FLAGS, &target);
 	if (ret)
 		return ret;
-	ret = put_stat(t, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(t, dirfd));
+	ret = put_stat(t, &target.st, to, (flags & AT_EMPTY_PATH) && is_sizeless(files_get(t->files, dirfd)));
 	if (target.fd >= 0)
 		close(target.fd);
 	return ret;
