@@ -118,21 +118,9 @@ static int share_parts(struct clone *c)
 }
 
 /* Vector state goes with the registers. */
-static int copy_vectors(const struct task *t, struct task *child)
-{
-	_Alignas(64) uint8_t area[16384];
-	int bytes = vcpu_get_xsave(t->vcpu, area, sizeof(area));
-
-	return bytes < 0 ? bytes : vcpu_set_xsave(child->vcpu, area, (size_t)bytes);
-}
-
 static int share_processor(struct clone *c)
 {
-	int err = vcpu_take(c->t->vm, &c->child->vcpu);
-
-	if (!err)
-		err = copy_vectors(c->t, c->child);
-	return err ? -EAGAIN : 0;
+	return vcpu_take_like(c->t->vcpu, &c->child->vcpu) ? -EAGAIN : 0;
 }
 
 static void set_registers(struct clone *c)

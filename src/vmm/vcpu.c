@@ -250,7 +250,8 @@ int vcpu_prepare(struct vm *vm)
 	return err;
 }
 
-int vcpu_take(struct vm *vm, struct vcpu **result)
+/* Its vector state is whatever it was, or that of a processor that was reset. */
+static int take(struct vm *vm, struct vcpu **result)
 {
 	int err = boot_finish(vm);
 
@@ -267,9 +268,6 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 	v->root = 0;
 	atomic_store(&v->kicked, false);
 	set_immediate_exit(v, false);
-	if (v->used)
-		err = vcpu_reset_fpu(v);
-	v->used = true;
 	v->stats = (struct vcpu_stats){0};
 	v->traps = VCPU_TRAPS_EXIT;
 	mailbox_reset(v);
@@ -277,11 +275,37 @@ int vcpu_take(struct vm *vm, struct vcpu **result)
 	v->vdso_pfn = 0;
 	v->hottest.after = 0;
 	atomic_fetch_add(&vm->nr_active, 1);
-	if (err)
+	*result = v;
+	return 0;
+}
+
+/* `err` is how its vector state was set. */
+static int taken(struct vcpu *v, int err, struct vcpu **result)
+{
+	v->used = true;
+	if (err < 0)
 		vcpu_put(v);
 	else
 		*result = v;
-	return err;
+	return err < 0 ? err : 0;
+}
+
+int vcpu_take(struct vm *vm, struct vcpu **result)
+{
+	struct vcpu *v;
+	int err = take(vm, &v);
+
+	return err ? err : taken(v, v->used ? vcpu_reset_fpu(v) : 0, result);
+}
+
+int vcpu_take_like(struct vcpu *own, struct vcpu **result)
+{
+	_Alignas(64) uint8_t area[16384];
+	int bytes = vcpu_get_xsave(own, area, sizeof(area));
+	struct vcpu *v;
+	int err = bytes < 0 ? bytes : take(own->vm, &v);
+
+	return err ? err : taken(v, vcpu_set_xsave(v, area, (size_t)bytes), result);
 }
 
 void vcpu_bind(struct vcpu *v)

@@ -54,6 +54,8 @@ enum vcpu_traps {
 int vcpu_get(struct vm *vm, struct vcpu **vcpu);
 /* The same for another thread, which calls vcpu_bind before anything else. */
 int vcpu_take(struct vm *vm, struct vcpu **vcpu);
+/* The same with the vector state of the caller's own. */
+int vcpu_take_like(struct vcpu *own, struct vcpu **vcpu);
 void vcpu_bind(struct vcpu *vcpu);
 void vcpu_put(struct vcpu *vcpu);
 
