@@ -214,7 +214,8 @@ static void vm_revoke(void *ctx, struct mmu_batch *batch)
 	if (atomic_load(&vm->mmu_kind) != MMU_HARDWARE) {
 		pthread_mutex_lock(&vm->poke_lock);
 		add_batch(vm, batch);
-		if (others)
+		/* Who has not been seen yet looks for pokes after it says that it runs: now one of both sees the other. */
+		if (others || others_run_in(vm, batch->mm))
 			drain_now(vm);
 		pthread_mutex_unlock(&vm->poke_lock);
 	}
