@@ -30,6 +30,7 @@ static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vm *vm, uint32_t f
 #define CR4_OSFXSR	 (1u << 9)
 #define CR4_OSXMMEXCPT	 (1u << 10)
 #define CR4_UMIP	 (1u << 11)
+#define CR4_OSXSAVE	 (1u << 18)
 
 #define XCR0_X87_SSE_AVX 0x07u
 #define XCR0_AVX512	 0xe0u

@@ -22,7 +22,6 @@
 #define MAX_POKES    2048
 
 #define CR4_FSGSBASE (1u << 16)
-#define CR4_OSXSAVE  (1u << 18)
 
 /* What is known of the machine's MMU. */
 enum mmu_kind {

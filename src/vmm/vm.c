@@ -235,11 +235,11 @@ struct mm_host *vm_mm_host(struct vm *vm)
 }
 
 /* What the host itself enabled: where guests run natively at CPL3, this is what they have. */
-static uint64_t host_xcr0(const struct vm *vm)
+static uint64_t host_xcr0(void)
 {
 	uint32_t low, high;
 
-	if (!(vm->cr4 & CR4_OSXSAVE)) /* KVM offers XSAVE where the host itself has it on */
+	if (!__builtin_cpu_supports("avx")) /* which implies that xgetbv is there */
 		return 3;
 	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	return (uint64_t)high << 32 | low;
@@ -265,7 +265,7 @@ int vm_platform(struct vm *vm, struct vm_platform *p)
 	*p = (struct vm_platform){.shadow = kind == MMU_SHADOW || kind == MMU_PVM,
 				  .syscall_cpl3 = kind == MMU_PVM,
 				  .fsgsbase = kind == MMU_PVM || (vm->cr4 & CR4_FSGSBASE),
-				  .xcr0 = kind == MMU_PVM ? host_xcr0(vm) : vm->xcr0,
+				  .xcr0 = kind == MMU_PVM ? host_xcr0() : vm->xcr0,
 				  .xsave_bytes = vm->xsave_bytes};
 	return err;
 }
