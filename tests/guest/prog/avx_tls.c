@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * avx_tls.c - vector registers, mask registers and thread-local variables survive faults and system calls.
+ * avx_tls.c - vector registers, mask registers and thread-local variables survive faults, system calls and handlers of signals.
  *
  * Each round fills every vector register, then, within the same piece of assembly, writes to an untouched
- * page and makes a system call, and compares. Prints the widest registers it could use.
+ * page, makes a system call and raises a signal whose handler changes all of them, and compares. Prints the widest registers it could use.
  */
 #include <immintrin.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define ROUNDS	  2000
@@ -41,8 +43,8 @@ static void fill(unsigned int round)
 	memset(after, 0, sizeof(after));
 }
 
-/* A fault, then getpid. */
-#define TRAPS		     "movb $1, (%[page])\n\tmov $39, %%eax\n\tsyscall\n\tmovb $2, 4096(%[page])\n\t"
+/* A fault, then getpid, a signal, and a fault. */
+#define TRAPS		     "movb $1, (%[page])\n\tmov $39, %%eax\n\tsyscall\n\tud2\n\tmovb $2, 4096(%[page])\n\t"
 
 #define LOAD(i, width, reg)  "vmovdqu" width " " #i "*" reg "bytes(%[in]), %%" reg #i "\n\t"
 #define STORE(i, width, reg) "vmovdqu" width " %%" reg #i ", " #i "*" reg "bytes(%[out])\n\t"
@@ -57,7 +59,20 @@ static void fill(unsigned int round)
 		op(23, w, r) op(24, w, r) op(25, w, r) op(26, w, r) op(27, w, r) op(28, w, r) op(29, w, r) \
 			op(30, w, r) op(31, w, r)
 
-#define SIZES ".set zmmbytes, 64\n\t.set ymmbytes, 32\n\t.set xmmbytes, 16\n\t"
+#define SIZES	      ".set zmmbytes, 64\n\t.set ymmbytes, 32\n\t.set xmmbytes, 16\n\t"
+
+#define ONES(i, w, r) "vpternlogd $255, %%zmm" #i ", %%zmm" #i ", %%zmm" #i "\n\t"
+
+__attribute__((target("avx512f,avx512bw"))) static void change_zmm(void)
+{
+	__asm__ volatile(ALL_32(ONES, "", "") "kxnorq %%k1, %%k1, %%k1\n\tkxnorq %%k7, %%k7, %%k7\n\t"
+			 :
+			 :
+			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+			   "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
+			   "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
+			   "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k7");
+}
 
 __attribute__((target("avx512f,avx512bw"))) static void round_zmm(char *page)
 {
@@ -73,6 +88,13 @@ __attribute__((target("avx512f,avx512bw"))) static void round_zmm(char *page)
 		  "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k7");
 }
 
+__attribute__((target("avx2"))) static void change_ymm(void)
+{
+	__asm__ volatile("vzeroall" ::
+				 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+				   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
 __attribute__((target("avx2"))) static void round_ymm(char *page)
 {
 	__asm__ volatile(SIZES ALL_16(LOAD, "", "ymm") TRAPS ALL_16(STORE, "", "ymm")
@@ -85,6 +107,15 @@ __attribute__((target("avx2"))) static void round_ymm(char *page)
 
 #define SSE_LOAD(i, w, r)  "movdqu " #i "*16(%[in]), %%xmm" #i "\n\t"
 #define SSE_STORE(i, w, r) "movdqu %%xmm" #i ", " #i "*16(%[out])\n\t"
+
+#define SSE_ZERO(i, w, r)  "pxor %%xmm" #i ", %%xmm" #i "\n\t"
+
+static void change_xmm(void)
+{
+	__asm__ volatile(ALL_16(SSE_ZERO, "", "")::
+				 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+				   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
 
 static void round_xmm(char *page)
 {
@@ -99,6 +130,7 @@ static void round_xmm(char *page)
 struct width {
 	const char *name;
 	void (*round)(char *page);
+	void (*change)(void); /* all of its registers */
 	size_t bytes;
 	int masks;
 };
@@ -106,10 +138,20 @@ struct width {
 static struct width widest(void)
 {
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-		return (struct width){"zmm", round_zmm, NR_ZMM * ZMM_BYTES, 1};
+		return (struct width){"zmm", round_zmm, change_zmm, NR_ZMM * ZMM_BYTES, 1};
 	if (__builtin_cpu_supports("avx2"))
-		return (struct width){"ymm", round_ymm, NR_YMM * YMM_BYTES, 0};
-	return (struct width){"xmm", round_xmm, NR_YMM * 16, 0};
+		return (struct width){"ymm", round_ymm, change_ymm, NR_YMM * YMM_BYTES, 0};
+	return (struct width){"xmm", round_xmm, change_xmm, NR_YMM * 16, 0};
+}
+
+static struct width width;
+
+static void change_all(int signo, siginfo_t *info, void *context)
+{
+	(void)signo;
+	(void)info;
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 2; /* past the ud2 */
+	width.change();
 }
 
 /* The x87 and SSE control words too. */
@@ -144,18 +186,20 @@ static int one_round(const struct width *w, unsigned int round)
 
 int main(void)
 {
-	struct width w = widest();
+	struct sigaction action = {.sa_sigaction = change_all, .sa_flags = SA_SIGINFO};
 
+	width = widest();
+	sigaction(SIGILL, &action, NULL);
 	if (strcmp(tls_text, "initialised"))
 		return 7;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		int failed = one_round(&w, i);
+		int failed = one_round(&width, i);
 
 		if (failed) {
 			printf("round %u: failed %d\n", i, failed);
 			return failed;
 		}
 	}
-	puts(w.name);
+	puts(width.name);
 	return 0;
 }
