@@ -133,9 +133,10 @@ static bool is_asked_for(const struct vcpu *v)
 	return v->traps == VCPU_TRAPS_POLL || (m->dense >= m->dense_needed && m->last_ns >= m->not_before_ns);
 }
 
+/* Otherwise nobody asks again before it can have changed. */
 static bool has_core(struct vcpu *v, unsigned int nr_cpus)
 {
-	if (v->traps == VCPU_TRAPS_POLL || cores_are_free(v->vm, nr_cpus))
+	if (nr_cpus > 1 && (v->traps == VCPU_TRAPS_POLL || cores_are_free(v->vm, nr_cpus)))
 		return true;
 	v->mailbox.not_before_ns = now_ns() + RETRY_NS;
 	return false;
@@ -146,8 +147,8 @@ static bool begin_session(struct vcpu *v)
 	struct mailbox *m = &v->mailbox;
 	unsigned int nr_cpus;
 
-	if (!is_asked_for(v) || runner_count_processors(v, &nr_cpus) || nr_cpus < 2 ||
-	    !has_core(v, nr_cpus) || runner_prepare(v))
+	if (!is_asked_for(v) || runner_count_processors(v, &nr_cpus) || !has_core(v, nr_cpus) ||
+	    runner_prepare(v))
 		return false;
 	m->on = true;
 	m->calls = 0;
