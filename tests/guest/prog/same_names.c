@@ -212,6 +212,8 @@ static void ways_around(void)
 		tell_status(AT_FDCWD, ways[i], 0);
 		tell_status(AT_FDCWD, ways[i], AT_SYMLINK_NOFOLLOW);
 		printf(" %s", access(ways[i], R_OK) ? strerrorname_np(errno) : "may be read");
+		tell_open(AT_FDCWD, ways[i], O_RDONLY | O_DIRECTORY);
+		tell_open(AT_FDCWD, ways[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 		ssize_t n = readlink(ways[i], text, sizeof(text));
 		printf(" %.*s\n", n < 0 ? 32 : (int)n, n < 0 ? strerrorname_np(errno) : text);
 	}
