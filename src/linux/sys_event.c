@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -22,7 +21,7 @@
 #include "syscall.h"
 
 #define SIGSET_BYTES	 8
-#define EPOLL_MAX_EVENTS 1024 /* at once: a guest that asks for more gets these first */
+#define EPOLL_MAX_EVENTS NR_OPEN_MAX /* at once: as many as a table of files has places */
 
 /* Takes a host descriptor, or the errno of not having got one. */
 static int64_t install(struct task *t, int host_fd, bool cloexec)
@@ -147,7 +146,7 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 {
 	const struct guest_file *file = files_get_open(t->files, (int)a[0]);
 	int nr = (int)a[2], fd;
-	struct epoll_event *events;
+	struct epoll_event events[EPOLL_MAX_EVENTS];
 	struct poll_deadline deadline = {0};
 	int64_t ret;
 
@@ -159,9 +158,6 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 	if (!access_ok(a[1], (uint64_t)nr * sizeof(*events)))
 		return -EFAULT;
 	nr = nr < EPOLL_MAX_EVENTS ? nr : EPOLL_MAX_EVENTS;
-	events = calloc((size_t)nr, sizeof(*events));
-	if (!events)
-		return -ENOMEM;
 	if (span)
 		poll_deadline_set(&deadline, span);
 	ret = host_wait_masked(t, wait_for_events, &(struct epoll_set){fd, nr, events}, &deadline);
@@ -170,7 +166,6 @@ static int64_t do_epoll_wait(struct task *t, const uint64_t a[6], const struct t
 			pressure_seen(&t->process->sandbox->pressure, -1);
 	if (ret > 0 && copy_to_user(t->mm, a[1], events, (size_t)ret * sizeof(*events)))
 		ret = -EFAULT;
-	free(events);
 	return ret;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -75,6 +76,34 @@ static void epolls(void)
 	close(copy);
 	printf("closed: none %d\n", said(epoll_wait(ep, got, 4, 0)));
 	close(ep);
+}
+
+/* More than a thousand at once: all are told of, and none twice. */
+static void many_epolls(void)
+{
+	enum { NR = 1500 };
+	static struct epoll_event got[NR + 1];
+	const struct rlimit files = {NR + 100, NR + 100};
+	int ep = epoll_create1(0), fd = eventfd(1, 0);
+	unsigned int nr_added = 0, nr_told = 0;
+	static bool told[NR];
+
+	printf("limit %d\n", said(setrlimit(RLIMIT_NOFILE, &files)));
+	for (uint32_t i = 0; i < NR; i++) {
+		struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
+		nr_added += !epoll_ctl(ep, EPOLL_CTL_ADD, dup(fd), &e);
+	}
+	int nr = epoll_wait(ep, got, NR + 1, 0);
+	for (int i = 0; i < nr; i++) {
+		nr_told += !told[got[i].data.u32];
+		told[got[i].data.u32] = true;
+	}
+	printf("%u added, %d ready, %u of them\n", nr_added, said(nr), nr_told);
+}
+
+static void many_epolls_apart(void)
+{
+	case_in_child(many_epolls);
 }
 
 static void timerfds(void)
@@ -150,6 +179,7 @@ static void alarm_kills(void)
 static const struct guest_case cases[] = {
 	{"eventfd: counts, and semaphores [J2]", eventfds},
 	{"epoll: what becomes ready, under its own word [J2]", epolls},
+	{"epoll: more ready at once than a thousand [J2]", many_epolls_apart},
 	{"timerfd: one time, and what is left [J2]", timerfds},
 	{"alarm and setitimer: once, again and again, never [J2]", alarms},
 	{"alarm: ends who does not handle it [J2]", alarm_kills},
