@@ -346,8 +346,12 @@ int sigframe_pop(struct task *t)
 	 * to fail.
 	 */
 	signal_set_altstack(t, frame.uc_stack.sp, frame.uc_stack.bytes, frame.uc_stack.flags);
-	if (!segments_valid(&frame) || xstate_restore(t, frame.mc.fpstate))
-		return -EFAULT;
+	/* A frame that cannot be returned by is told of where it would have led: a handler that ignores it goes on there. */
 	regs_restore(&t->regs, &frame.mc);
-	return 0;
+	if (!segments_valid(&frame))
+		return -EFAULT;
+	if (!xstate_restore(t, frame.mc.fpstate))
+		return 0;
+	vcpu_reset_fpu(t->vcpu);
+	return -EFAULT;
 }

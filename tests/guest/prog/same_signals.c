@@ -632,6 +632,33 @@ static void spoiled_frames(void)
 	putchar('\n');
 }
 
+static volatile int nr_ignored;
+
+static void ignored(int signo, siginfo_t *info, void *context)
+{
+	(void)context;
+	printf("signal %d code %d ", signo, info->si_code);
+	if (++nr_ignored > 3)
+		siglongjmp(escape, 1);
+}
+
+/* The signal for a frame whose vector state is none comes where the frame led: to return from it is to go on there. */
+static void ignored_frames(void)
+{
+	handle(SIGSEGV, ignored, 0);
+	handle(SIGILL, spoil, 0);
+	for (spoil_what = 0; spoil_what <= 5; spoil_what++) {
+		volatile int returned = 0;
+
+		nr_ignored = 0;
+		if (!sigsetjmp(escape, 1)) {
+			__asm__ volatile("ud2" ::: "memory");
+			returned = 1;
+		}
+		printf("spoiled %d: %s\n", spoil_what, returned ? "went on" : "again and again");
+	}
+}
+
 /* --- arguments ------------------------------------------------------------------------------- */
 
 static void tell(const char *what, long ret)
@@ -696,6 +723,7 @@ static const struct guest_case cases[] = {
 	{"waiting for signals", waiting},
 	{"sigtimedwait: signals that are ignored [J2]", waiting_for_the_ignored},
 	{"frames that a handler spoiled", spoiled_frames},
+	{"frames that a handler spoiled, and another ignores", ignored_frames},
 };
 
 int main(int argc, char **argv)
