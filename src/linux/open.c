@@ -284,10 +284,9 @@ static int open_new(struct task *t, const struct path *p, int flags, mode_t mode
 	if (err < 0)
 		return err;
 	dir_fd = parent.slash ? -EISDIR : path_parent_writable(t->files->view, &parent);
-	err = dir_fd < 0 ? dir_fd
-			 : create_in(t, dir_fd, parent.name,
-				     (flags & (REOPEN_FLAGS & ~O_DIRECTORY)) | O_CREAT | O_EXCL | O_NOFOLLOW,
-				     mode);
+	/* What is made anew follows no link, and F_GETFL would tell of an O_NOFOLLOW that is not the guest's. */
+	flags = (flags & ((REOPEN_FLAGS & ~O_DIRECTORY) | O_NOFOLLOW)) | O_CREAT | O_EXCL;
+	err = dir_fd < 0 ? dir_fd : create_in(t, dir_fd, parent.name, flags, mode);
 	path_parent_release(&parent, dir_fd);
 	return err;
 }

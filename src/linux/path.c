@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -114,6 +116,52 @@ int path_of_fd(int fd, char path[PATH_MAX])
 
 /* --- the argument ---------------------------------------------------------------------------- */
 
+/* What follows the links of the guest's own process that procfs alone can follow: "fd/N/a", "cwd/a", "root/a". NULL: another path. */
+static const char *after_own_directory(const char *text)
+{
+	static const char *const way[] = {"/proc/self/", "/proc/thread-self/", "/dev/"};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(way); i++)
+		if (!strncmp(text, way[i], strlen(way[i])))
+			return text[1] == 'p' || !strncmp(text + strlen(way[i]), "fd/", 3)
+				       ? text + strlen(way[i])
+				       : NULL;
+	return NULL;
+}
+
+static int path_begin(struct task *t, int guest_dirfd, struct path *p);
+
+/* Goes on below the directory that such a link leads to: 0, or -ENOENT. The text becomes shorter. */
+static int path_begin_below_link(struct task *t, struct path *p)
+{
+	const char *link = after_own_directory(p->text), *rest = link ? strchr(link, '/') : NULL;
+	int base = -1;
+	char *end;
+
+	if (!rest)
+		return 0;
+	if (!strncmp(link, "fd/", 3) && link[3] >= '0' && link[3] <= '9') {
+		long fd = strtol(link + 3, &end, 10);
+		rest = end;
+		base = fd > INT_MAX ? -EBADF : files_host_fd(t->files, (int)fd);
+	} else if (!strncmp(link, "cwd/", 4)) {
+		base = fs_cwd(t->fs);
+	} else if (strncmp(link, "root/", 5) != 0) {
+		return 0;
+	}
+	if (*rest != '/' || !rest[strspn(rest, "/")]) /* the link itself */
+		return 0;
+	if (base == -EBADF)
+		return -ENOENT;
+	rest += base < 0 ? 0 : strspn(rest, "/");
+	memmove(p->text, rest, strlen(rest) + 1);
+	if (base < 0)
+		return path_begin(t, AT_FDCWD, p);
+	p->base = base;
+	p->inside = !view_has_strangers(p->view);
+	return 0;
+}
+
 /* An empty path needs no start where it means nothing: that it is empty is told first (path_target, path_parent). */
 static int path_begin(struct task *t, int guest_dirfd, struct path *p)
 {
@@ -122,7 +170,8 @@ static int path_begin(struct task *t, int guest_dirfd, struct path *p)
 	p->inside = p->text[0] != '/' && !view_has_strangers(p->view);
 	if (p->text[0] == '/') {
 		p->base = AT_FDCWD;
-		return procfs_redirect(t, p->text, &p->who);
+		int err = procfs_redirect(t, p->text, &p->who);
+		return err || p->who.serial ? err : path_begin_below_link(t, p);
 	}
 	if (guest_dirfd == AT_FDCWD)
 		p->base = fs_cwd(t->fs);

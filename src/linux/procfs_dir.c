@@ -92,13 +92,17 @@ static void list_process(struct listing *l, bool thread)
 	list_table(l, proc_mem_files);
 }
 
+/* Where a number stands does not depend on others: a program may close what it reads as it goes. */
 static void list_fds(struct listing *l, struct files *f)
 {
+	const int64_t first = l->index;
 	int end = files_end(f);
 
-	for (int i = 0; i < end; i++)
+	for (int i = 0; i < end; i++) {
+		l->index = first + i;
 		if (files_host_fd(f, i) >= 0)
 			list_number(l, i, DT_LNK);
+	}
 }
 
 static void list_threads(struct listing *l, struct sandbox *s, uint64_t serial)

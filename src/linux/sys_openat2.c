@@ -257,6 +257,22 @@ static int64_t open_scoped(struct task *t, struct path *p, const struct open_how
 	return ret;
 }
 
+/* As path_get, but links of procfs are met on the way, and an absolute path needs the directory where that is its root. */
+static int path_get_scoped(struct task *t, int guest_dirfd, gva_t from, uint64_t resolve, struct path *p)
+{
+	int64_t len = strncpy_from_user(t->mm, p->text, from, sizeof(p->text));
+
+	if (len < 0)
+		return (int)len;
+	p->view = t->files->view;
+	p->who = (struct proc_who){0};
+	p->inside = false;
+	p->base = AT_FDCWD;
+	if (guest_dirfd != AT_FDCWD && (p->text[0] != '/' || (resolve & RESOLVE_IN_ROOT)))
+		p->base = files_host_fd(t->files, guest_dirfd);
+	return p->base == -EBADF && p->text[0] ? -EBADF : 0;
+}
+
 static int64_t sys_openat2(struct task *t, const uint64_t a[6])
 {
 	struct open_how how;
@@ -265,13 +281,14 @@ static int64_t sys_openat2(struct task *t, const uint64_t a[6])
 
 	if (!ret)
 		ret = how_check(&how);
-	if (!ret)
-		ret = path_get(t, (int)a[0], a[1], &p);
 	if (ret)
 		return ret;
-	if (how.resolve & ~(uint64_t)RESOLVE_CACHED)
-		return open_scoped(t, &p, &how);
-	return open_install(t, &p, (int)how.flags, (mode_t)how.mode);
+	if (how.resolve & ~(uint64_t)RESOLVE_CACHED) {
+		ret = path_get_scoped(t, (int)a[0], a[1], how.resolve, &p);
+		return ret ? ret : open_scoped(t, &p, &how);
+	}
+	ret = path_get(t, (int)a[0], a[1], &p);
+	return ret ? ret : open_install(t, &p, (int)how.flags, (mode_t)how.mode);
 }
 
 const struct syscall_entry sys_openat2_calls[] = {
