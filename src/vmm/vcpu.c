@@ -302,7 +302,7 @@ int vcpu_take_like(struct vcpu *own, struct vcpu **result)
 {
 	_Alignas(64) uint8_t area[16384];
 	int bytes = vcpu_get_xsave(own, area, sizeof(area));
-	struct vcpu *v;
+	struct vcpu *v = NULL;
 	int err = bytes < 0 ? bytes : take(own->vm, &v);
 
 	return err ? err : taken(v, vcpu_set_xsave(v, area, (size_t)bytes), result);
