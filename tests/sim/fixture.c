@@ -93,6 +93,13 @@ pte_t fixture_pte(struct fixture *x, gva_t address)
 	return slot ? pte_read(slot) : 0;
 }
 
+pte_t fixture_pte_in(struct mm *mm, gva_t address)
+{
+	pte_t *slot;
+
+	return pgtable_translate(&mm->pgt, address, &slot);
+}
+
 uint64_t fixture_load(struct fixture *x, gva_t address)
 {
 	uint64_t value = 0;
@@ -107,6 +114,18 @@ void fixture_store(struct fixture *x, gva_t address, uint64_t value)
 	struct fault_signal sig = sim_store(x->cpu, address, &value, sizeof(value));
 
 	assert_int_equal(sig.signo, 0);
+}
+
+uint64_t fixture_load_in(struct fixture *x, struct mm *mm, gva_t address)
+{
+	sim_cpu_load(x->cpu, mm);
+	return fixture_load(x, address);
+}
+
+void fixture_store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value)
+{
+	sim_cpu_load(x->cpu, mm);
+	fixture_store(x, address, value);
 }
 
 void assert_signal(struct fixture *x, enum sim_access kind, gva_t address, int signo, int code)

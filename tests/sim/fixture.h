@@ -34,10 +34,15 @@ int64_t fixture_map(struct fixture *x, gva_t at, uint64_t pages, unsigned int pr
 
 /* The entry that maps an address, 0 when there is none. */
 pte_t fixture_pte(struct fixture *x, gva_t address);
+/* The same in another space; of a block too. */
+pte_t fixture_pte_in(struct mm *mm, gva_t address);
 
 /* One word through the processor, asserting that it gets through. */
 uint64_t fixture_load(struct fixture *x, gva_t address);
 void fixture_store(struct fixture *x, gva_t address, uint64_t value);
+/* The same in another space, in which the processor stays. */
+uint64_t fixture_load_in(struct fixture *x, struct mm *mm, gva_t address);
+void fixture_store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value);
 
 /* Asserts that an access earns this signal. */
 void assert_signal(struct fixture *x, enum sim_access kind, gva_t address, int signo, int code);

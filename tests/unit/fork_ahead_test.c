@@ -15,31 +15,9 @@ static struct mm *fork_ahead(struct mm *mm, uint64_t pages)
 	return child;
 }
 
-static uint64_t load_in(struct fixture *x, struct mm *mm, gva_t address)
-{
-	uint64_t value = 0;
-
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_load(x->cpu, address, &value, 8).signo, 0);
-	return value;
-}
-
-static void store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value)
-{
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_store(x->cpu, address, &value, 8).signo, 0);
-}
-
-static pte_t entry_in(struct mm *mm, gva_t address)
-{
-	pte_t *slot;
-
-	return pgtable_translate(&mm->pgt, address, &slot);
-}
-
 static bool same_page(struct mm *a, struct mm *b, gva_t address)
 {
-	return pte_pfn(entry_in(a, address)) == pte_pfn(entry_in(b, address));
+	return pte_pfn(fixture_pte_in(a, address)) == pte_pfn(fixture_pte_in(b, address));
 }
 
 static bool table_shared(struct mm *mm, gva_t address)
@@ -87,12 +65,12 @@ static void neither_faults(void **state)
 	assert_int_equal(x->mm->memcg->usage_pages, used + 8 + 1 + child->pgt.nr_tables);
 	for (unsigned int i = 0; i < 8; i++) {
 		assert_false(same_page(x->mm, child, A + i * P));
-		store_in(x, child, A + i * P, 100 + i);
-		store_in(x, x->mm, A + i * P, 200 + i);
+		fixture_store_in(x, child, A + i * P, 100 + i);
+		fixture_store_in(x, x->mm, A + i * P, 200 + i);
 	}
 	for (unsigned int i = 0; i < 8; i++) {
-		assert_int_equal(load_in(x, child, A + i * P), 100 + i);
-		assert_int_equal(load_in(x, x->mm, A + i * P), 200 + i);
+		assert_int_equal(fixture_load_in(x, child, A + i * P), 100 + i);
+		assert_int_equal(fixture_load_in(x, x->mm, A + i * P), 200 + i);
 	}
 	assert_int_equal(faults_of(child), 0);
 	assert_int_equal(faults_of(x->mm), faults);
@@ -122,18 +100,18 @@ static void only_what_was_written_since(void **state)
 	struct mm *first = fork_ahead(x->mm, MANY);
 	assert_true(table_shared(x->mm, A));
 	for (unsigned int i = 10; i < 13; i++)
-		store_in(x, x->mm, A + i * P, 1000 + i);
+		fixture_store_in(x, x->mm, A + i * P, 1000 + i);
 	unsigned int written = 0;
 	for (unsigned int i = 0; i < 100; i++)
-		written += !!pte_write(entry_in(x->mm, A + i * P));
+		written += !!pte_write(fixture_pte_in(x->mm, A + i * P));
 	assert_in_range(written, 3, MANY); /* their neighbours came along */
 	struct mm *second = fork_ahead(x->mm, MANY);
 	for (unsigned int i = 0; i < 100; i++) {
 		bool was = !same_page(x->mm, first, A + i * P);
 		assert_int_equal(same_page(x->mm, second, A + i * P), !was);
-		assert_int_equal(!!pte_write(entry_in(x->mm, A + i * P)), was);
-		assert_int_equal(load_in(x, second, A + i * P), i >= 10 && i < 13 ? 1000 + i : i + 1);
-		assert_int_equal(load_in(x, first, A + i * P), i + 1);
+		assert_int_equal(!!pte_write(fixture_pte_in(x->mm, A + i * P)), was);
+		assert_int_equal(fixture_load_in(x, second, A + i * P), i >= 10 && i < 13 ? 1000 + i : i + 1);
+		assert_int_equal(fixture_load_in(x, first, A + i * P), i + 1);
 	}
 	assert_mm_sound(second);
 	sim_cpu_load(x->cpu, x->mm);
@@ -151,8 +129,8 @@ static void tables_are_judged_apart(void **state)
 	assert_true(table_shared(x->mm, A));
 	assert_false(table_shared(x->mm, A + PMD_SIZE));
 	assert_false(same_page(x->mm, child, A + 515 * P));
-	store_in(x, child, A, 5);
-	assert_int_equal(load_in(x, x->mm, A), 1);
+	fixture_store_in(x, child, A, 5);
+	assert_int_equal(fixture_load_in(x, x->mm, A), 1);
 	check_both_and_end(x, child);
 }
 
@@ -174,22 +152,22 @@ static void whatever_else_is_there(void **state)
 	assert_true(same_page(x->mm, child, A + 3 * P));
 	check_both_and_end(x, child);
 	for (unsigned int i = 0; i < 16; i++)
-		store_in(x, x->mm, A + i * P, i + 1);
+		fixture_store_in(x, x->mm, A + i * P, i + 1);
 	child = fork_ahead(x->mm, 16);
 	assert_int_equal(mm_counter(child, MM_SHMEMPAGES), shared);
 	assert_true(same_page(x->mm, child, A + 32 * P));
-	assert_true(pte_write(entry_in(child, A + 32 * P)));
+	assert_true(pte_write(fixture_pte_in(child, A + 32 * P)));
 	assert_false(same_page(x->mm, child, A + 2 * P));
-	store_in(x, child, A + 32 * P, 10);
-	assert_int_equal(load_in(x, x->mm, A + 32 * P), 10);
+	fixture_store_in(x, child, A + 32 * P, 10);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 32 * P), 10);
 	check_both_and_end(x, child);
 	put_user_pages(x->mm, 1, &pinned);
 	assert_int_equal(mm_madvise(x->mm, A + 4 * P, 4 * P, MADV_DONTFORK), 0);
 	assert_int_equal(mm_madvise(x->mm, A + 8 * P, 4 * P, MADV_WIPEONFORK), 0);
 	child = fork_ahead(x->mm, MANY);
 	assert_int_equal(mm_counter(child, MM_ANONPAGES), 8);
-	assert_int_equal(load_in(x, child, A + 8 * P), 0);
-	assert_int_equal(load_in(x, child, A + 12 * P), 13);
+	assert_int_equal(fixture_load_in(x, child, A + 8 * P), 0);
+	assert_int_equal(fixture_load_in(x, child, A + 12 * P), 13);
 	check_both_and_end(x, child);
 }
 
@@ -210,15 +188,15 @@ static void short_of_memory(void **state)
 		cg->max_pages = max;
 		for (unsigned int i = 0; i < 16; i++) {
 			bool same = same_page(x->mm, child, A + i * P);
-			assert_true(!same || !pte_write(entry_in(x->mm, A + i * P)));
-			assert_true(!same || !pte_write(entry_in(child, A + i * P)));
+			assert_true(!same || !pte_write(fixture_pte_in(x->mm, A + i * P)));
+			assert_true(!same || !pte_write(fixture_pte_in(child, A + i * P)));
 			shared += same;
 		}
-		store_in(x, child, A + 15 * P, 7);
-		assert_int_equal(load_in(x, x->mm, A + 15 * P), 16);
+		fixture_store_in(x, child, A + 15 * P, 7);
+		assert_int_equal(fixture_load_in(x, x->mm, A + 15 * P), 16);
 		check_both_and_end(x, child);
 		for (unsigned int i = 0; i < 16; i++)
-			store_in(x, x->mm, A + i * P, i + 1);
+			fixture_store_in(x, x->mm, A + i * P, i + 1);
 	}
 	assert_true(shared >= 16);
 }
@@ -244,9 +222,9 @@ static void any_failure_leaves_the_parent(void **state)
 		assert_true(!err || err == -ENOMEM);
 		assert_int_equal(x->mm->memcg->usage_pages, used);
 		assert_mm_sound(x->mm);
-		assert_int_equal(load_in(x, x->mm, A + 7 * P), 8);
+		assert_int_equal(fixture_load_in(x, x->mm, A + 7 * P), 8);
 		for (unsigned int i = 0; i < 8; i++)
-			store_in(x, x->mm, A + i * P, i + 1);
+			fixture_store_in(x, x->mm, A + i * P, i + 1);
 		if (!failed)
 			break;
 	}

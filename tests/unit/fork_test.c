@@ -17,31 +17,9 @@ static struct mm *fork_of(struct mm *mm)
 	return child;
 }
 
-static uint64_t load_in(struct fixture *x, struct mm *mm, gva_t address)
-{
-	uint64_t value = 0;
-
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_load(x->cpu, address, &value, 8).signo, 0);
-	return value;
-}
-
-static void store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value)
-{
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_store(x->cpu, address, &value, 8).signo, 0);
-}
-
-static pte_t entry_in(struct mm *mm, gva_t address)
-{
-	pte_t *slot;
-
-	return pgtable_translate(&mm->pgt, address, &slot);
-}
-
 static struct page *page_in(struct mm *mm, gva_t address)
 {
-	return pfn_to_page(mm->frames, pte_pfn(entry_in(mm, address)));
+	return pfn_to_page(mm->frames, pte_pfn(fixture_pte_in(mm, address)));
 }
 
 static bool table_shared(struct mm *mm, gva_t address)
@@ -68,14 +46,14 @@ static void each_writes_for_itself(void **state)
 	assert_int_equal(mm_counter(child, MM_ANONPAGES), 8);
 	assert_int_equal(child->total_vm_pages, x->mm->total_vm_pages);
 	/* Same frames; neither may write; one entry, since the table is one. */
-	assert_int_equal(pte_pfn(entry_in(child, A)), pte_pfn(entry_in(x->mm, A)));
-	assert_false(pte_write(entry_in(child, A)) || pte_write(entry_in(x->mm, A)));
+	assert_int_equal(pte_pfn(fixture_pte_in(child, A)), pte_pfn(fixture_pte_in(x->mm, A)));
+	assert_false(pte_write(fixture_pte_in(child, A)) || pte_write(fixture_pte_in(x->mm, A)));
 	assert_int_equal(page_in(child, A)->mapcount, 1);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
 	/* The child writes: its table and its page, nobody else's. */
 	struct page *old = page_in(x->mm, A + P);
-	store_in(x, child, A + P, 77);
+	fixture_store_in(x, child, A + P, 77);
 	assert_int_equal(x->cpu->last_error, 7);
 	assert_int_equal(child->faults[FAULT_WP_COPY], 1);
 	assert_int_equal(child->faults[FAULT_COW], 0);
@@ -83,19 +61,19 @@ static void each_writes_for_itself(void **state)
 	assert_ptr_equal(page_in(x->mm, A + P), old);
 	assert_ptr_not_equal(page_in(child, A + P), old);
 	assert_int_equal(page_in(child, A)->mapcount, 2);
-	assert_int_equal(load_in(x, x->mm, A + P), 2);
-	assert_int_equal(load_in(x, child, A + P), 77);
+	assert_int_equal(fixture_load_in(x, x->mm, A + P), 2);
+	assert_int_equal(fixture_load_in(x, child, A + P), 77);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
 	/* The parent was left alone with its page: it makes no copy. */
-	store_in(x, x->mm, A + P, 78);
+	fixture_store_in(x, x->mm, A + P, 78);
 	assert_ptr_equal(page_in(x->mm, A + P), old);
 	assert_int_equal(x->mm->faults[FAULT_WP_COPY], 0);
-	assert_int_equal(load_in(x, child, A + P), 77);
+	assert_int_equal(fixture_load_in(x, child, A + P), 77);
 	/* And a page that the child still sees is copied. */
-	store_in(x, x->mm, A + 2 * P, 79);
+	fixture_store_in(x, x->mm, A + 2 * P, 79);
 	assert_int_equal(x->mm->faults[FAULT_WP_COPY], 1);
-	assert_int_equal(load_in(x, child, A + 2 * P), 3);
+	assert_int_equal(fixture_load_in(x, child, A + 2 * P), 3);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
 	sim_cpu_load(x->cpu, x->mm);
@@ -112,16 +90,16 @@ static void child_that_only_ran(void **state)
 
 	fill(x, 8);
 	struct mm *child = fork_of(x->mm);
-	assert_int_equal(load_in(x, child, A + 3 * P), 4);
+	assert_int_equal(fixture_load_in(x, child, A + 3 * P), 4);
 	sim_cpu_load(x->cpu, x->mm);
 	mmput(child);
 	uint64_t used = x->mm->memcg->usage_pages;
 	struct page *page = page_in(x->mm, A);
-	store_in(x, x->mm, A, 5);
+	fixture_store_in(x, x->mm, A, 5);
 	assert_int_equal(x->mm->faults[FAULT_WP_TABLE], 1);
 	assert_ptr_equal(page_in(x->mm, A), page);
 	for (unsigned int i = 1; i < 8; i++)
-		store_in(x, x->mm, A + i * P, i);
+		fixture_store_in(x, x->mm, A + i * P, i);
 	assert_int_equal(x->mm->faults[FAULT_WP_TABLE] + x->mm->faults[FAULT_WP_COPY] +
 				 x->mm->faults[FAULT_WP_REUSE],
 			 1);
@@ -139,12 +117,12 @@ static void nothing_stale_after_the_copy(void **state)
 	uint64_t v = 100;
 	/* x->cpu still runs in the parent, with warm translations. */
 	assert_int_equal(sim_store(x->cpu, A, &v, 8).signo, 0);
-	assert_int_equal(load_in(x, child, A), 1);
+	assert_int_equal(fixture_load_in(x, child, A), 1);
 	/* The child is alone with the first table now; it takes it back and must still not write the parent's pages. */
-	store_in(x, child, A + 4 * P, 200);
-	assert_int_equal(load_in(x, x->mm, A + 4 * P), 5);
-	store_in(x, child, A + 5 * P, 201);
-	assert_int_equal(load_in(x, x->mm, A + 5 * P), 6);
+	fixture_store_in(x, child, A + 4 * P, 200);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 4 * P), 5);
+	fixture_store_in(x, child, A + 5 * P, 201);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 5 * P), 6);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
 	mmput(child);
@@ -159,7 +137,7 @@ static void areas_that_are_not_copied(void **state)
 	fixture_store(x, A + PMD_SIZE, 9);
 	assert_int_equal(mm_madvise(x->mm, A + 4 * P, 4 * P, MADV_DONTFORK), 0);
 	assert_int_equal(mm_madvise(x->mm, A + 8 * P, 4 * P, MADV_WIPEONFORK), 0);
-	pte_t shared = entry_in(x->mm, A + PMD_SIZE);
+	pte_t shared = fixture_pte_in(x->mm, A + PMD_SIZE);
 	struct mm *child = fork_of(x->mm);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
@@ -167,23 +145,23 @@ static void areas_that_are_not_copied(void **state)
 	assert_int_equal(mm_counter(child, MM_SHMEMPAGES), 0);
 	assert_int_equal(child->total_vm_pages, x->mm->total_vm_pages - 4);
 	/* The parent keeps its right to write shared memory, and both see the same of it. */
-	assert_int_equal(entry_in(x->mm, A + PMD_SIZE), shared);
+	assert_int_equal(fixture_pte_in(x->mm, A + PMD_SIZE), shared);
 	assert_true(pte_write(shared));
-	assert_int_equal(load_in(x, child, A + PMD_SIZE), 9);
-	store_in(x, child, A + PMD_SIZE, 10);
-	assert_int_equal(load_in(x, x->mm, A + PMD_SIZE), 10);
-	assert_int_equal(load_in(x, child, A), 1);
-	assert_int_equal(load_in(x, child, A + 8 * P), 0);
-	assert_int_equal(load_in(x, x->mm, A + 8 * P), 9);
+	assert_int_equal(fixture_load_in(x, child, A + PMD_SIZE), 9);
+	fixture_store_in(x, child, A + PMD_SIZE, 10);
+	assert_int_equal(fixture_load_in(x, x->mm, A + PMD_SIZE), 10);
+	assert_int_equal(fixture_load_in(x, child, A), 1);
+	assert_int_equal(fixture_load_in(x, child, A + 8 * P), 0);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 8 * P), 9);
 	uint64_t value;
 	sim_cpu_load(x->cpu, child);
 	assert_int_equal(sim_load(x->cpu, A + 4 * P, &value, 8).signo, SIGSEGV);
 	/* Entry by entry: both without write, the same frame, two entries. */
-	assert_false(pte_write(entry_in(x->mm, A)) || pte_write(entry_in(child, A)));
+	assert_false(pte_write(fixture_pte_in(x->mm, A)) || pte_write(fixture_pte_in(child, A)));
 	assert_ptr_equal(page_in(x->mm, A), page_in(child, A));
 	assert_int_equal(page_in(x->mm, A)->mapcount, 2);
-	store_in(x, x->mm, A, 50);
-	assert_int_equal(load_in(x, child, A), 1);
+	fixture_store_in(x, x->mm, A, 50);
+	assert_int_equal(fixture_load_in(x, child, A), 1);
 	assert_mm_sound(x->mm);
 	assert_mm_sound(child);
 	mmput(child);
@@ -202,9 +180,9 @@ static void pinned_pages_stay(void **state)
 	assert_ptr_equal(page_in(x->mm, A + 2 * P), page[0]);
 	assert_ptr_not_equal(page_in(child, A + 2 * P), page[0]);
 	assert_ptr_equal(page_in(child, A + P), page_in(x->mm, A + P));
-	store_in(x, x->mm, A + 2 * P, 1000);
+	fixture_store_in(x, x->mm, A + 2 * P, 1000);
 	assert_int_equal(*(uint64_t *)page_address(x->mm->frames, page[0]), 1000);
-	assert_int_equal(load_in(x, child, A + 2 * P), 3);
+	assert_int_equal(fixture_load_in(x, child, A + 2 * P), 3);
 	struct mm *both[] = {x->mm, child};
 	assert_int_equal(mm_check_host(&x->machine->host, both, 2, complain), 0);
 	put_user_pages(x->mm, 2, page);
@@ -239,8 +217,8 @@ static void pins_of_a_call(void **state)
 	assert_int_equal(x->mm->nr_pins, 2);
 	struct mm *child = fork_of(x->mm);
 	*(uint64_t *)page_address(x->mm->frames, pin.pages[0]) = 1000;
-	assert_int_equal(load_in(x, x->mm, A + P), 1000);
-	assert_int_equal(load_in(x, child, A + P), 2);
+	assert_int_equal(fixture_load_in(x, x->mm, A + P), 1000);
+	assert_int_equal(fixture_load_in(x, child, A + P), 2);
 	user_pin_release(x->mm, &pin);
 	assert_int_equal(x->mm->nr_pins, 0);
 	mmput(child);
@@ -272,9 +250,9 @@ static void a_debuggers_write(void **state)
 	assert_int_equal(get_user_pages(child, A, 1, GUP_WRITE | GUP_FORCE, &page), 1);
 	*(uint64_t *)page_address(x->mm->frames, page) = 66;
 	put_user_pages(child, 1, &page);
-	assert_int_equal(load_in(x, child, A), 66);
-	assert_int_equal(load_in(x, x->mm, A), 1);
-	assert_false(pte_write(entry_in(child, A)));
+	assert_int_equal(fixture_load_in(x, child, A), 66);
+	assert_int_equal(fixture_load_in(x, x->mm, A), 1);
+	assert_false(pte_write(fixture_pte_in(child, A)));
 	assert_mm_sound(child);
 	mmput(child);
 	sim_cpu_load(x->cpu, x->mm);
@@ -293,8 +271,8 @@ static void huge_entries_are_shared(void **state)
 		pte_make(1ull << 28,
 			 PTE_PRESENT | PTE_USER | PTE_ACCESSED | PTE_NX | PTE_SPECIAL | PTE_HUGE));
 	struct mm *child = fork_of(x->mm);
-	assert_int_equal(entry_in(child, zeroes + 5 * P), entry_in(x->mm, zeroes + 5 * P));
-	assert_int_not_equal(entry_in(child, zeroes + 5 * P), 0);
+	assert_int_equal(fixture_pte_in(child, zeroes + 5 * P), fixture_pte_in(x->mm, zeroes + 5 * P));
+	assert_int_not_equal(fixture_pte_in(child, zeroes + 5 * P), 0);
 	assert_mm_sound(child);
 	mmput(child);
 }
@@ -314,13 +292,13 @@ static void operations_keep_to_themselves(void **state)
 			 A + 0x10000000);
 	assert_true(table_shared(child, A + 0x10000000));
 	for (unsigned int i = 0; i < 1024; i += 7)
-		assert_int_equal(load_in(x, x->mm, A + i * P), i + 1);
-	assert_int_equal(load_in(x, other, A + 95 * P), 0);
-	assert_int_equal(load_in(x, other, A + 105 * P), 106);
-	assert_int_equal(load_in(x, child, A + 95 * P), 96);
-	assert_int_equal(load_in(x, child, A + 0x10000000 + 3 * P), 516);
-	store_in(x, child, A + 0x10000000, 1);
-	assert_int_equal(load_in(x, other, A + 512 * P), 513);
+		assert_int_equal(fixture_load_in(x, x->mm, A + i * P), i + 1);
+	assert_int_equal(fixture_load_in(x, other, A + 95 * P), 0);
+	assert_int_equal(fixture_load_in(x, other, A + 105 * P), 106);
+	assert_int_equal(fixture_load_in(x, child, A + 95 * P), 96);
+	assert_int_equal(fixture_load_in(x, child, A + 0x10000000 + 3 * P), 516);
+	fixture_store_in(x, child, A + 0x10000000, 1);
+	assert_int_equal(fixture_load_in(x, other, A + 512 * P), 513);
 	assert_int_equal(mm_counter(child, MM_ANONPAGES), 1014);
 	assert_int_equal(mm_counter(other, MM_ANONPAGES), 1022);
 	assert_mm_sound(x->mm);
@@ -330,7 +308,7 @@ static void operations_keep_to_themselves(void **state)
 	uint64_t used = x->mm->memcg->usage_pages;
 	assert_int_equal(mm_munmap(other, A + 512 * P, 512 * P), 0);
 	assert_true(x->mm->memcg->usage_pages <= used);
-	assert_int_equal(load_in(x, x->mm, A + 512 * P), 513);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 512 * P), 513);
 	mmput(child);
 	assert_mm_sound(other);
 	mmput(other);
@@ -376,9 +354,9 @@ static void trees_of_spaces(void **state)
 			memcpy(want[s], want[from], sizeof(want[s]));
 		} else if (what < 45) {
 			want[s][p] = random_next(&rng);
-			store_in(x, mm[s], A + p * P, want[s][p]);
+			fixture_store_in(x, mm[s], A + p * P, want[s][p]);
 		} else if (what < 90) {
-			assert_int_equal(load_in(x, mm[s], A + p * P), want[s][p]);
+			assert_int_equal(fixture_load_in(x, mm[s], A + p * P), want[s][p]);
 		} else if (what < 93) {
 			assert_int_equal(mm_madvise(mm[s], A + p * P, P, MADV_DONTNEED), 0);
 			want[s][p] = 0;
@@ -432,7 +410,7 @@ static void any_failure_leaves_the_parent(void **state)
 		assert_int_equal(err, -ENOMEM);
 		assert_int_equal(x->mm->memcg->usage_pages, used);
 		assert_mm_sound(x->mm);
-		assert_int_equal(load_in(x, x->mm, A + 599 * P), 600);
+		assert_int_equal(fixture_load_in(x, x->mm, A + 599 * P), 600);
 		fixture_store(x, A + 599 * P, 600);
 	}
 	assert_true(injected > 3);
@@ -453,7 +431,7 @@ static void any_failure_to_copy_a_table(void **state)
 		f->fail_in = 0;
 		assert_mm_sound(child);
 		assert_mm_sound(x->mm);
-		assert_int_equal(load_in(x, child, A), 1);
+		assert_int_equal(fixture_load_in(x, child, A), 1);
 	}
 	assert_int_equal(f->nr_fail - before, 2);
 	mmput(child);
@@ -468,8 +446,8 @@ static void any_failure_to_copy_a_table(void **state)
 	assert_false(memcg_charge(child->memcg, 1));
 	assert_int_equal(mm_madvise(child, A + 2 * P, P, MADV_DONTNEED), 0);
 	child->memcg->max_pages = max;
-	assert_int_equal(load_in(x, child, A + 2 * P), 0);
-	assert_int_equal(load_in(x, x->mm, A + 2 * P), 3);
+	assert_int_equal(fixture_load_in(x, child, A + 2 * P), 0);
+	assert_int_equal(fixture_load_in(x, x->mm, A + 2 * P), 3);
 	mmput(child);
 }
 

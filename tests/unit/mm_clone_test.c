@@ -19,21 +19,6 @@ static struct mm *clone_of(struct mm *mm)
 	return clone;
 }
 
-static uint64_t load_in(struct fixture *x, struct mm *mm, gva_t address)
-{
-	uint64_t value = 0;
-
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_load(x->cpu, address, &value, 8).signo, 0);
-	return value;
-}
-
-static void store_in(struct fixture *x, struct mm *mm, gva_t address, uint64_t value)
-{
-	sim_cpu_load(x->cpu, mm);
-	assert_int_equal(sim_store(x->cpu, address, &value, 8).signo, 0);
-}
-
 static void check_both(struct fixture *x, struct mm *clone)
 {
 	struct mm *both[] = {x->mm, clone};
@@ -59,10 +44,10 @@ static void own_account(void **state)
 	assert_int_equal(x->mm->memcg->usage_pages, usage);
 	assert_in_range(clone->memcg->usage_pages, 1, 6); /* its root, and what leads to tables of level 0 */
 	uint64_t tables = clone->memcg->usage_pages;
-	store_in(x, clone, A, 99);
+	fixture_store_in(x, clone, A, 99);
 	assert_int_equal(clone->memcg->usage_pages, tables + 2); /* the page, and the table */
-	assert_int_equal(load_in(x, x->mm, A), 1);
-	assert_int_equal(load_in(x, clone, A), 99);
+	assert_int_equal(fixture_load_in(x, x->mm, A), 1);
+	assert_int_equal(fixture_load_in(x, clone, A), 99);
 	check_both(x, clone);
 	sim_cpu_load(x->cpu, x->mm);
 	mmput(clone);
@@ -78,9 +63,9 @@ static void outlives(void **state)
 	second = clone_of(x->mm);
 	clone = clone_of(second);
 	mmput(second); /* whose account lives on while tables of it are in use */
-	assert_int_equal(load_in(x, clone, A), 42);
-	store_in(x, clone, A, 43);
-	assert_int_equal(load_in(x, x->mm, A), 42);
+	assert_int_equal(fixture_load_in(x, clone, A), 42);
+	fixture_store_in(x, clone, A, 43);
+	assert_int_equal(fixture_load_in(x, x->mm, A), 42);
 	check_both(x, clone);
 	sim_cpu_load(x->cpu, x->mm);
 	mmput(clone);
@@ -98,7 +83,7 @@ static void all_areas(void **state)
 	assert_int_equal(mm_mlock(x->mm, A + 2 * P, P, 0), 0);
 	struct mm *clone = clone_of(x->mm);
 	for (unsigned int i = 0; i < 3; i++)
-		assert_int_equal(load_in(x, clone, A + i * P), i + 1);
+		assert_int_equal(fixture_load_in(x, clone, A + i * P), i + 1);
 	assert_int_equal(clone->locked_vm_pages, 1);
 	assert_int_equal(clone->total_vm_pages, x->mm->total_vm_pages);
 	check_both(x, clone);
@@ -139,11 +124,11 @@ static void differs_where_written(void **state)
 		fixture_store(x, A + i * P, i + 1);
 	struct mm *clone = clone_of(x->mm);
 	assert_int_equal(differences(clone, x->mm).nr, 0);
-	store_in(x, clone, A + 3 * P, 1);    /* written */
-	store_in(x, clone, A + 700 * P, 1);  /* in another table */
-	store_in(x, clone, A + 1100 * P, 1); /* where there was nothing */
-	store_in(x, clone, A + 1101 * P, 0); /* nor is there now */
-	store_in(x, clone, A + 5 * P, 6);    /* what it was */
+	fixture_store_in(x, clone, A + 3 * P, 1);    /* written */
+	fixture_store_in(x, clone, A + 700 * P, 1);  /* in another table */
+	fixture_store_in(x, clone, A + 1100 * P, 1); /* where there was nothing */
+	fixture_store_in(x, clone, A + 1101 * P, 0); /* nor is there now */
+	fixture_store_in(x, clone, A + 5 * P, 6);    /* what it was */
 	struct seen s = differences(clone, x->mm);
 	assert_int_equal(s.nr, 3);
 	assert_int_equal(s.at[0], A + 3 * P);
@@ -168,7 +153,7 @@ static void differs_where_dropped(void **state)
 	struct mm *clone = clone_of(x->mm);
 	assert_int_equal(mm_madvise(clone, A, 8 * P, MADV_DONTNEED), 0);
 	assert_int_equal(mm_madvise(clone, B, 4 * P, MADV_DONTNEED), 0);
-	load_in(x, clone, B + 2 * P); /* a page of the file, as before */
+	fixture_load_in(x, clone, B + 2 * P); /* a page of the file, as before */
 	struct seen s = differences(clone, x->mm);
 	assert_int_equal(s.nr, 2);
 	assert_int_equal(s.at[0], A + 2 * P);
@@ -217,7 +202,7 @@ static void copies_give_too(void **state)
 		fixture_store(x, A + i * P, i + 1);
 	struct mm *clone = clone_of(x->mm);
 	for (unsigned int i = 0; i < 100; i++)
-		store_in(x, x->mm, A + i * P, i + 1000);
+		fixture_store_in(x, x->mm, A + i * P, i + 1000);
 	assert_int_equal(mm_mlock(x->mm, A, 100 * P, 0), 0); /* its own stay */
 	uint64_t usage = cg->usage_pages;
 	assert_true(memcg_reclaim(x->mm->host, cg, 100, 0) > 0);
@@ -228,8 +213,8 @@ static void copies_give_too(void **state)
 	check_both(x, clone);
 	uint64_t theirs = clone->memcg->usage_pages;
 	for (unsigned int i = 0; i < 100; i++) {
-		assert_int_equal(load_in(x, clone, A + i * P), i + 1);
-		assert_int_equal(load_in(x, x->mm, A + i * P), i + 1000);
+		assert_int_equal(fixture_load_in(x, clone, A + i * P), i + 1);
+		assert_int_equal(fixture_load_in(x, x->mm, A + i * P), i + 1000);
 	}
 	assert_true(clone->memcg->usage_pages >= theirs + 100); /* who brings a page back pays for it */
 	check_both(x, clone);
