@@ -170,6 +170,8 @@ static void copy_task(struct proc_view *v, const struct task *from)
 	copy->aslr = from->aslr;
 	copy->personality = from->personality;
 	copy->nice = from->nice;
+	copy->cred = from->cred;
+	seccomp_share(&copy->seccomp, &from->seccomp);
 	copy->sig.blocked = from->sig.blocked;
 	copy->sig.queue.pending = from->sig.queue.pending;
 	copy->sig.queue.nr_queued = from->sig.queue.nr_queued;
@@ -180,12 +182,13 @@ static void copy_task(struct proc_view *v, const struct task *from)
 }
 
 /* Its thread and its space are gone. */
-static void name_zombie(struct proc_view *v, const char *exe_path)
+static void copy_zombie(struct proc_view *v, const struct process *p)
 {
-	const char *slash = strrchr(exe_path, '/');
+	const char *path = p->exe_path ? p->exe_path : "", *slash = strrchr(path, '/');
 
+	v->task.cred.uid = (struct cred_ids){p->uid, p->uid, p->uid, p->uid};
 	snprintf(v->task.comm, sizeof(v->task.comm), "%.*s", (int)sizeof(v->task.comm) - 1,
-		 slash ? slash + 1 : exe_path);
+		 slash ? slash + 1 : path);
 }
 
 static struct task *find_task(struct sandbox *s, const struct process *p, int tid)
@@ -214,8 +217,8 @@ struct task *procfs_subject(struct task *t, const struct proc_who *who, struct p
 		from = NULL; /* on its way out: as good as a zombie */
 	if (from)
 		copy_task(v, from);
-	else if (p && p->exe_path)
-		name_zombie(v, p->exe_path);
+	else if (p)
+		copy_zombie(v, p);
 	pthread_mutex_unlock(&s->lock);
 	if (!p || (!from && who->tid)) { /* nothing was taken */
 		free(v);
@@ -251,5 +254,6 @@ void procfs_subject_put(struct proc_view *view)
 		return;
 	mmput(view->task.mm);
 	sighand_release(view->sighand);
+	seccomp_drop(&view->task.seccomp);
 	free(view);
 }

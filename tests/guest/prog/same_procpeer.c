@@ -145,6 +145,32 @@ static void areas(void)
 	end(pid);
 }
 
+/* What it may is told of the process that is asked about. */
+static void rights(void)
+{
+	int pid, ready[2];
+	char byte = 0;
+
+	TELL(pipe(ready));
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		prctl(PR_SET_SECCOMP, 1 /* strict */);
+		write(ready[1], &byte, 1);
+		for (;;)
+			read(ready[0], NULL, 0);
+	}
+	COUNT(read(ready[0], &byte, 1));
+	show_lines(pid, "status", "Uid:");
+	show_lines(pid, "status", "Gid:");
+	show_lines(pid, "status", "NoNewPrivs:");
+	show_lines(pid, "status", "Seccomp:");
+	show_lines(getpid(), "status", "NoNewPrivs:");
+	show_lines(getpid(), "status", "Seccomp:");
+	end(pid);
+}
+
 static void names(void)
 {
 	struct stat st;
@@ -341,6 +367,7 @@ static const struct guest_case cases[] = {
 	{"/proc/PID/stat: a child runs", a_child_that_runs},
 	{"/proc/PID/mem: a child's memory [P5]", memory},
 	{"/proc/PID/maps, smaps, pagemap: of a child [R1 R5]", areas},
+	{"/proc/PID/status: what a child may", rights},
 	{"/proc/PID: names", names},
 	{"/proc/PID: a child's own, and its parent's", in_a_child},
 	{"/proc/self/task/TID: another thread", threads},
