@@ -65,10 +65,10 @@ static int64_t set_keep_caps(struct task *t, uint64_t on)
 /* Only who may set capabilities gives one up for those it will exec. */
 static int64_t drop_bounding(struct task *t, uint64_t capability)
 {
-	if (capability > CAP_LAST_CAP)
-		return -EINVAL;
 	if (!cred_capable(&t->cred, CAP_SETPCAP))
 		return -EPERM;
+	if (capability > CAP_LAST_CAP)
+		return -EINVAL;
 	t->cred.caps.bounding &= ~(1ull << capability);
 	return 0;
 }

@@ -165,6 +165,12 @@ static int64_t sys_sched_getparam(struct task *t, const uint64_t a[6])
 	return put(t, a[1], &priority, sizeof(priority));
 }
 
+/* What keeps children from a policy only root takes back. */
+static bool may_reset(const struct task *t, int from, int to)
+{
+	return !(from & POLICY_RESET_ON_FORK) || (to & POLICY_RESET_ON_FORK) || !t->cred.uid.effective;
+}
+
 static int64_t set_policy(struct task *t, uint64_t pid, const int *policy, gva_t param)
 {
 	int priority;
@@ -178,6 +184,8 @@ static int64_t set_policy(struct task *t, uint64_t pid, const int *policy, gva_t
 		return -ESRCH;
 	int to = policy ? *policy : other->sched_policy;
 	int err = check_policy(to & ~POLICY_RESET_ON_FORK, priority);
+	if (!err && !may_reset(t, other->sched_policy, to))
+		err = -EPERM;
 	if (!err)
 		other->sched_policy = to;
 	unlock(t);
@@ -294,10 +302,13 @@ static int attributes_apply(struct task *t, const struct attributes *attr)
 		err = -EOPNOTSUPP;
 	if (!err && has_nice(policy) && nice < t->nice)
 		err = -EPERM;
+	policy |= attr->flags & ATTR_RESET ? POLICY_RESET_ON_FORK : 0;
+	if (!err && !may_reset(t, t->sched_policy, policy))
+		err = -EPERM;
 	if (err)
 		return err;
-	t->sched_policy = policy | (attr->flags & ATTR_RESET ? POLICY_RESET_ON_FORK : 0);
-	t->nice = has_nice(policy) ? nice : t->nice;
+	t->sched_policy = policy;
+	t->nice = has_nice(policy & ~POLICY_RESET_ON_FORK) ? nice : t->nice;
 	return 0;
 }
 
