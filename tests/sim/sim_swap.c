@@ -87,12 +87,23 @@ static void *run(void *arg)
 			continue;
 		}
 		struct swap_io *io = take_waiting(s, turn++ * 7 % s->nr_waiting);
+		s->busy = true;
 		pthread_mutex_unlock(&s->lock);
 		transfer(s, io);
 		pthread_mutex_lock(&s->lock);
+		s->busy = false;
+		pthread_cond_broadcast(&s->settled);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
+}
+
+void sim_swap_settle(struct sim_swap *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->busy || s->nr_waiting)
+		pthread_cond_wait(&s->settled, &s->lock);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void submit(struct swap_device *d, struct swap_io **io, unsigned int nr)
@@ -139,6 +150,7 @@ int sim_swap_on(struct sim_swap *s, struct mm_host *h, uint64_t slots, void (*co
 		configure(s);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
+	pthread_cond_init(&s->settled, NULL);
 	s->data = calloc(slots, PAGE_SIZE);
 	s->tag = calloc(slots, sizeof(*s->tag));
 	if (!s->data || !s->tag)

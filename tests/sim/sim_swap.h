@@ -29,9 +29,11 @@ struct sim_swap {
 	bool held_ahead;  /* those that nobody waits for do */
 	bool threaded;	  /* or for the thread */
 	pthread_mutex_t lock;
-	pthread_cond_t wake; /* (lock) */
+	pthread_cond_t wake;	/* (lock) */
+	pthread_cond_t settled; /* (lock) */
 	struct swap_io *waiting[SIM_SWAP_WAITING];
 	unsigned int nr_waiting; /* (lock) */
+	bool busy;		 /* (lock) the thread has one that it has taken off `waiting` */
 	bool stop;		 /* (lock) */
 	pthread_t thread;
 	unsigned int released;
@@ -42,6 +44,9 @@ int sim_swap_on(struct sim_swap *s, struct mm_host *h, uint64_t slots, void (*co
 
 /* swap_off, and everything is freed if that was done. */
 int sim_swap_off(struct sim_swap *s);
+
+/* Of one with a thread: until that has nothing to do, nor holds a page. Who waited for a transfer goes on before it lets the page go. */
+void sim_swap_settle(struct sim_swap *s);
 
 /* Does what waits; how many transfers that were. */
 unsigned int sim_swap_complete(struct sim_swap *s);

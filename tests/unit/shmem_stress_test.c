@@ -262,6 +262,7 @@ static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s))
 	for (unsigned int i = 0; i < ARRAY_SIZE(roles); i++)
 		if (i == 2 || i > 3)
 			pthread_join(thread[i], NULL);
+	sim_swap_settle(&w.dev);
 	assert_false(w.wrong);
 	assert_true(w.nr_out >= OUTS && w.nr_off);
 	assert_true(w.dev.nr_reads > 0 && w.dev.nr_writes > 0);

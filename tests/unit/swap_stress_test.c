@@ -257,6 +257,7 @@ static void run(enum sim_kind kind, void (*configure)(struct sim_swap *s), uint6
 	}
 	assert_false(w.wrong);
 	assert_true(w.nr_out >= OUTS && w.nr_off);
+	sim_swap_settle(&w.dev);
 	assert_true(w.dev.nr_reads > 0 && w.dev.nr_writes > 0);
 	assert_int_equal(w.dev.nr_wrong, 0);
 	assert_int_equal(!w.dev.nr_failed, !w.dev.fail_write_every);
