@@ -328,11 +328,14 @@ static void clones_stay_whom_they_were_shown_as(void **state)
 	command_add(&c, "--clones");
 	command_add(&c, "2");
 	command_add(&c, scratch_path("snap"));
-	o = command_run(&c);
+	/* Through a pipe, where each write of either stays whole. */
+	struct running r = command_start(&c);
+	o = command_wait(&r, DEFAULT_LIMIT_S);
 	expect_status(&o, 0);
-	for (const char *at = o.out; (at = strpbrk(at, "0123456789")); at += strcspn(at, "\n"))
+	unsigned int told = 0;
+	for (const char *at = o.out; (at = strpbrk(at, "0123456789")); at += strcspn(at, "\n"), told++)
 		assert_memory_equal(at, "1234 567\n", 9);
-	assert_int_equal(strlen(o.out), 20);
+	assert_int_equal(told, 2);
 	outcome_free(&o);
 }
 
