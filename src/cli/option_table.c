@@ -10,6 +10,7 @@
 #include "../../include/lodge.h"
 #include "message.h"
 #include "quantity.h"
+#include "watch.h"
 
 #define PAGE_BYTES	 4096
 #define MIN_MEMORY_BYTES (64ull << 10)
@@ -83,16 +84,8 @@ static int set_fault_around(struct run_options *o, const char *arg)
 
 static int set_timeout(struct run_options *o, const char *arg)
 {
-	uint64_t ns;
-	int err = quantity_ns(arg, &ns);
-
-	if (err || ns == 0 || ns > INT64_MAX) {
-		message("--timeout '%s': not a number of seconds above 0, such as 5 or 0.25", arg);
-		return -EINVAL;
-	}
-	o->timeout_ns = ns;
 	o->timeout_text = arg;
-	return 0;
+	return watch_parse_timeout(arg, &o->timeout_ns);
 }
 
 static int set_grace(struct run_options *o, const char *arg)

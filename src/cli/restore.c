@@ -116,10 +116,7 @@ static int set_option(struct restore *r, int option, const char *arg)
 		return -EINVAL;
 	case 't':
 		r->timeout_text = arg;
-		if (!quantity_ns(arg, &r->timeout_ns) && r->timeout_ns && r->timeout_ns <= INT64_MAX)
-			return 0;
-		message("--timeout '%s': not a number of seconds above 0, such as 5 or 0.25", arg);
-		return -EINVAL;
+		return watch_parse_timeout(arg, &r->timeout_ns);
 	case 'z':
 		return compress_option_parse(&r->compress, arg);
 	case 'S':

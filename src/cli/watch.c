@@ -12,6 +12,7 @@
 
 #include "../../include/lodge.h"
 #include "message.h"
+#include "quantity.h"
 #include "terminal.h"
 
 #define NS_PER_SECOND 1000000000ull
@@ -25,6 +26,14 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_SECOND + (uint64_t)ts.tv_nsec;
+}
+
+int watch_parse_timeout(const char *arg, uint64_t *ns)
+{
+	if (!quantity_ns(arg, ns) && *ns && *ns <= INT64_MAX)
+		return 0;
+	message("--timeout '%s': not a number of seconds above 0, such as 5 or 0.25", arg);
+	return -EINVAL;
 }
 
 void watch_block(struct watch *w, int except)

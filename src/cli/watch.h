@@ -47,6 +47,9 @@ struct watch {
 	int cause; /* what ended the run: 0, a signal, or WATCH_TIMEOUT; valid after watch_stop */
 };
 
+/* The argument of --timeout, in ns. 0, or -EINVAL and the user has been told. */
+int watch_parse_timeout(const char *arg, uint64_t *ns);
+
 /* Blocks the signals that are watched for, but for one that somebody else waits for (0: none). Before any thread. */
 void watch_block(struct watch *w, int except);
 
